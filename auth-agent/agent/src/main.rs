@@ -1,0 +1,3 @@
+//! The node agent: identity for workloads, proof for the kernel.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Workload attestation by peer credentials and pidfd.

@@ -1,0 +1,1 @@
+//! The node session protocol, as a state machine without sockets.

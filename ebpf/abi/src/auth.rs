@@ -1,0 +1,30 @@
+//! `AUTH`: proofs. Hash; written by signet-agent alone.
+
+use crate::{NodeId, SecurityIdentity, layout};
+
+/// Who was proven to whom, and on which node the remote side was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(C)]
+pub struct AuthKey {
+    /// Identity of the endpoint on this node.
+    pub local: SecurityIdentity,
+    /// Identity of the other side.
+    pub remote: SecurityIdentity,
+    /// The other side's node; this node's own number for a pair on one node.
+    pub node: NodeId,
+}
+
+/// Until when the proof holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct AuthValue {
+    /// `CLOCK_BOOTTIME`, ns. The proof is void from this instant on.
+    pub not_after: u64,
+    /// Counts the handshakes of this pair.
+    pub epoch: u32,
+    /// Always 0 (keeps the size a multiple of 8 without padding).
+    pub reserved: u32,
+}
+
+layout!(AuthKey, 12);
+layout!(AuthValue, 16);

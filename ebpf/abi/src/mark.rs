@@ -1,0 +1,8 @@
+//! Packet marks (`skb->mark`). The upper half carries a magic so that other users of marks are left alone.
+
+/// Bits that Signet owns in a mark.
+pub const MARK_MASK: u32 = 0xffff_ff00;
+/// Set on a packet that came out of the tunnel device.
+pub const MARK_DECRYPTED: u32 = 0x5147_0d00;
+/// Set by the tunnel on its own, encrypted packets (WireGuard's fwmark), so that they are not encrypted again.
+pub const MARK_TUNNEL: u32 = 0x5147_0e00;

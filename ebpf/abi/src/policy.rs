@@ -1,0 +1,79 @@
+//! `POLICY`: compiled rules. LPM trie; written by signet-meshd.
+
+use crate::{PolicyId, SecurityIdentity, layout};
+
+/// Which way a packet goes, seen from the local endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Direction {
+    /// Towards the endpoint.
+    Ingress = 0,
+    /// Away from the endpoint.
+    Egress = 1,
+}
+
+/// What a rule says about a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Verdict {
+    /// Let it pass, subject to [`Authentication`].
+    Allow = 1,
+    /// Drop it, whatever other rules allow.
+    Deny = 2,
+}
+
+/// What an allowing rule asks for besides. Ordered: where several rules match, the greatest wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Authentication {
+    /// Nothing.
+    Disabled = 0,
+    /// A live proof for the pair.
+    Required = 1,
+    /// Something that cannot be had: always refused.
+    AlwaysFail = 2,
+}
+
+/// The data half of the trie's key. The prefix always covers `policy`, `identity` and `direction`
+/// ([`PolicyKey::PREFIX_BASE`] bits), then 0 or 8 bits of `protocol`, then 0 to 16 bits of `port`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(C)]
+pub struct PolicyKey {
+    /// Whose policy.
+    pub policy: PolicyId,
+    /// The other side; [`SecurityIdentity::ANY`] for rules that name none. Entries of a named identity already
+    /// include what the wildcard entries say, so a named hit is final.
+    pub identity: SecurityIdentity,
+    /// [`Direction`] as `u8`.
+    pub direction: u8,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Destination port of the initiator's direction, big-endian; 0 where the protocol has none.
+    pub port: [u8; 2],
+}
+
+impl PolicyKey {
+    /// Bits of the prefix that are always there.
+    pub const PREFIX_BASE: u32 = 72;
+    /// Prefix of an entry for one protocol and all its ports.
+    pub const PREFIX_PROTOCOL: u32 = 80;
+    /// Prefix of an entry for exactly one port, and of every look-up.
+    pub const PREFIX_FULL: u32 = 96;
+}
+
+/// A compiled rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct PolicyValue {
+    /// [`Verdict`] as `u8`; programs treat anything else as deny.
+    pub verdict: u8,
+    /// [`Authentication`] as `u8`; programs treat anything unknown as always-fail.
+    pub authentication: u8,
+    /// Port of the L7 proxy, big-endian; 0: none.
+    pub proxy_port: [u8; 2],
+    /// The rule that decided, an index into the node's rule table, for `signet explain` and flows; from 1.
+    pub rule: u32,
+}
+
+layout!(PolicyKey, 12);
+layout!(PolicyValue, 8);

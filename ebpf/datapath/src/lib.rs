@@ -1,0 +1,1 @@
+//! Loads, pins and attaches Signet's kernel programs.

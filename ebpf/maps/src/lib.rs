@@ -1,0 +1,1 @@
+//! Typed access to Signet's pinned kernel maps.

@@ -1,0 +1,1 @@
+//! The CA's record of nodes, registrations and security identities.

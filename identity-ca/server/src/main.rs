@@ -1,0 +1,3 @@
+//! The SPIFFE CA daemon.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! SPIFFE IDs, bundles, and the verification of X.509-SVIDs.

@@ -1,0 +1,1 @@
+//! rustls configurations whose verifier is SPIFFE.

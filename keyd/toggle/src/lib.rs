@@ -1,0 +1,1 @@
+//! The order in which a peer's encryption is switched, as a state machine.

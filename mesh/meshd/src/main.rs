@@ -1,0 +1,3 @@
+//! The mesh daemon: the only loader of kernel programs.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Policy rules, and their compilation to kernel map entries.

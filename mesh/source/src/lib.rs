@@ -1,0 +1,1 @@
+//! Where workloads and policies come from: a directory of YAML.

@@ -1,0 +1,1 @@
+//! gRPC over Unix sockets whose peer is checked by the kernel's credentials.

@@ -1,0 +1,1 @@
+//! Clusters made of network namespaces.

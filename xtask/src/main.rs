@@ -1,0 +1,3 @@
+//! Developer tasks: demo, VM runner, benches.
+
+fn main() {}
