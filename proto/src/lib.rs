@@ -2,7 +2,14 @@
 //!
 //! Wire types stop at the edge of each crate that uses them: they are parsed there into types that are always valid.
 
-#![expect(missing_docs, unused_qualifications, clippy::pedantic, clippy::allow_attributes, clippy::allow_attributes_without_reason, reason = "generated code")]
+#![expect(
+    missing_docs,
+    unused_qualifications,
+    clippy::pedantic,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
 
 /// The SPIFFE Workload API.
 pub mod workload {

@@ -19,7 +19,9 @@ impl Address {
     /// The mapped form of an IPv4 address in network order.
     #[inline(always)]
     pub const fn from_v4(v4: [u8; 4]) -> Self {
-        Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3]])
+        Self([
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3],
+        ])
     }
 
     /// Whether this is a mapped IPv4 address.
@@ -41,7 +43,8 @@ impl From<IpAddr> for Address {
 impl From<Address> for IpAddr {
     fn from(address: Address) -> Self {
         let v6 = Ipv6Addr::from(address.0);
-        v6.to_ipv4_mapped().map_or(Self::V6(v6), |v4: Ipv4Addr| Self::V4(v4))
+        v6.to_ipv4_mapped()
+            .map_or(Self::V6(v6), |v4: Ipv4Addr| Self::V4(v4))
     }
 }
 
