@@ -1,1 +1,33 @@
 //! SPIFFE IDs, bundles, and the verification of X.509-SVIDs.
+//!
+//! Pure: no clock, no files, no sockets. `now` is an argument everywhere. The standards are those of
+//! <https://spiffe.io/docs/latest/spiffe-specs/>; docstrings name document and section.
+//!
+//! ```
+//! use signet_spiffe::{SpiffeId, TrustDomain};
+//!
+//! let domain = TrustDomain::parse("cluster.local")?;
+//! let id = SpiffeId::workload(&domain, "shop", "web")?;
+//! assert_eq!(id.as_str(), "spiffe://cluster.local/ns/shop/sa/web");
+//! # Ok::<(), signet_spiffe::IdError>(())
+//! ```
+
+mod bundle;
+mod certificate;
+mod id;
+mod leaf;
+mod node_name;
+mod pem;
+mod signer;
+mod svid;
+mod trust_domain;
+
+pub use bundle::{BundleError, BundleSet, MAX_AUTHORITIES, X509Bundle};
+pub use certificate::CertificateError;
+pub use id::{IdError, MAX_ID_LENGTH, SpiffeId};
+pub use leaf::LeafError;
+pub use node_name::{NodeName, NodeNameError};
+pub use rustls_pki_types::{CertificateDer, UnixTime};
+pub use signer::SignerError;
+pub use svid::{MAX_CERTIFICATE_BYTES, MAX_CHAIN_LENGTH, SvidError, VerifiedSvid, verify_x509_svid};
+pub use trust_domain::{MAX_TRUST_DOMAIN_LENGTH, TrustDomain};

@@ -1,0 +1,187 @@
+//! X.509 bundles: what a trust domain's SVIDs are checked against (Trust Domain and Bundle §3, X509-SVID §6).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+
+use crate::certificate::Facts;
+use crate::pem;
+use crate::signer::{self, SignerError};
+use crate::trust_domain::TrustDomain;
+
+/// Most authorities in one bundle.
+pub const MAX_AUTHORITIES: usize = 64;
+
+/// The signing certificates of one trust domain: never empty, each one fit to sign.
+#[derive(Debug, Clone)]
+pub struct X509Bundle {
+    trust_domain: TrustDomain,
+    authorities: Vec<CertificateDer<'static>>,
+    /// In the order of `authorities`.
+    anchors: Vec<TrustAnchor<'static>>,
+    validity: Vec<(UnixTime, UnixTime)>,
+}
+
+/// Why certificates are no bundle.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// No certificate at all: nothing could be trusted, so nobody means it.
+    #[error("the bundle has no certificate")]
+    Empty,
+    /// More than [`MAX_AUTHORITIES`].
+    #[error("the bundle has {count} certificates, at most {MAX_AUTHORITIES} are read")]
+    TooMany {
+        /// How many.
+        count: usize,
+    },
+    /// A certificate that cannot sign for this trust domain.
+    #[error("certificate {number} of the bundle cannot sign for {trust_domain}: {source}")]
+    Authority {
+        /// From 1.
+        number: usize,
+        /// Whose bundle.
+        trust_domain: TrustDomain,
+        /// Which rule it breaks.
+        source: SignerError,
+    },
+    /// A certificate that webpki cannot read.
+    #[error("certificate {number} of the bundle cannot be read")]
+    Unreadable {
+        /// From 1.
+        number: usize,
+        /// webpki's reason.
+        source: webpki::Error,
+    },
+    /// The text is no PEM.
+    #[error("the bundle is no PEM file: {0:?}")]
+    Pem(rustls_pki_types::pem::Error),
+}
+
+impl X509Bundle {
+    /// A bundle of these signing certificates, DER.
+    pub fn new(
+        trust_domain: TrustDomain,
+        authorities: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, BundleError> {
+        if authorities.is_empty() {
+            return Err(BundleError::Empty);
+        }
+        if authorities.len() > MAX_AUTHORITIES {
+            return Err(BundleError::TooMany {
+                count: authorities.len(),
+            });
+        }
+        let mut anchors = Vec::with_capacity(authorities.len());
+        let mut validity = Vec::with_capacity(authorities.len());
+        for (number, authority) in (1..).zip(&authorities) {
+            let blame = |source| BundleError::Authority {
+                number,
+                trust_domain: trust_domain.clone(),
+                source,
+            };
+            let facts = Facts::read(authority).map_err(|error| blame(error.into()))?;
+            signer::check(&facts, &trust_domain).map_err(blame)?;
+            let anchor = webpki::anchor_from_trusted_cert(authority)
+                .map_err(|source| BundleError::Unreadable { number, source })?;
+            anchors.push(anchor.to_owned());
+            validity.push((facts.not_before, facts.not_after));
+        }
+        Ok(Self {
+            trust_domain,
+            authorities,
+            anchors,
+            validity,
+        })
+    }
+
+    /// A bundle of all certificates in a PEM text.
+    pub fn from_pem(trust_domain: TrustDomain, text: &str) -> Result<Self, BundleError> {
+        Self::new(trust_domain, pem::decode(text).map_err(BundleError::Pem)?)
+    }
+
+    /// One PEM block per authority.
+    pub fn to_pem(&self) -> String {
+        pem::encode(&self.authorities)
+    }
+
+    /// The signing certificates, DER.
+    pub fn authorities(&self) -> &[CertificateDer<'static>] {
+        &self.authorities
+    }
+
+    /// Whose bundle it is.
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// The authorities that are valid at `now`. RFC 5280 takes anchors as given; an
+    /// expired one signs nothing any more for us.
+    pub(crate) fn valid_anchors(&self, now: UnixTime) -> Vec<TrustAnchor<'_>> {
+        let spans = self.anchors.iter().zip(&self.validity);
+        let valid = spans.filter(|(_, (not_before, not_after))| *not_before <= now && now <= *not_after);
+        valid.map(|(anchor, _)| borrow(anchor)).collect()
+    }
+
+    /// Until when every authority with this subject and key is valid.
+    pub(crate) fn anchor_not_after(&self, anchor: &TrustAnchor<'_>) -> Option<UnixTime> {
+        let same = |candidate: &TrustAnchor<'_>| {
+            candidate.subject == anchor.subject
+                && candidate.subject_public_key_info == anchor.subject_public_key_info
+        };
+        let matching = self
+            .anchors
+            .iter()
+            .zip(&self.validity)
+            .filter(|(candidate, _)| same(candidate));
+        matching.map(|(_, (_, not_after))| *not_after).max()
+    }
+}
+
+fn borrow<'a>(anchor: &'a TrustAnchor<'_>) -> TrustAnchor<'a> {
+    TrustAnchor {
+        subject: anchor.subject.as_ref().into(),
+        subject_public_key_info: anchor.subject_public_key_info.as_ref().into(),
+        name_constraints: anchor
+            .name_constraints
+            .as_ref()
+            .map(|constraints| constraints.as_ref().into()),
+    }
+}
+
+impl PartialEq for X509Bundle {
+    fn eq(&self, other: &Self) -> bool {
+        self.trust_domain == other.trust_domain && self.authorities == other.authorities
+    }
+}
+
+impl Eq for X509Bundle {}
+
+/// Bundles by trust domain. They are never merged: each SVID is checked against its own trust domain's alone
+/// (Federation §4.2).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BundleSet(BTreeMap<TrustDomain, Arc<X509Bundle>>);
+
+impl BundleSet {
+    /// A set of one bundle.
+    pub fn single(bundle: X509Bundle) -> Self {
+        let mut set = Self::default();
+        set.insert(bundle);
+        set
+    }
+
+    /// Adds a bundle, or replaces the one of the same trust domain.
+    pub fn insert(&mut self, bundle: X509Bundle) {
+        self.0.insert(bundle.trust_domain.clone(), Arc::new(bundle));
+    }
+
+    /// The bundle of a trust domain.
+    pub fn get(&self, trust_domain: &TrustDomain) -> Option<&X509Bundle> {
+        self.0.get(trust_domain).map(AsRef::as_ref)
+    }
+
+    /// All bundles, by name of the trust domain.
+    pub fn iter(&self) -> impl Iterator<Item = &X509Bundle> {
+        self.0.values().map(AsRef::as_ref)
+    }
+}
