@@ -1,0 +1,42 @@
+//! Bounds of a node session.
+
+use std::time::Duration;
+
+/// How long things may take and how many there may be. Everything a peer can cause has one.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// From the end of the TLS handshake to the peer's `Hello`.
+    pub hello: Duration,
+    /// Silence after which we send a `Ping`.
+    pub ping_after: Duration,
+    /// Silence after which the peer is taken for dead.
+    pub dead_after: Duration,
+    /// Handshakes that the peer may have open at a time.
+    pub peer_handshakes: usize,
+    /// Handshakes that we may have open at a time.
+    pub own_handshakes: usize,
+    /// Transport messages that the peer may send in a burst.
+    pub transport_burst: u32,
+    /// Time in which one more transport message is granted.
+    pub transport_refill: Duration,
+    /// Pings that the peer may send in a burst.
+    pub ping_burst: u32,
+    /// Time in which one more ping is granted.
+    pub ping_refill: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            hello: Duration::from_secs(5),
+            ping_after: Duration::from_secs(5),
+            dead_after: Duration::from_secs(15),
+            peer_handshakes: 64,
+            own_handshakes: 64,
+            transport_burst: 64,
+            transport_refill: Duration::from_millis(500),
+            ping_burst: 32,
+            ping_refill: Duration::from_millis(500),
+        }
+    }
+}

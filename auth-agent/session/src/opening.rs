@@ -1,0 +1,105 @@
+//! The first message of both sides.
+
+use std::time::Instant;
+
+use crate::established::Established;
+use crate::id::{Instance, NodeNumber};
+use crate::limits::Limits;
+use crate::message::{Hello, Message};
+
+/// The one protocol version there is.
+pub const VERSION: u32 = 1;
+
+/// Who we are.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalNode {
+    /// Our number.
+    pub node: NodeNumber,
+    /// This start of the agent.
+    pub instance: Instance,
+    /// This boot of the kernel.
+    pub boot_id: [u8; 16],
+}
+
+/// Who the peer proved to be.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerNode {
+    /// The number that the view has for the node name in the peer's certificate.
+    pub node: NodeNumber,
+}
+
+/// Why a session did not come to be.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// No common version.
+    #[error("peer speaks protocol versions {min} to {max}, this node {VERSION}: upgrade the older one")]
+    Version {
+        /// Peer's lowest.
+        min: u32,
+        /// Peer's highest.
+        max: u32,
+    },
+    /// The peer's number does not fit its certificate.
+    #[error("peer says that it is node {claimed}, its certificate belongs to node {certified}")]
+    Identity {
+        /// What it said.
+        claimed: NodeNumber,
+        /// What it proved.
+        certified: NodeNumber,
+    },
+    /// Something else came first.
+    #[error("peer's first message is not a hello")]
+    NotHello,
+    /// Too late.
+    #[error("peer sent no hello in time")]
+    Deadline,
+    /// We talk to ourselves.
+    #[error("the other end of the connection is this node itself")]
+    Loop,
+}
+
+/// A session whose peer has not said hello yet.
+#[derive(Debug)]
+pub struct Opening {
+    local: LocalNode,
+    peer: PeerNode,
+    limits: Limits,
+    deadline: Instant,
+}
+
+impl Opening {
+    /// Starts a session; the message is ours to send.
+    pub fn new(local: LocalNode, peer: PeerNode, limits: Limits, now: Instant) -> (Self, Message) {
+        let hello = Hello {
+            min_version: VERSION,
+            max_version: VERSION,
+            node: local.node,
+            instance: local.instance,
+            boot_id: local.boot_id,
+        };
+        (Self { local, peer, limits, deadline: now + limits.hello }, Message::Hello(hello))
+    }
+
+    /// When the peer's hello must be here.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Judges the peer's first message.
+    pub fn on_message(self, message: &Message, now: Instant) -> Result<Established, OpenError> {
+        if now >= self.deadline {
+            return Err(OpenError::Deadline);
+        }
+        let Message::Hello(hello) = message else { return Err(OpenError::NotHello) };
+        if hello.min_version > VERSION || hello.max_version < VERSION {
+            return Err(OpenError::Version { min: hello.min_version, max: hello.max_version });
+        }
+        if hello.node != self.peer.node {
+            return Err(OpenError::Identity { claimed: hello.node, certified: self.peer.node });
+        }
+        if hello.node == self.local.node || hello.instance == self.local.instance {
+            return Err(OpenError::Loop);
+        }
+        Ok(Established::new(hello.node, hello.instance, self.limits, now))
+    }
+}
