@@ -1,1 +1,55 @@
-//! The SPIFFE Workload API server.
+//! The SPIFFE Workload API server: X.509-SVIDs and bundles for the processes of this node, over a Unix socket.
+//!
+//! The agent implements [`SvidSource`], two `watch` channels: what there is to give ([`Offers`]) and which network
+//! namespace is which endpoint ([`signet_attest::EndpointTable`]). It publishes a new value whenever something changes;
+//! everything else happens here. For each stream a process is attested, the offers that it satisfies are sent at once and
+//! in full, and again whenever they change. When nothing is left for it, the stream ends with `PermissionDenied`; when
+//! the process ends, so does the stream.
+//!
+//! ```no_run
+//! # use std::{path::Path, sync::Arc};
+//! # use signet_workload_api::{Limits, Offers, SvidSource, serve};
+//! # use signet_attest::EndpointTable;
+//! # use tokio::sync::watch;
+//! struct Agent {
+//!     offers: watch::Sender<Arc<Offers>>,
+//!     endpoints: watch::Sender<Option<Arc<EndpointTable>>>,
+//! }
+//!
+//! impl SvidSource for Agent {
+//!     fn offers(&self) -> watch::Receiver<Arc<Offers>> {
+//!         self.offers.subscribe()
+//!     }
+//!     fn endpoints(&self) -> watch::Receiver<Option<Arc<EndpointTable>>> {
+//!         self.endpoints.subscribe()
+//!     }
+//! }
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let agent = Arc::new(Agent {
+//!     offers: watch::Sender::new(Arc::new(Offers::starting())),
+//!     endpoints: watch::Sender::default(),
+//! });
+//! let stop = std::future::pending();
+//! serve(Path::new("/run/signet/workload.sock"), agent, Limits::default(), stop).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod caller;
+mod connection;
+mod entitlement;
+mod message;
+mod offer;
+mod places;
+mod server;
+mod service;
+mod source;
+mod subscription;
+mod svid;
+
+pub use offer::{Offer, OfferError, Offers, OffersError};
+pub use places::Limits;
+pub use server::{ServeError, serve};
+pub use source::SvidSource;
+pub use svid::{X509Svid, X509SvidError};

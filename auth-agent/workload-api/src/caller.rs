@@ -1,0 +1,89 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use signet_attest::{AttestError, Attestor, EndpointTable, Process, Selectors};
+use signet_uds::PeerInfo;
+use tokio::sync::Semaphore;
+use tonic::Status;
+
+/// How many processes are attested at once: each reads a whole executable the first time.
+const AT_ONCE: usize = 8;
+/// How long a caller waits for its attestation, the queue included.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Attests callers, off the executor's threads.
+#[derive(Clone, Debug)]
+pub(crate) struct Attestations {
+    attestor: Arc<Attestor>,
+    permits: Arc<Semaphore>,
+}
+
+impl Default for Attestations {
+    fn default() -> Self {
+        Self {
+            attestor: Arc::default(),
+            permits: Arc::new(Semaphore::new(AT_ONCE)),
+        }
+    }
+}
+
+impl Attestations {
+    pub(crate) async fn attest(
+        &self,
+        process: &Process,
+        endpoints: Arc<EndpointTable>,
+    ) -> Result<Selectors, Status> {
+        match tokio::time::timeout(DEADLINE, self.run(process.clone(), endpoints)).await {
+            Ok(Ok(selectors)) => Ok(selectors),
+            Ok(Err(error)) => Err(refusal(process, &error)),
+            Err(_) => Err(Status::unavailable(
+                "too many processes are being attested; try again",
+            )),
+        }
+    }
+
+    async fn run(&self, process: Process, endpoints: Arc<EndpointTable>) -> Result<Selectors, Failure> {
+        let permit = Arc::clone(&self.permits)
+            .acquire_owned()
+            .await
+            .map_err(|_| Failure::Stopped)?;
+        let attestor = Arc::clone(&self.attestor);
+        let work = tokio::task::spawn_blocking(move || {
+            // Held until the work is done, even if nobody waits for it any more.
+            let _permit = permit;
+            attestor.attest(&process, &endpoints)
+        });
+        Ok(work.await.map_err(|_| Failure::Stopped)??)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Attest(#[from] AttestError),
+    #[error("the agent is stopping")]
+    Stopped,
+}
+
+/// The process that made a request, by its connection.
+pub(crate) fn process(peer: Option<&PeerInfo>) -> Result<Process, Status> {
+    let peer =
+        peer.ok_or_else(|| Status::permission_denied("the Workload API is served on a Unix socket alone"))?;
+    Process::new(peer.pid, peer.uid, peer.gid, peer.pidfd.clone()).map_err(|error| {
+        tracing::debug!(peer.pid, peer.uid, %error, "a caller of the Workload API cannot be attested");
+        Status::permission_denied(error.to_string())
+    })
+}
+
+fn refusal(process: &Process, failure: &Failure) -> Status {
+    tracing::debug!(
+        peer.pid = process.pid(),
+        peer.uid = process.uid(),
+        error = failure as &(dyn std::error::Error + 'static),
+        "a caller of the Workload API was not attested"
+    );
+    match failure {
+        Failure::Attest(error) => Status::permission_denied(error.to_string()),
+        Failure::Stopped => Status::unavailable(failure.to_string()),
+    }
+}

@@ -1,0 +1,91 @@
+//! From a [`Grant`] to the wire. What a profile sends is decided here, and what of it must have changed to be sent again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use signet_proto::workload;
+use signet_spiffe::{BundleSet, CertificateDer, SpiffeId, TrustDomain, X509Bundle};
+
+use crate::X509Svid;
+use crate::entitlement::Grant;
+
+/// A streaming call of the Workload API.
+pub(crate) trait Profile: Send + 'static {
+    /// What one message says.
+    type Content: PartialEq + Send + Sync;
+    /// The message.
+    type Message: Send;
+
+    /// `None`: granted, but not there yet.
+    fn content(grant: Grant) -> Option<Self::Content>;
+    /// The full state, as every message must be (Workload API §4.3).
+    fn message(content: &Self::Content) -> Self::Message;
+}
+
+/// `FetchX509SVID`.
+pub(crate) struct X509Svids;
+
+impl Profile for X509Svids {
+    type Content = (Vec<Arc<X509Svid>>, Arc<BundleSet>);
+    type Message = workload::X509svidResponse;
+
+    fn content(grant: Grant) -> Option<Self::Content> {
+        (!grant.svids.is_empty()).then_some((grant.svids, grant.bundles))
+    }
+
+    fn message((svids, bundles): &Self::Content) -> Self::Message {
+        let own: BTreeSet<&TrustDomain> = svids.iter().map(|svid| svid.id().trust_domain()).collect();
+        let federated = bundles
+            .iter()
+            .filter(|bundle| !own.contains(bundle.trust_domain()));
+        workload::X509svidResponse {
+            svids: svids.iter().map(|svid| svid_message(svid, bundles)).collect(),
+            crl: Vec::new(),
+            federated_bundles: federated.map(bundle_entry).collect(),
+        }
+    }
+}
+
+/// `FetchX509Bundles`.
+pub(crate) struct X509Bundles;
+
+impl Profile for X509Bundles {
+    type Content = Arc<BundleSet>;
+    type Message = workload::X509BundlesResponse;
+
+    fn content(grant: Grant) -> Option<Self::Content> {
+        Some(grant.bundles)
+    }
+
+    fn message(bundles: &Self::Content) -> Self::Message {
+        workload::X509BundlesResponse {
+            crl: Vec::new(),
+            bundles: bundles.iter().map(bundle_entry).collect(),
+        }
+    }
+}
+
+fn svid_message(svid: &X509Svid, bundles: &BundleSet) -> workload::X509svid {
+    let bundle = bundles.get(svid.id().trust_domain()).map(X509Bundle::authorities);
+    workload::X509svid {
+        spiffe_id: svid.id().to_string(),
+        x509_svid: concatenated(svid.chain()),
+        x509_svid_key: svid.secret_key().to_vec(),
+        bundle: concatenated(bundle.unwrap_or_default()),
+        hint: String::new(),
+    }
+}
+
+/// Keyed by the trust domain's SPIFFE ID, `spiffe://<trust domain>`.
+fn bundle_entry(bundle: &X509Bundle) -> (String, Vec<u8>) {
+    let id = SpiffeId::authority(bundle.trust_domain());
+    (id.to_string(), concatenated(bundle.authorities()))
+}
+
+fn concatenated(certificates: &[CertificateDer<'_>]) -> Vec<u8> {
+    certificates
+        .iter()
+        .map(AsRef::<[u8]>::as_ref)
+        .collect::<Vec<_>>()
+        .concat()
+}

@@ -1,0 +1,100 @@
+use std::sync::Arc;
+
+use signet_attest::RequiredSelectors;
+use signet_spiffe::{BundleSet, SpiffeId, TrustDomain};
+
+use crate::X509Svid;
+
+/// A registration on this node: whoever satisfies the selectors gets the SVID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    pub(crate) selectors: RequiredSelectors,
+    pub(crate) id: SpiffeId,
+    pub(crate) svid: Option<Arc<X509Svid>>,
+}
+
+/// Why a registration cannot be offered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OfferError {
+    /// An ID that only Signet's own parts may have.
+    #[error("{0} belongs to a part of Signet and is never given to a workload")]
+    Infrastructure(SpiffeId),
+}
+
+impl Offer {
+    /// A registration whose SVID is there.
+    pub fn ready(selectors: RequiredSelectors, svid: Arc<X509Svid>) -> Self {
+        Self {
+            selectors,
+            id: svid.id().clone(),
+            svid: Some(svid),
+        }
+    }
+
+    /// A registration whose SVID has yet to be issued: clients get `Unavailable` where there is nothing else for them.
+    ///
+    /// # Errors
+    /// See [`OfferError`].
+    pub fn pending(selectors: RequiredSelectors, id: SpiffeId) -> Result<Self, OfferError> {
+        if id.is_infrastructure() {
+            return Err(OfferError::Infrastructure(id));
+        }
+        Ok(Self {
+            selectors,
+            id,
+            svid: None,
+        })
+    }
+}
+
+/// All that this node has to give: its registrations, in order, and the bundles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offers(pub(crate) State);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Starting,
+    Ready {
+        offers: Vec<Offer>,
+        bundles: Arc<BundleSet>,
+    },
+}
+
+/// Why offers do not fit together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OffersError {
+    /// An SVID without the bundle of its own trust domain, which every response must carry (Workload API §5.2.1).
+    #[error("there is no bundle of {trust_domain}, the trust domain of {id}")]
+    NoBundle {
+        /// The registration.
+        id: SpiffeId,
+        /// Its trust domain.
+        trust_domain: TrustDomain,
+    },
+}
+
+impl Offers {
+    /// Nothing is known yet: clients get `Unavailable`.
+    pub fn starting() -> Self {
+        Self(State::Starting)
+    }
+
+    /// The registrations of this node, and the bundles of its own trust domain and those that it trusts.
+    ///
+    /// A workload gets its SVIDs in this order, and the first is its default identity (Workload API §8): keep the order
+    /// stable. Where several registrations that a workload satisfies have one SPIFFE ID, the first with an SVID counts.
+    ///
+    /// # Errors
+    /// See [`OffersError`].
+    pub fn new(offers: Vec<Offer>, bundles: Arc<BundleSet>) -> Result<Self, OffersError> {
+        for Offer { id, .. } in &offers {
+            if bundles.get(id.trust_domain()).is_none() {
+                return Err(OffersError::NoBundle {
+                    id: id.clone(),
+                    trust_domain: id.trust_domain().clone(),
+                });
+            }
+        }
+        Ok(Self(State::Ready { offers, bundles }))
+    }
+}

@@ -1,0 +1,102 @@
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use signet_proto::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
+use signet_uds::{Access, BindError, PeerStream, serve_incoming};
+use tokio::sync::watch;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Server;
+
+use crate::SvidSource;
+use crate::connection::Connection;
+use crate::places::{Limits, Places};
+use crate::service::{Service, require_security_header};
+
+/// Longest request, bytes. Requests of the X.509 profile are empty; a JWT-SVID to validate is a few KiB.
+const MAX_REQUEST: usize = 64 * 1024;
+/// Longest response, bytes: what gRPC clients accept by default.
+const MAX_RESPONSE: usize = 4 * 1024 * 1024;
+/// Longest request headers, bytes.
+const MAX_HEADERS: u32 = 8 * 1024;
+/// Most calls at once on one connection.
+const MAX_CALLS: u32 = 32;
+/// How long clients get to close their connections when the server stops.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Why the Workload API is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The socket cannot be had.
+    #[error("cannot serve the Workload API")]
+    Bind(#[from] BindError),
+    /// The server failed.
+    #[error("the Workload API server failed")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// Serves the Workload API on a Unix socket that every process may connect to, until `stop` is done; then ends all
+/// streams with `Unavailable`, waits a moment for clients to close, and comes back.
+///
+/// # Errors
+/// See [`ServeError`].
+pub async fn serve<S: SvidSource>(
+    path: &Path,
+    source: Arc<S>,
+    limits: Limits,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let incoming = bounded(serve_incoming(path, Access::Anyone)?, Places::new(limits));
+    // Never sent on: it is closed when `serving` is dropped.
+    let (serving, stopping) = watch::channel(());
+    let service = Service::new(source, Places::new(limits), stopping.clone());
+    let service = SpiffeWorkloadApiServer::new(service)
+        .max_decoding_message_size(MAX_REQUEST)
+        .max_encoding_message_size(MAX_RESPONSE);
+    let server = Server::builder()
+        .http2_max_header_list_size(MAX_HEADERS)
+        .max_concurrent_streams(MAX_CALLS)
+        .add_service(InterceptedService::new(service, require_security_header))
+        .serve_with_incoming_shutdown(incoming, async move {
+            let mut stopping = stopping;
+            // Comes back, with an error, when `serving` is dropped.
+            let _closed = stopping.changed().await;
+        });
+    let mut server = std::pin::pin!(server);
+    tokio::select! {
+        result = &mut server => return Ok(result?),
+        () = stop => drop(serving),
+    }
+    match tokio::time::timeout(FAREWELL, server).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Closes the connections that are over a bound.
+fn bounded(
+    incoming: impl Stream<Item = io::Result<PeerStream>> + Send,
+    places: Places,
+) -> impl Stream<Item = io::Result<Connection>> + Send {
+    incoming.filter_map(move |stream| {
+        let admitted = match stream {
+            Ok(stream) => admit(stream, &places).map(Ok),
+            Err(error) => Some(Err(error)),
+        };
+        std::future::ready(admitted)
+    })
+}
+
+fn admit(stream: PeerStream, places: &Places) -> Option<Connection> {
+    let Some(place) = places.take(stream.peer()) else {
+        tracing::debug!(
+            peer.pid = stream.peer().pid,
+            peer.uid = stream.peer().uid,
+            "closed a connection to the Workload API: too many are open"
+        );
+        return None;
+    };
+    Some(Connection::new(stream, place))
+}
