@@ -48,6 +48,9 @@ pub struct Ct6Key {
 pub struct CtValue {
     /// `CLOCK_BOOTTIME`, ns. The entry is dead from this instant on.
     pub expires: u64,
+    /// `CLOCK_BOOTTIME`, ns, until which the other side's lease was good when it was last looked up; 0: no lease is
+    /// needed. From then on the cached verdict is judged again.
+    pub lease: u64,
     /// `policy_epoch` of the cached verdict below.
     pub policy_epoch: u32,
     /// Identity of the local endpoint.
@@ -58,12 +61,14 @@ pub struct CtValue {
     pub node: NodeId,
     /// Rule that allowed it ([`crate::PolicyValue::rule`]).
     pub rule: u32,
+    /// Interface of the local endpoint; the cached verdict holds on no other.
+    pub ifindex: u32,
     /// [`crate::Authentication`] as `u8`.
     pub authentication: u8,
     /// [`ct_flags`].
     pub flags: u8,
     /// Always 0.
-    pub reserved: [u8; 2],
+    pub reserved: [u8; 6],
 }
 
 /// Bits of [`CtValue::flags`].
@@ -112,4 +117,4 @@ impl Ct6Key {
 
 layout!(Ct4Key, 16);
 layout!(Ct6Key, 40);
-layout!(CtValue, 32);
+layout!(CtValue, 48);

@@ -12,6 +12,18 @@ pub enum Direction {
     Egress = 1,
 }
 
+impl Direction {
+    /// The other way.
+    #[must_use]
+    #[inline(always)]
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::Ingress => Self::Egress,
+            Self::Egress => Self::Ingress,
+        }
+    }
+}
+
 /// What a rule says about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]

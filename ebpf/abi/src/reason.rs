@@ -20,7 +20,8 @@ pub enum Reason {
     InvalidPacket = 134,
     /// Neither IPv4, IPv6 nor ARP.
     UnknownL3 = 139,
-    /// A transport protocol that is not tracked, under policy.
+    /// A transport protocol or control message that no workload may send or be sent (ICMP redirects, "no next
+    /// header").
     UnknownL4 = 142,
     /// The conntrack entry could not be made.
     CtCreateFailed = 155,
