@@ -1,1 +1,20 @@
 //! rustls configurations whose verifier is SPIFFE.
+//!
+//! Pure like rustls itself: no sockets, no files. TLS 1.3 alone, X25519MLKEM768 first, no resumption, no 0-RTT: every
+//! handshake checks both certificates anew, against the bundles of that moment.
+
+mod bundles;
+mod client;
+mod expect;
+mod identity;
+mod provider;
+mod server;
+mod verifier;
+
+pub use bundles::{BundleSource, FixedBundles, SharedBundles};
+pub use client::client_config;
+pub use expect::{Expect, PeerError, peer_error};
+pub use identity::{SvidKeyPair, TlsError};
+pub use provider::provider;
+pub use server::{ClientAuth, server_config};
+pub use verifier::peer_svid;
