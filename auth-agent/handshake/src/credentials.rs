@@ -1,0 +1,41 @@
+//! A workload's own SVID, ready for handshakes.
+
+use std::fmt;
+
+use signet_spiffe::{SpiffeId, UnixTime, VerifiedSvid};
+use signet_tls::SvidKeyPair;
+
+/// A key pair whose chain was verified against the bundle: a node proves nothing with an SVID that its peers would refuse.
+pub struct Credentials {
+    id: SpiffeId,
+    not_after: UnixTime,
+    key_pair: SvidKeyPair,
+}
+
+impl Credentials {
+    /// `verified` must be the outcome of verifying `key_pair.chain`.
+    pub fn new(key_pair: SvidKeyPair, verified: &VerifiedSvid) -> Self {
+        Self { id: verified.id().clone(), not_after: verified.not_after(), key_pair }
+    }
+
+    /// Whose.
+    pub fn id(&self) -> &SpiffeId {
+        &self.id
+    }
+
+    /// Until when.
+    pub fn not_after(&self) -> UnixTime {
+        self.not_after
+    }
+
+    /// Chain and key.
+    pub fn key_pair(&self) -> &SvidKeyPair {
+        &self.key_pair
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("id", &self.id).finish_non_exhaustive()
+    }
+}
