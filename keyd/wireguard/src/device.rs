@@ -61,6 +61,6 @@ pub trait Device: fmt::Debug + Send + Sync {
     /// [`DeviceError::Gone`] if it does not and must be opened again.
     fn check(&self) -> BoxFuture<'_, Result<(), DeviceError>>;
 
-    /// Takes the interface away.
-    fn destroy(self: Box<Self>) -> BoxFuture<'static, Result<(), DeviceError>>;
+    /// Takes the interface away, and with it the keys. The device is of no use afterwards.
+    fn destroy(&self) -> BoxFuture<'_, Result<(), DeviceError>>;
 }

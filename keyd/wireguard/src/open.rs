@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::kernel::KernelDevice;
 use crate::link::{Kind, Links};
@@ -58,7 +59,7 @@ impl fmt::Display for Choice {
 #[derive(Debug)]
 pub struct Opened {
     /// The device, up, with a private key.
-    pub device: Box<dyn Device>,
+    pub device: Arc<dyn Device>,
     /// Whether the device was there with its key, and still has both that and its peers. Only a kernel device can:
     /// the user-space engine's key died with the process that held it.
     pub adopted: bool,
@@ -104,7 +105,7 @@ pub async fn destroy_leftover(name: &DeviceName) -> Result<(), DeviceError> {
 async fn open_kernel(config: &DeviceConfig) -> Result<Opened, DeviceError> {
     let (device, adopted) = KernelDevice::open(config).await?;
     Ok(Opened {
-        device: Box::new(device),
+        device: Arc::new(device),
         adopted,
     })
 }
@@ -112,7 +113,7 @@ async fn open_kernel(config: &DeviceConfig) -> Result<Opened, DeviceError> {
 async fn open_userspace(config: &DeviceConfig) -> Result<Opened, DeviceError> {
     let device = UserSpaceDevice::open(config).await?;
     Ok(Opened {
-        device: Box::new(device),
+        device: Arc::new(device),
         adopted: false,
     })
 }

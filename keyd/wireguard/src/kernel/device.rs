@@ -162,8 +162,8 @@ impl Device for KernelDevice {
         .boxed()
     }
 
-    fn destroy(self: Box<Self>) -> BoxFuture<'static, Result<(), DeviceError>> {
-        async move { self.links.delete(self.ifindex).await }.boxed()
+    fn destroy(&self) -> BoxFuture<'_, Result<(), DeviceError>> {
+        self.links.delete(self.ifindex).boxed()
     }
 }
 

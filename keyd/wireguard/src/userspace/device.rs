@@ -11,7 +11,7 @@ use gotatun::device::{DeviceBuilder, Error, Peer};
 use gotatun::noise::TimerParams;
 use gotatun::udp::socket::UdpSocketFactory;
 use rustix::io::Errno;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, RwLockReadGuard};
 use tokio::time::{Instant, sleep, timeout};
 use tun_rs::AsyncDevice;
 
@@ -44,7 +44,8 @@ pub(crate) struct UserSpaceDevice {
     ifindex: u32,
     public_key: PublicKey,
     links: Links,
-    engine: RwLock<Engine>,
+    /// `None` once destroyed.
+    engine: RwLock<Option<Engine>>,
 }
 
 impl UserSpaceDevice {
@@ -91,7 +92,7 @@ impl UserSpaceDevice {
             ifindex,
             public_key: key.public(),
             links,
-            engine: RwLock::new(engine),
+            engine: RwLock::new(Some(engine)),
         })
     }
 
@@ -104,7 +105,7 @@ impl UserSpaceDevice {
                 rekey_timeout: RETRANSMIT..=RETRANSMIT + RETRANSMIT_JITTER,
                 ..TimerParams::default()
             });
-        let engine = self.engine.read().await;
+        let engine = self.engine().await?;
         engine
             .add_or_update_peer(wanted)
             .await
@@ -112,7 +113,7 @@ impl UserSpaceDevice {
     }
 
     async fn forget_peer(&self, key: &PublicKey) -> Result<(), DeviceError> {
-        let engine = self.engine.read().await;
+        let engine = self.engine().await?;
         engine
             .remove_peer(&key.to_dalek())
             .await
@@ -122,17 +123,20 @@ impl UserSpaceDevice {
 
     async fn wait_for_session(&self, key: &PublicKey, limit: Duration) -> Result<bool, DeviceError> {
         let deadline = Instant::now() + limit;
-        let engine = self.engine.read().await;
         // It would wait for a handshake of our own; the peer's does as well, so only its first step is used.
-        match timeout(SEND_LIMIT, engine.force_handshake(&key.to_dalek())).await {
+        let started = {
+            let engine = self.engine().await?;
+            timeout(SEND_LIMIT, engine.force_handshake(&key.to_dalek())).await
+        };
+        match started {
             Ok(Ok(())) | Err(_) => {}
             Ok(Err(Error::PeerNotFound)) => return Ok(false),
             Ok(Err(error)) => return Err(engine_error("start a handshake", 0)(error)),
         }
         loop {
-            let peers = engine.peers().await;
-            let peer = peers.iter().find(|peer| peer.peer.public_key == key.to_dalek());
-            if peer.is_some_and(|peer| peer.stats.last_handshake.is_some()) {
+            let peers = self.status().await?;
+            let peer = peers.iter().find(|peer| peer.public_key == *key);
+            if peer.is_some_and(|peer| peer.last_handshake.is_some()) {
                 return Ok(true);
             }
             if Instant::now() >= deadline {
@@ -142,12 +146,17 @@ impl UserSpaceDevice {
         }
     }
 
-    async fn status(&self) -> Vec<PeerStatus> {
+    async fn status(&self) -> Result<Vec<PeerStatus>, DeviceError> {
         let now = SystemTime::now();
-        let peers = self.engine.read().await.peers().await;
+        let peers = self.engine().await?.peers().await;
         let mut peers: Vec<_> = peers.into_iter().filter_map(|peer| status(&peer, now)).collect();
         peers.sort_by_key(|peer| peer.public_key);
-        peers
+        Ok(peers)
+    }
+
+    async fn engine(&self) -> Result<RwLockReadGuard<'_, Engine>, DeviceError> {
+        RwLockReadGuard::try_map(self.engine.read().await, Option::as_ref)
+            .map_err(|_| gone(&self.name, "it was destroyed"))
     }
 }
 
@@ -181,7 +190,7 @@ impl Device for UserSpaceDevice {
     }
 
     fn peers(&self) -> BoxFuture<'_, Result<Vec<PeerStatus>, DeviceError>> {
-        async { Ok(self.status().await) }.boxed()
+        self.status().boxed()
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), DeviceError>> {
@@ -190,9 +199,11 @@ impl Device for UserSpaceDevice {
             if link.is_none_or(|link| link.index != self.ifindex) {
                 return Err(gone(&self.name, "the interface was removed"));
             }
-            // A handshake that is waited for holds the lock: the engine is alive then.
+            // Where the lock is taken the engine is at work.
             if let Ok(mut engine) = self.engine.try_write()
-                && engine.wait().now_or_never().is_some()
+                && engine
+                    .as_mut()
+                    .is_none_or(|engine| engine.wait().now_or_never().is_some())
             {
                 return Err(gone(&self.name, "the user-space engine stopped"));
             }
@@ -201,9 +212,11 @@ impl Device for UserSpaceDevice {
         .boxed()
     }
 
-    fn destroy(self: Box<Self>) -> BoxFuture<'static, Result<(), DeviceError>> {
-        async move {
-            self.engine.into_inner().stop().await;
+    fn destroy(&self) -> BoxFuture<'_, Result<(), DeviceError>> {
+        async {
+            if let Some(engine) = self.engine.write().await.take() {
+                engine.stop().await;
+            }
             self.links.delete(self.ifindex).await
         }
         .boxed()
