@@ -55,7 +55,7 @@ impl Authority {
     }
 
     pub(crate) fn svid(&self, id: &str) -> SvidKeyPair {
-        self.issue(id, Duration::from_secs(3600))
+        self.issue(id, Duration::from_hours(1))
     }
 
     /// One that expired a minute ago.
@@ -66,7 +66,7 @@ impl Authority {
     fn issue(&self, id: &str, life: Duration) -> SvidKeyPair {
         let mut params = bare(id);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.not_after = OffsetDateTime::now_utc() - Duration::from_secs(60) + life;
+        params.not_after = OffsetDateTime::now_utc() - Duration::from_mins(1) + life;
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
@@ -81,7 +81,7 @@ fn bare(uri: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
-    params.not_before = OffsetDateTime::now_utc() - Duration::from_secs(7200);
-    params.not_after = OffsetDateTime::now_utc() + Duration::from_secs(7200);
+    params.not_before = OffsetDateTime::now_utc() - Duration::from_hours(2);
+    params.not_after = OffsetDateTime::now_utc() + Duration::from_hours(2);
     params
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::{ClientConfig, ClientConnection, ConnectionCommon, Error, ServerConfig, ServerConnection};
 
-pub(crate) type Outcome = Result<(ClientConnection, ServerConnection), Refused>;
+pub(crate) type Outcome = Result<(ClientConnection, ServerConnection), Box<Refused>>;
 
 /// What each side said to a failed handshake.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(crate) fn handshake(client: ClientConfig, server: ServerConfig) -> Outcome {
         refused.client = refused.client.or(carry(&mut server, &mut client).err());
     }
     if refused.client.is_some() || refused.server.is_some() {
-        return Err(refused);
+        return Err(Box::new(refused));
     }
     assert!(
         !client.is_handshaking() && !server.is_handshaking(),

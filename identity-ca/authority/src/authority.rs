@@ -1,0 +1,255 @@
+//! Making certificates: the root, and leaves under it.
+
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+};
+use rustls_pki_types::CertificateDer;
+use signet_spiffe::{BundleError, SpiffeId, TrustDomain, UnixTime, X509Bundle};
+use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::key::SigningKey;
+use crate::request::RequestedKey;
+use crate::serial::Serial;
+
+/// How far validity begins in the past, so that a node whose clock is a little behind accepts what was just issued.
+pub const BACKDATE: Duration = Duration::from_mins(5);
+
+/// The signing authority of a trust domain: a self-signed root that is itself an SVID (SPIFFE-ID §3.1), and its key.
+#[derive(Debug)]
+pub struct Authority {
+    trust_domain: TrustDomain,
+    key: SigningKey,
+    bundle: X509Bundle,
+    not_before: UnixTime,
+    not_after: UnixTime,
+}
+
+/// Why there is no authority.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    /// The certificate could not be made.
+    #[error("the root certificate could not be signed: {0}")]
+    Sign(#[source] rcgen::Error),
+    /// The root is not fit to sign for this trust domain.
+    #[error("the root certificate does not fit: {0}")]
+    Root(#[from] BundleError),
+    /// The key is not the root certificate's.
+    #[error("the root certificate is for another key than the one kept beside it")]
+    KeyMismatch,
+    /// A moment that X.509 cannot express.
+    #[error("the clock is outside of what a certificate can express")]
+    Time,
+}
+
+/// Why a certificate was not issued.
+#[derive(Debug, thiserror::Error)]
+pub enum IssueError {
+    /// The ID is of another trust domain.
+    #[error("{id} is not of the trust domain {trust_domain}")]
+    TrustDomain {
+        /// Whose certificate was asked for.
+        id: SpiffeId,
+        /// Ours.
+        trust_domain: TrustDomain,
+    },
+    /// The ID has no path: that is the authority's own.
+    #[error("{id} has no path, so no leaf can carry it")]
+    RootPath {
+        /// Whose certificate was asked for.
+        id: SpiffeId,
+    },
+    /// The root is not valid now, so nothing that it signs would be.
+    #[error("the root certificate is not valid now")]
+    RootNotValid,
+    /// Zero, or shorter than certificates can express.
+    #[error("the certificate would have no life")]
+    NoLife,
+    /// A moment that X.509 cannot express.
+    #[error("the clock is outside of what a certificate can express")]
+    Time,
+    /// The signature failed.
+    #[error("the certificate could not be signed: {0}")]
+    Sign(#[source] rcgen::Error),
+}
+
+/// A leaf that was just signed.
+#[derive(Debug, Clone)]
+pub struct IssuedSvid {
+    /// Whose it is.
+    pub id: SpiffeId,
+    /// Leaf first; the root is not among them.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Its serial number.
+    pub serial: Serial,
+    /// Start of its validity.
+    pub not_before: UnixTime,
+    /// End of its validity.
+    pub not_after: UnixTime,
+}
+
+impl Authority {
+    /// Makes a self-signed root (X509-SVID §3.2, §4): URI SAN without path, `cA`, critical key usage.
+    pub fn create(
+        trust_domain: TrustDomain,
+        key: SigningKey,
+        serial: Serial,
+        now: UnixTime,
+        life: Duration,
+    ) -> Result<Self, AuthorityError> {
+        let mut params = bare(&SpiffeId::authority(&trust_domain), serial).map_err(AuthorityError::Sign)?;
+        params.distinguished_name.push(DnType::OrganizationName, "Signet");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, trust_domain.as_str());
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.not_before = date(earlier(now, BACKDATE)).ok_or(AuthorityError::Time)?;
+        params.not_after = date(later(now, life)).ok_or(AuthorityError::Time)?;
+        let root = params.self_signed(&key.0).map_err(AuthorityError::Sign)?;
+        Self::restore(trust_domain, root.der().clone(), key)
+    }
+
+    /// An authority from its root certificate and key, as they were kept.
+    pub fn restore(
+        trust_domain: TrustDomain,
+        root: CertificateDer<'static>,
+        key: SigningKey,
+    ) -> Result<Self, AuthorityError> {
+        let bundle = X509Bundle::new(trust_domain.clone(), vec![root])?;
+        let [root] = bundle.authorities() else {
+            return Err(AuthorityError::KeyMismatch);
+        };
+        let (_, parsed) = X509Certificate::from_der(root).map_err(|_| AuthorityError::KeyMismatch)?;
+        if parsed.public_key().raw != key.0.subject_public_key_info() {
+            return Err(AuthorityError::KeyMismatch);
+        }
+        let validity = parsed.validity();
+        let not_before = moment(validity.not_before.timestamp()).ok_or(AuthorityError::Time)?;
+        let not_after = moment(validity.not_after.timestamp()).ok_or(AuthorityError::Time)?;
+        Ok(Self {
+            trust_domain,
+            key,
+            bundle,
+            not_before,
+            not_after,
+        })
+    }
+
+    /// Issues a leaf for `id` over the requested key. Everything in it is decided here (X509-SVID §4): empty subject and
+    /// so a critical SAN with the one URI, no `cA`, `digitalSignature` alone, both extended key usages.
+    ///
+    /// Validity begins [`BACKDATE`] ago and ends after `life`, both within the root's own.
+    pub fn issue(
+        &self,
+        key: &RequestedKey,
+        id: &SpiffeId,
+        life: Duration,
+        serial: Serial,
+        now: UnixTime,
+    ) -> Result<IssuedSvid, IssueError> {
+        self.check_leaf_id(id)?;
+        if now < self.not_before || now >= self.not_after {
+            return Err(IssueError::RootNotValid);
+        }
+        if life < Duration::from_secs(1) {
+            return Err(IssueError::NoLife);
+        }
+        let not_before = earlier(now, BACKDATE).max(self.not_before);
+        let not_after = later(now, life).min(self.not_after);
+        let mut params = bare(id, serial).map_err(IssueError::Sign)?;
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        params.use_authority_key_identifier_extension = true;
+        params.not_before = date(not_before).ok_or(IssueError::Time)?;
+        params.not_after = date(not_after).ok_or(IssueError::Time)?;
+        let issuer = self.issuer().map_err(IssueError::Sign)?;
+        let leaf = params.signed_by(&key.0, &issuer).map_err(IssueError::Sign)?;
+        Ok(IssuedSvid {
+            id: id.clone(),
+            chain: vec![leaf.der().clone()],
+            serial,
+            not_before,
+            not_after,
+        })
+    }
+
+    /// Whose authority it is.
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// What its SVIDs are checked against: the root.
+    pub fn bundle(&self) -> &X509Bundle {
+        &self.bundle
+    }
+
+    /// The root certificate, DER.
+    pub fn root(&self) -> &[u8] {
+        self.bundle
+            .authorities()
+            .first()
+            .map(AsRef::as_ref)
+            .unwrap_or_default()
+    }
+
+    /// End of the root's validity.
+    pub fn not_after(&self) -> UnixTime {
+        self.not_after
+    }
+
+    pub(crate) fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
+    fn check_leaf_id(&self, id: &SpiffeId) -> Result<(), IssueError> {
+        if id.trust_domain() != &self.trust_domain {
+            return Err(IssueError::TrustDomain {
+                id: id.clone(),
+                trust_domain: self.trust_domain.clone(),
+            });
+        }
+        if id.path().is_empty() {
+            return Err(IssueError::RootPath { id: id.clone() });
+        }
+        Ok(())
+    }
+
+    fn issuer(&self) -> Result<Issuer<'_, &KeyPair>, rcgen::Error> {
+        Issuer::from_ca_cert_der(&CertificateDer::from(self.root()), &self.key.0)
+    }
+}
+
+/// Parameters with one URI SAN and an empty subject; rcgen marks the SAN critical for as long as that is empty.
+fn bare(id: &SpiffeId, serial: Serial) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.subject_alt_names = vec![SanType::URI(id.as_str().try_into()?)];
+    params.serial_number = Some(SerialNumber::from_slice(serial.as_bytes()));
+    Ok(params)
+}
+
+fn earlier(now: UnixTime, by: Duration) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs().saturating_sub(by.as_secs())))
+}
+
+fn later(now: UnixTime, by: Duration) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs().saturating_add(by.as_secs())))
+}
+
+fn date(at: UnixTime) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp(i64::try_from(at.as_secs()).ok()?).ok()
+}
+
+fn moment(seconds: i64) -> Option<UnixTime> {
+    Some(UnixTime::since_unix_epoch(Duration::from_secs(
+        u64::try_from(seconds).ok()?,
+    )))
+}

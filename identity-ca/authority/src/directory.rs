@@ -1,0 +1,235 @@
+//! The CA's data directory: who may read it, who has it open, and the authority in it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use signet_spiffe::TrustDomain;
+use zeroize::Zeroizing;
+
+use crate::authority::{Authority, AuthorityError};
+use crate::key::{KeyError, SigningKey};
+
+const LOCK: &str = "lock";
+const AUTHORITY: &str = "authority.pem";
+
+/// An authority file is a key and a certificate; anything much longer is something else.
+const MAX_AUTHORITY_BYTES: u64 = 64 * 1024;
+
+/// A directory that nobody else can read and no other CA has open. The lock lives as long as the value.
+#[derive(Debug)]
+pub struct DataDirectory {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why the data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// The file system refused.
+    #[error("{} cannot be used: {source}", path.display())]
+    Io {
+        /// The directory or a file in it.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Others could read or change it.
+    #[error(
+        "{} is open to others (mode {mode:04o}): it must be 0700 for the directory and 0600 for files in it; look at \
+         who could have read the key, then run chmod go-rwx on it", path.display()
+    )]
+    Mode {
+        /// The directory or a file in it.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It belongs to another user.
+    #[error("{} belongs to uid {owner}, the CA runs as uid {ours}", path.display())]
+    Owner {
+        /// The directory or a file in it.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// Our effective user.
+        ours: u32,
+    },
+    /// Not what it should be: a symbolic link, a device, a directory where a file belongs.
+    #[error("{} is not a plain {wanted}", path.display())]
+    Kind {
+        /// The directory or a file in it.
+        path: PathBuf,
+        /// `file` or `directory`.
+        wanted: &'static str,
+    },
+    /// Another CA has it open.
+    #[error("another signet-ca is running on {}", path.display())]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The authority file is damaged.
+    #[error("{} does not hold one PEM private key and one certificate", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The key in it cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The authority in it cannot be used.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+}
+
+impl DataDirectory {
+    /// Opens a directory, made with mode 0700 where it is missing, and locks it.
+    pub fn open(path: &Path) -> Result<Self, DirectoryError> {
+        let io = |source| DirectoryError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(io)?;
+        let metadata = fs::symlink_metadata(path).map_err(io)?;
+        if !metadata.is_dir() {
+            return Err(DirectoryError::Kind {
+                path: path.to_owned(),
+                wanted: "directory",
+            });
+        }
+        check_owner(path, &metadata)?;
+        let lock_path = path.join(LOCK);
+        let mut options = OpenOptions::new();
+        let lock = open_private(&lock_path, options.read(true).write(true).create(true))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
+            Err(TryLockError::WouldBlock) => Err(DirectoryError::Locked {
+                path: path.to_owned(),
+            }),
+            Err(TryLockError::Error(source)) => Err(DirectoryError::Io {
+                path: lock_path,
+                source,
+            }),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes an empty file of mode 0600 unless it exists, and checks it if it does: for files that others then open by
+    /// name, such as a database.
+    pub fn private_file(&self, name: &str) -> Result<PathBuf, DirectoryError> {
+        let path = self.path.join(name);
+        open_private(&path, OpenOptions::new().read(true).append(true).create(true))?;
+        Ok(path)
+    }
+
+    /// The authority kept here, if there is one.
+    pub fn load(&self, trust_domain: &TrustDomain) -> Result<Option<Authority>, DirectoryError> {
+        let path = self.path.join(AUTHORITY);
+        let file = match open_private(&path, OpenOptions::new().read(true)) {
+            Ok(file) => file,
+            Err(DirectoryError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let mut pem = Zeroizing::new(Vec::new());
+        file.take(MAX_AUTHORITY_BYTES)
+            .read_to_end(&mut pem)
+            .map_err(|source| DirectoryError::Io {
+                path: path.clone(),
+                source,
+            })?;
+        let damaged = || DirectoryError::Damaged { path: path.clone() };
+        let key = PrivatePkcs8KeyDer::from_pem_slice(&pem).map_err(|_| damaged())?;
+        let key = SigningKey::from_pkcs8(&key)?;
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+            .collect::<Result<_, _>>()
+            .map_err(|_| damaged())?;
+        let [root] = certificates.as_slice() else {
+            return Err(damaged());
+        };
+        Ok(Some(Authority::restore(trust_domain.clone(), root.clone(), key)?))
+    }
+
+    /// Keeps an authority, for good or not at all: the file appears under its name once it is whole and on the disk.
+    pub fn store(&self, authority: &Authority) -> Result<(), DirectoryError> {
+        let mut pem = authority.key().to_secret_pem();
+        pem.push_str(&authority.bundle().to_pem());
+        let temporary = self.path.join(format!("{AUTHORITY}.new"));
+        let path = self.path.join(AUTHORITY);
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| DirectoryError::Io { path, source }
+        };
+        let mut file = open_private(
+            &temporary,
+            OpenOptions::new().write(true).create(true).truncate(true),
+        )?;
+        file.write_all(pem.as_bytes())
+            .and_then(|()| file.sync_all())
+            .map_err(io(&temporary))?;
+        fs::rename(&temporary, &path).map_err(io(&path))?;
+        File::open(&self.path)
+            .and_then(|directory| directory.sync_all())
+            .map_err(io(&self.path))
+    }
+}
+
+/// Opens a file without following links, of mode 0600 where it is made, and refuses one that others can open.
+fn open_private(path: &Path, options: &mut OpenOptions) -> Result<File, DirectoryError> {
+    let io = |source| DirectoryError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let no_follow =
+        i32::try_from(OFlags::NOFOLLOW.bits()).map_err(|_| io(io::ErrorKind::Unsupported.into()))?;
+    let file = options
+        .mode(0o600)
+        .custom_flags(no_follow)
+        .open(path)
+        .map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
+    if !metadata.is_file() {
+        return Err(DirectoryError::Kind {
+            path: path.to_owned(),
+            wanted: "file",
+        });
+    }
+    check_owner(path, &metadata)?;
+    Ok(file)
+}
+
+fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), DirectoryError> {
+    let ours = rustix::process::geteuid().as_raw();
+    if metadata.uid() != ours {
+        return Err(DirectoryError::Owner {
+            path: path.to_owned(),
+            owner: metadata.uid(),
+            ours,
+        });
+    }
+    let mode = Permissions::mode(&metadata.permissions()) & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(DirectoryError::Mode {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    Ok(())
+}
