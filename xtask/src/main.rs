@@ -1,3 +1,44 @@
-//! Developer tasks: demo, VM runner, benches.
+//! Developer tasks. `make help` lists the ones that people type.
+#![expect(
+    clippy::print_stdout,
+    reason = "a tool for a terminal: its output is its purpose"
+)]
 
-fn main() {}
+mod arrows;
+mod process;
+mod reasons;
+mod repository;
+mod tally;
+mod test;
+mod vm;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Developer tasks of the Signet repository.
+#[derive(Parser)]
+#[command(name = "xtask", version)]
+enum Task {
+    /// Run every test: the workspace's, then the end-to-end core in a VM with Debian's kernel; print one summary.
+    Test(test::Options),
+    /// Boot Debian's cloud kernel in QEMU and run a test binary or a command inside.
+    Vm(vm::Options),
+    /// Check which crates may depend on which (ARCHITECTURE.md, "Which way arrows point").
+    Arrows,
+    /// Write docs/reference/reasons.md from the kernel programs' reasons, or check that it is up to date.
+    Reasons(reasons::Options),
+}
+
+fn main() -> ExitCode {
+    let done = match Task::parse() {
+        Task::Test(options) => test::run(&options),
+        Task::Vm(options) => vm::run(&options),
+        Task::Arrows => arrows::run(),
+        Task::Reasons(options) => reasons::run(&options),
+    };
+    done.unwrap_or_else(|error| {
+        println!("xtask: {error:#}");
+        ExitCode::FAILURE
+    })
+}

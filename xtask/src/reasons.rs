@@ -1,0 +1,162 @@
+//! docs/reference/reasons.md: the table of reasons, from the enum that the kernel programs use.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+use signet_abi::Reason;
+
+use crate::repository;
+
+/// Options of `xtask reasons`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Compare only; fail when the committed page differs.
+    #[arg(long)]
+    check: bool,
+}
+
+const INTRODUCTION: &str = "\
+# Reasons
+
+<!-- Written by `cargo run -p xtask -- reasons` from ebpf/abi/src/reason.rs and xtask/src/reasons.rs. -->
+
+Every packet that Signet's kernel programs judge gets one reason. `signet flows` shows it for the first packet of a
+connection and for every drop, `signet status` counts it, and `signet explain` says which one a connection would meet.
+The numbers 132 to 203 are the ones that Cilium and Hubble use for the same things.
+
+| number | reason | what happened | what to do |
+| ---: | --- | --- | --- |
+";
+
+/// Writes the page, or compares it.
+pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let page = page();
+    let path = path();
+    if !options.check {
+        std::fs::write(&path, page).with_context(|| format!("{} cannot be written", path.display()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let committed =
+        std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+    if committed == page {
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!(
+        "{} is out of date; run `cargo run -p xtask -- reasons`",
+        path.display()
+    );
+    Ok(ExitCode::FAILURE)
+}
+
+fn path() -> PathBuf {
+    repository::root().join("docs/reference/reasons.md")
+}
+
+fn page() -> String {
+    let mut page = INTRODUCTION.to_owned();
+    for reason in Reason::ALL {
+        let (happened, next) = explain(reason);
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            page,
+            "| {} | {} | {happened} | {next} |",
+            reason as u8,
+            reason.name()
+        );
+    }
+    page
+}
+
+/// What happened, and what the reader can do about it.
+const fn explain(reason: Reason) -> (&'static str, &'static str) {
+    match reason {
+        Reason::Forwarded => (
+            "It passed, in plaintext.",
+            "Nothing. `signet encryption set wireguard` encrypts it.",
+        ),
+        Reason::Encrypted => ("It passed into the tunnel.", "Nothing."),
+        Reason::Decrypted => (
+            "It came out of the tunnel; the verdict at the workload follows.",
+            "Nothing.",
+        ),
+        Reason::InvalidSourceIp => (
+            "A workload sent from an address that is not its own.",
+            "Give the address to the workload (`spec.addresses`), or stop the sender: this is how spoofing looks.",
+        ),
+        Reason::PolicyDenied => (
+            "A policy selects the workload, and no rule of it allows this.",
+            "`signet explain SRC DST PORT` names the policies; add a rule to one.",
+        ),
+        Reason::InvalidPacket => (
+            "Malformed, or shorter than its headers say.",
+            "Look at the sender; no well-behaved stack sends this.",
+        ),
+        Reason::UnknownL3 => ("Neither IPv4, IPv6 nor ARP.", "Signet carries IP only."),
+        Reason::UnknownL4 => (
+            "A transport protocol that is not tracked, at a workload that a policy selects.",
+            "Use TCP, UDP or ICMP, or leave the workload unselected.",
+        ),
+        Reason::CtCreateFailed => (
+            "The connection could not be remembered.",
+            "The connection table could not take the entry; `signet status` shows how full each map is.",
+        ),
+        Reason::InvalidExtensionHeader => (
+            "An IPv6 extension header that cannot be judged, or too many of them.",
+            "Send without it. Routing headers and the like are refused on purpose.",
+        ),
+        Reason::FragmentNotSupported => (
+            "A fragment: its ports cannot be known.",
+            "Lower the sender's MTU or packet size; let path MTU discovery work.",
+        ),
+        Reason::NoConfig => (
+            "The kernel programs have no settings, or those of another version.",
+            "signet-meshd is not ready yet, or was replaced by another version: `signet status`.",
+        ),
+        Reason::InvalidIdentity => (
+            "The address has no identity.",
+            "No workload and no node owns this address: check `spec.addresses`, then `signet identity list`.",
+        ),
+        Reason::PolicyDeny => (
+            "A rule denies it; deny beats allow.",
+            "`signet explain SRC DST PORT` names the rule.",
+        ),
+        Reason::AuthenticationRequired => (
+            "The rule asks for a proof, and there is none (yet).",
+            "On first contact the proof is being made, and the sender retries. If it stays: `signet auth list` has the cause.",
+        ),
+        Reason::Unencrypted => (
+            "Plaintext where only ciphertext is accepted.",
+            "`signet encryption status` shows which node still sends plaintext.",
+        ),
+        Reason::EndpointNotReady => (
+            "The workload is not set up yet.",
+            "Wait; `signet status` if it stays.",
+        ),
+        Reason::AuthenticationAlwaysFails => (
+            "The rule says `authentication: always-fail`.",
+            "Change the rule if that is not what was meant.",
+        ),
+        Reason::LeaseExpired => (
+            "The node that owns the source address has stopped saying so.",
+            "That node or its agent is down or cut off: look at its `signet status`.",
+        ),
+        Reason::Parked => ("It waits for its proof and is judged again then.", "Nothing."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_page_is_what_the_kernel_programs_say() {
+        assert_eq!(
+            std::fs::read_to_string(path()).unwrap(),
+            page(),
+            "run `cargo run -p xtask -- reasons`"
+        );
+    }
+}
