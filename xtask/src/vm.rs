@@ -46,8 +46,8 @@ pub(crate) struct Options {
     arguments: Vec<String>,
 }
 
-/// What `make test` runs inside: tests of these packages whose name contains the filter. The rest of the end-to-end
-/// tests does not depend on the kernel's encryption and runs on the host alone.
+/// What `make test` runs inside: test binaries by package and cargo target. The other end-to-end tests do not depend
+/// on the kernel's encryption and run on the host alone.
 const CORE: [(&str, &str); 1] = [("signet-e2e", "core")];
 
 /// Boots once, for what the options ask.
@@ -86,9 +86,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 pub(crate) fn core(executables: &[Executable], limit: Duration) -> Tally {
     let mut script = Script::default();
     script.daemons(executables);
-    for (package, filter) in CORE {
-        let tests = executables.iter().filter(|e| e.test && e.package == package);
-        tests.for_each(|test| script.test(test, &[filter.to_owned()]));
+    for (package, target) in CORE {
+        let tests = executables
+            .iter()
+            .filter(|e| e.test && e.package == package && e.target == target);
+        tests.for_each(|test| script.test(test, &[]));
     }
     let machine = Machine {
         memory: 3072,
