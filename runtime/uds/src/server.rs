@@ -98,7 +98,7 @@ pub fn serve_incoming(
                     );
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "peer of a Unix socket went before its credentials were read")
+                    tracing::debug!(%error, "peer of a Unix socket went before its credentials were read");
                 }
             }
         }

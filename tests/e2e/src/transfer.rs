@@ -1,0 +1,90 @@
+//! A transfer that runs while something else happens.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use signet_lab::net;
+use signet_lab::traffic::{StreamReport, Transfer, stream};
+
+use crate::stage::patience;
+use crate::{Family, Stage};
+
+/// Time between two blocks.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// A transfer in a thread of its own.
+pub struct Running {
+    thread: JoinHandle<Result<StreamReport>>,
+    done: Arc<AtomicBool>,
+}
+
+impl Running {
+    /// Begins a transfer of `text` over one TCP connection; it goes on for `duration`.
+    pub fn start(
+        stage: &Stage,
+        from: &str,
+        to: &str,
+        port: u16,
+        family: Family,
+        text: &str,
+        duration: Duration,
+    ) -> Result<Self> {
+        let transfer = Transfer {
+            target: SocketAddr::new(stage.address(to, family)?, port),
+            text: text.to_owned(),
+            duration,
+            interval: INTERVAL,
+            patience: patience() / 2,
+        };
+        let netns = stage.lab().paths().netns(from);
+        let done = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&done);
+        let thread = std::thread::spawn(move || {
+            let report = net::within(&netns, || -> Result<_> {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
+                Ok(runtime.block_on(stream(&transfer)))
+            })?;
+            flag.store(true, Ordering::Release);
+            report
+        });
+        Ok(Self { thread, done })
+    }
+
+    /// Fails if the transfer has ended already: then what happened meanwhile proves nothing.
+    pub fn still_running(&self) -> Result<()> {
+        if self.done.load(Ordering::Acquire) {
+            bail!("the transfer ended before the test was through");
+        }
+        Ok(())
+    }
+
+    /// Waits for its end; fails unless every block came back unchanged, in order.
+    pub fn intact(self) -> Result<StreamReport> {
+        let Ok(report) = self.thread.join() else {
+            bail!("the transfer's thread panicked")
+        };
+        let report = report?;
+        if !report.intact {
+            bail!("the transfer broke: {report:?}");
+        }
+        Ok(report)
+    }
+
+    /// Waits for its end; fails if every block came back: it should have been cut.
+    pub fn broken(self) -> Result<StreamReport> {
+        let Ok(report) = self.thread.join() else {
+            bail!("the transfer's thread panicked")
+        };
+        let report = report?;
+        if report.intact {
+            bail!("the transfer went on to its end: {report:?}");
+        }
+        Ok(report)
+    }
+}

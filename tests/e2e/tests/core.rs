@@ -1,0 +1,304 @@
+//! The whole slice on one lab: what the demo says, proven. Runs on this machine and in the VM.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use signet_abi::Reason;
+use signet_e2e::{Ask, Case, Family, Running, Stage, run};
+use signet_lab::capture::Capture;
+use signet_proto::ca::v1::{DeregisterRequest, ListRegistrationsRequest};
+use signet_proto::view::v1::EncryptionMode;
+
+const CASES: &[Case] = &[
+    Case {
+        name: "an_allowed_pair_talks_once_it_is_proven",
+        run: an_allowed_pair_talks_once_it_is_proven,
+    },
+    Case {
+        name: "one_handshake_serves_both_directions",
+        run: one_handshake_serves_both_directions,
+    },
+    Case {
+        name: "a_pair_on_one_node_is_proven_too",
+        run: a_pair_on_one_node_is_proven_too,
+    },
+    Case {
+        name: "ping_is_tracked_and_proven",
+        run: ping_is_tracked_and_proven,
+    },
+    Case {
+        name: "an_endpoint_without_policy_is_open",
+        run: an_endpoint_without_policy_is_open,
+    },
+    Case {
+        name: "a_pair_without_a_rule_is_refused",
+        run: a_pair_without_a_rule_is_refused,
+    },
+    Case {
+        name: "a_deny_beats_an_allow",
+        run: a_deny_beats_an_allow,
+    },
+    Case {
+        name: "always_fail_is_refused",
+        run: always_fail_is_refused,
+    },
+    Case {
+        name: "an_unregistered_workload_cannot_be_proven",
+        run: an_unregistered_workload_cannot_be_proven,
+    },
+    Case {
+        name: "a_spoofed_source_is_refused",
+        run: a_spoofed_source_is_refused,
+    },
+    Case {
+        name: "encryption_switches_under_a_transfer",
+        run: encryption_switches_under_a_transfer,
+    },
+    Case {
+        name: "a_deleted_registration_stops_its_traffic",
+        run: a_deleted_registration_stops_its_traffic,
+    },
+];
+
+fn main() -> ExitCode {
+    run("e2ecore", include_str!("../labs/core.yaml"), CASES)
+}
+
+fn an_allowed_pair_talks_once_it_is_proven(stage: &mut Stage) -> Result<()> {
+    for family in Family::BOTH {
+        Ask::tcp("client", "web", 8080)
+            .over(family)
+            .answered(stage, stage.patience())?;
+        Ask::udp("client", "web", 8080)
+            .over(family)
+            .answered(stage, stage.patience())?;
+    }
+    stage
+        .proof("n2", "web", "client")?
+        .context("n2 has no proof of client for web")?;
+    Ok(())
+}
+
+fn one_handshake_serves_both_directions(stage: &mut Stage) -> Result<()> {
+    Ask::tcp("client", "web", 8080).answered(stage, stage.patience())?;
+    let here = stage
+        .proof("n1", "client", "web")?
+        .context("n1 has no proof of web for client")?;
+    let there = stage
+        .proof("n2", "web", "client")?
+        .context("n2 has no proof of client for web")?;
+    ensure!(
+        here.handshakes == 1 && there.handshakes == 1,
+        "four conversations of one pair took {} and {} handshakes",
+        here.handshakes,
+        there.handshakes,
+    );
+    ensure!(
+        here.not_after == there.not_after,
+        "the two ends disagree: {here:?} {there:?}"
+    );
+    Ok(())
+}
+
+fn a_pair_on_one_node_is_proven_too(stage: &mut Stage) -> Result<()> {
+    for family in Family::BOTH {
+        Ask::tcp("neighbour", "web", 8080)
+            .over(family)
+            .answered(stage, stage.patience())?;
+    }
+    let proof = stage
+        .proof("n2", "web", "neighbour")?
+        .context("n2 has no proof of neighbour for web")?;
+    ensure!(proof.node == "n2", "the proof names another node: {proof:?}");
+    Ok(())
+}
+
+fn ping_is_tracked_and_proven(stage: &mut Stage) -> Result<()> {
+    for family in Family::BOTH {
+        let web = stage.address("web", family)?.to_string();
+        stage.eventually("web answers pings", |stage| {
+            Ok(Some(
+                stage
+                    .lab()
+                    .exec("client", &["ping", "-n", "-c", "1", "-W", "1", &web])?,
+            ))
+        })?;
+        let stranger = stage
+            .lab()
+            .exec("stranger", &["ping", "-n", "-c", "2", "-W", "1", &web]);
+        ensure!(
+            stranger.is_err(),
+            "the stranger's ping was answered over {family:?}"
+        );
+    }
+    Ok(())
+}
+
+fn an_endpoint_without_policy_is_open(stage: &mut Stage) -> Result<()> {
+    for family in Family::BOTH {
+        Ask::tcp("stranger", "open", 8080)
+            .over(family)
+            .answered(stage, stage.patience())?;
+        Ask::udp("ghost", "open", 8080)
+            .over(family)
+            .answered(stage, stage.patience())?;
+    }
+    Ok(())
+}
+
+fn a_pair_without_a_rule_is_refused(stage: &mut Stage) -> Result<()> {
+    for family in Family::BOTH {
+        Ask::tcp("stranger", "web", 8080).over(family).refused(
+            stage,
+            stage.silence(),
+            "n2",
+            Reason::PolicyDenied,
+        )?;
+        Ask::udp("stranger", "web", 8080).over(family).refused(
+            stage,
+            stage.silence(),
+            "n2",
+            Reason::PolicyDenied,
+        )?;
+    }
+    Ok(())
+}
+
+fn a_deny_beats_an_allow(stage: &mut Stage) -> Result<()> {
+    for family in Family::BOTH {
+        Ask::tcp("stranger", "web", 9091)
+            .over(family)
+            .answered(stage, stage.patience())?;
+        Ask::tcp("client", "web", 9091).over(family).refused(
+            stage,
+            stage.silence(),
+            "n2",
+            Reason::PolicyDeny,
+        )?;
+    }
+    Ok(())
+}
+
+fn always_fail_is_refused(stage: &mut Stage) -> Result<()> {
+    for family in Family::BOTH {
+        for ask in [Ask::tcp("client", "web", 9090), Ask::udp("client", "web", 9090)] {
+            ask.over(family)
+                .refused(stage, stage.silence(), "n2", Reason::AuthenticationAlwaysFails)?;
+        }
+    }
+    Ok(())
+}
+
+fn an_unregistered_workload_cannot_be_proven(stage: &mut Stage) -> Result<()> {
+    for family in Family::BOTH {
+        let ask = Ask::tcp("ghost", "web", 8080).over(family);
+        ask.refused(stage, stage.silence(), "n2", Reason::AuthenticationRequired)?;
+    }
+    Ok(())
+}
+
+fn a_spoofed_source_is_refused(stage: &mut Stage) -> Result<()> {
+    let client = stage.address("client", Family::V4)?.to_string();
+    let web = stage.address("web", Family::V4)?.to_string();
+    // The leaver lives on the client's node: its routes to web are the same.
+    let owned = format!("{client}/32");
+    stage
+        .lab()
+        .exec("leaver", &["ip", "address", "add", &owned, "dev", "eth0"])?;
+    let spoofed = stage.lab().exec(
+        "leaver",
+        &["ping", "-n", "-c", "2", "-W", "1", "-I", &client, &web],
+    );
+    stage
+        .lab()
+        .exec("leaver", &["ip", "address", "del", &owned, "dev", "eth0"])?;
+    ensure!(
+        spoofed.is_err(),
+        "a ping with a stolen source address was answered"
+    );
+    let flows = stage.flows("n1")?;
+    let number = u32::from(Reason::InvalidSourceIp as u8);
+    ensure!(
+        flows
+            .iter()
+            .any(|flow| flow.source == client && flow.reason == number),
+        "n1 did not name the stolen address",
+    );
+    Ok(())
+}
+
+fn encryption_switches_under_a_transfer(stage: &mut Stage) -> Result<()> {
+    const SECRET: &str = "attack-at-dawn";
+    let underlay = stage.lab().paths().netns("net");
+    let duration = stage.patience();
+    for family in Family::BOTH {
+        let transfer = Running::start(stage, "client", "web", 8080, family, SECRET, duration)?;
+        // The sniffer proves itself first: it sees the text while the wire is plain.
+        stage.eventually("the sniffer sees the plaintext", |stage| {
+            let capture = Capture::start(&underlay, SECRET)?;
+            stage.block_on(async { tokio::time::sleep(Duration::from_millis(300)).await });
+            Ok((capture.stop()?.with_text > 0).then_some(()))
+        })?;
+
+        stage.set_encryption(EncryptionMode::Wireguard)?;
+        let capture = Capture::start(&underlay, SECRET)?;
+        stage.block_on(async { tokio::time::sleep(Duration::from_secs(2)).await });
+        let seen = capture.stop()?;
+        transfer.still_running()?;
+        ensure!(seen.with_text == 0, "the text was still on the wire: {seen:?}");
+        ensure!(
+            seen.plain_pod == 0,
+            "packets between workloads were readable: {seen:?}"
+        );
+        ensure!(seen.tunnel > 0, "nothing went through the tunnel: {seen:?}");
+
+        stage.set_encryption(EncryptionMode::Off)?;
+        stage.eventually("the wire is plain again", |stage| {
+            let capture = Capture::start(&underlay, SECRET)?;
+            stage.block_on(async { tokio::time::sleep(Duration::from_millis(300)).await });
+            Ok((capture.stop()?.with_text > 0).then_some(()))
+        })?;
+        transfer.still_running()?;
+        transfer.intact()?;
+    }
+    Ok(())
+}
+
+fn a_deleted_registration_stops_its_traffic(stage: &mut Stage) -> Result<()> {
+    Ask::tcp("leaver", "web", 8080).answered(stage, stage.patience())?;
+    let transfer = Running::start(
+        stage,
+        "leaver",
+        "web",
+        8080,
+        Family::V4,
+        "going on",
+        stage.patience(),
+    )?;
+    stage.ca(async |mut ca| {
+        let listed = ca
+            .list_registrations(ListRegistrationsRequest {})
+            .await?
+            .into_inner();
+        let leaver = listed
+            .registrations
+            .into_iter()
+            .find(|one| one.spiffe_id.ends_with("/sa/leaver"));
+        let leaver = leaver.ok_or_else(|| tonic::Status::not_found("leaver is not registered"))?;
+        ca.deregister(DeregisterRequest { id: leaver.id })
+            .await
+            .map(|_| ())
+    })?;
+    stage.eventually("n2 has dropped the proof", |stage| {
+        Ok(stage.proof("n2", "web", "leaver")?.is_none().then_some(()))
+    })?;
+    transfer.broken()?;
+    // It is a stranger now.
+    let refused = Ask::tcp("leaver", "web", 8080).run(stage, stage.silence())?;
+    ensure!(
+        !refused.report.answered,
+        "the connection of a deleted registration was answered"
+    );
+    Ok(())
+}
