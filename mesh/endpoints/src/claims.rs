@@ -1,0 +1,169 @@
+//! Whose is an address? Workloads claim, the operator's pod CIDRs decide.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use signet_abi::{Address, NodeId, SecurityIdentity};
+use signet_spiffe::NodeName;
+
+use crate::address::WorkloadAddress;
+use crate::cidr::Cidr;
+use crate::desired::{Inputs, Place};
+use crate::problem::{Problem, list};
+use crate::view::View;
+
+/// The claims that are believed.
+pub(crate) struct Claims {
+    /// Owner of each believed address, as an index into the workloads.
+    pub(crate) owners: BTreeMap<WorkloadAddress, usize>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// Settles the claims. A claim outside its node's CIDRs does not count. A claim that a CIDR confirms beats those of
+/// workloads whose node has not joined. Of several equal ones none is believed.
+pub(crate) fn settle(inputs: &Inputs<'_>) -> Claims {
+    let mut problems = Vec::new();
+    let mut confirmed = BTreeMap::<WorkloadAddress, Vec<usize>>::new();
+    let mut unconfirmed = BTreeMap::<WorkloadAddress, Vec<usize>>::new();
+    let own: BTreeSet<IpAddr> = inputs.own_addresses.iter().copied().collect();
+    for (index, workload) in inputs.workloads.iter().enumerate() {
+        let node = inputs.view.and_then(|view| view.nodes.get(&workload.node));
+        for &address in workload.addresses() {
+            if own.contains(&address.ip()) {
+                problems.push(Problem::NodeAddress {
+                    workload: workload.name.clone(),
+                    address,
+                });
+                continue;
+            }
+            match node {
+                None => unconfirmed.entry(address).or_default().push(index),
+                Some(node) if node.may_own(address.abi()) => {
+                    confirmed.entry(address).or_default().push(index);
+                }
+                Some(node) => problems.push(Problem::OutsideCidrs {
+                    workload: workload.name.clone(),
+                    address,
+                    node: workload.node.clone(),
+                    cidrs: if node.pod_cidrs.is_empty() {
+                        "it has none".to_owned()
+                    } else {
+                        list(&node.pod_cidrs)
+                    },
+                }),
+            }
+        }
+    }
+    let mut owners = BTreeMap::new();
+    let claimed: BTreeSet<_> = confirmed.keys().chain(unconfirmed.keys()).copied().collect();
+    for address in claimed {
+        let strong = confirmed.get(&address).map_or(&[][..], Vec::as_slice);
+        let weak = unconfirmed.get(&address).map_or(&[][..], Vec::as_slice);
+        if strong.len() + weak.len() > 1 {
+            let names = strong
+                .iter()
+                .chain(weak)
+                .filter_map(|&index| inputs.workloads.get(index));
+            let claimants = list(names.map(|workload| &workload.name));
+            problems.push(Problem::AddressConflict { address, claimants });
+        }
+        if let [owner] = if strong.is_empty() { weak } else { strong } {
+            owners.insert(address, *owner);
+        }
+    }
+    Claims { owners, problems }
+}
+
+/// The places of nodes: their pod CIDRs, where whoever has no workload's address is unmanaged, and their own addresses.
+pub(crate) fn node_places(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) -> BTreeMap<Cidr, Place> {
+    let mut places = BTreeMap::new();
+    let empty = View::default();
+    let view = inputs.view.unwrap_or(&empty);
+    for (cidr, name, id) in cidrs(view) {
+        let overlap = cidrs(view)
+            .find(|(other, owner, _)| *owner < name && (other.covers(cidr) || cidr.covers(*other)));
+        if let Some((other_cidr, other, _)) = overlap {
+            problems.push(Problem::CidrConflict {
+                cidr,
+                node: name.clone(),
+                other_cidr,
+                other: other.clone(),
+            });
+        }
+        let node = if overlap.is_some_and(|(other, ..)| other == cidr) {
+            NodeId::NONE
+        } else {
+            id
+        };
+        places.insert(
+            cidr,
+            Place {
+                identity: SecurityIdentity::UNMANAGED,
+                node,
+            },
+        );
+    }
+    let own_id = view.nodes.get(inputs.own).map_or(NodeId::NONE, |node| node.id);
+    let own: BTreeSet<Address> = inputs.own_addresses.iter().map(|&ip| Address::from(ip)).collect();
+    for (name, node) in &view.nodes {
+        for &ip in &node.addresses {
+            let address = Address::from(ip);
+            if let Some(owner) = foreign(
+                view,
+                name,
+                address,
+                *name != *inputs.own && own.contains(&address),
+            ) {
+                problems.push(Problem::AnnouncedForeign {
+                    node: name.clone(),
+                    address: ip,
+                    owner,
+                });
+                continue;
+            }
+            let identity = if name == inputs.own {
+                SecurityIdentity::HOST
+            } else {
+                SecurityIdentity::REMOTE_NODE
+            };
+            places.insert(
+                Cidr::host(address),
+                Place {
+                    identity,
+                    node: node.id,
+                },
+            );
+        }
+    }
+    // Last: what this node's own interfaces have is a fact, not an announcement.
+    let host = Place {
+        identity: SecurityIdentity::HOST,
+        node: own_id,
+    };
+    places.extend(own.into_iter().map(|address| (Cidr::host(address), host)));
+    places
+}
+
+fn cidrs(view: &View) -> impl Iterator<Item = (Cidr, &NodeName, NodeId)> {
+    view.nodes
+        .iter()
+        .flat_map(|(name, node)| node.pod_cidrs.iter().map(move |cidr| (*cidr, name, node.id)))
+}
+
+/// Whose an announced address is, if not the announcing node's.
+fn foreign(view: &View, announcer: &NodeName, address: Address, is_ours: bool) -> Option<String> {
+    if is_ours {
+        return Some("this node".to_owned());
+    }
+    let others = || view.nodes.iter().filter(|(name, _)| *name != announcer);
+    let by_cidr = others()
+        .find(|(_, node)| node.may_own(address))
+        .map(|(name, _)| format!("the pods of node {name}"));
+    let ip = IpAddr::from(address);
+    let by_node = || {
+        others()
+            .find(|(_, node)| node.addresses.contains(&ip))
+            .map(|(name, _)| format!("node {name} too"))
+    };
+    by_cidr.or_else(by_node)
+}
