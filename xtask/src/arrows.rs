@@ -16,12 +16,14 @@ const LOADER: &str = "signet-datapath";
 const LOADER_USER: &str = "signet-meshd";
 
 /// Crates that decide and do nothing: no runtime, no files, no clock.
-const PURE: [&str; 6] = [
+const PURE: [&str; 8] = [
     "signet-abi",
     "signet-spiffe",
+    "signet-tls",
+    "signet-session",
+    "signet-handshake",
     "signet-policy",
     "signet-endpoints",
-    "signet-handshake",
     "signet-toggle",
 ];
 const IMPURE: [&str; 6] = ["tokio", "tonic", "rtnetlink", "notify", "sqlx", "hyper-util"];
