@@ -1,1 +1,32 @@
 //! The CA's record of nodes, registrations and security identities.
+//!
+//! SQLite behind a handful of operations. Each mutation is one transaction that also writes the change log, so that a
+//! reader who knows everything up to a [`Revision`] can be told the rest ([`Registry::changes_since`]). Time and
+//! randomness are arguments.
+
+mod changes;
+mod cidr;
+mod database;
+mod identities;
+mod lists;
+mod nodes;
+mod registration_id;
+mod registrations;
+mod selector;
+mod settings;
+mod tokens;
+
+pub use changes::{Changes, MAX_CHANGES, Revision};
+pub use cidr::{CidrError, PodCidr};
+pub use database::{Registry, StorageError};
+pub use identities::{FIRST_IDENTITY, Identity, QUARANTINE};
+pub use nodes::{AnnounceError, Announcement, MAX_ADDRESSES, Node, NodeNumber};
+pub use registration_id::{RegistrationId, RegistrationIdError};
+pub use registrations::{
+    DeregisterError, MAX_REGISTRATIONS, MAX_SELECTORS, NewRegistration, RegisterError, Registration,
+};
+pub use selector::{Selector, SelectorError};
+pub use settings::{Encryption, TrustDomainError};
+pub use tokens::{
+    ConsumeError, CreateTokenError, MAX_POD_CIDRS, MAX_TOKENS, NewToken, PresentedToken, TokenId,
+};

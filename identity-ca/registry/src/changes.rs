@@ -1,0 +1,214 @@
+//! The change log, and what a node is told of it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use signet_spiffe::{NodeName, SpiffeId};
+use sqlx::sqlite::SqliteConnection;
+
+use crate::database::{Registry, StorageError};
+use crate::identities::{self, Identity};
+use crate::nodes::{self, Node};
+use crate::registration_id::RegistrationId;
+use crate::registrations::{self, Registration};
+use crate::settings::{self, Encryption};
+
+/// Changes that are kept. Whoever is further behind gets a snapshot.
+pub const MAX_CHANGES: u32 = 10_000;
+
+/// A point in the history of the registry. Zero is before everything; each committed mutation goes beyond all earlier
+/// ones, and revisions are never given twice in the life of a database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub u64);
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What brings a node from one revision to a later one, or, as a snapshot, from nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Where the node is once it has applied this.
+    pub revision: Revision,
+    /// True: what is not in here is gone.
+    pub snapshot: bool,
+    /// Changed or new.
+    pub nodes: Vec<Node>,
+    /// Gone.
+    pub removed_nodes: Vec<NodeName>,
+    /// Changed or new.
+    pub identities: Vec<Identity>,
+    /// Gone.
+    pub removed_identities: Vec<SpiffeId>,
+    /// Changed or new, of the asking node alone.
+    pub registrations: Vec<Registration>,
+    /// Gone, of the asking node alone.
+    pub removed_registrations: Vec<RegistrationId>,
+    /// The cluster's encryption, where it changed.
+    pub encryption: Option<Encryption>,
+    /// Whether the trust bundle changed.
+    pub bundle: bool,
+}
+
+/// One line of the log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Change<'a> {
+    Node(&'a NodeName),
+    Identity(&'a SpiffeId),
+    Registration(RegistrationId, &'a NodeName),
+    Cluster,
+    Bundle,
+}
+
+impl Registry {
+    /// What `node` has to learn after `since`: a delta if the log reaches back that far, a snapshot otherwise. `None` where
+    /// there is nothing new.
+    pub async fn changes_since(
+        &self,
+        node: &NodeName,
+        since: Revision,
+    ) -> Result<Option<Changes>, StorageError> {
+        let mut read = self.read().await?;
+        let now = current(&mut read).await?;
+        if since == now {
+            return Ok(None);
+        }
+        let changes = if since > now || since < oldest(&mut read).await? {
+            snapshot(&mut read, node).await?
+        } else {
+            delta(&mut read, node, since).await?
+        };
+        Ok(Some(Changes {
+            revision: now,
+            ..changes
+        }))
+    }
+}
+
+pub(crate) async fn current(connection: &mut SqliteConnection) -> Result<Revision, StorageError> {
+    let (revision,): (i64,) = sqlx::query_as("SELECT COALESCE(MAX(revision), 0) FROM changes")
+        .fetch_one(connection)
+        .await?;
+    to_revision(revision)
+}
+
+/// The oldest revision from which the log still tells everything. Zero never is: it means a snapshot is wanted.
+async fn oldest(connection: &mut SqliteConnection) -> Result<Revision, StorageError> {
+    let (revision,): (i64,) = sqlx::query_as("SELECT COALESCE(MIN(revision), 1) - 1 FROM changes")
+        .fetch_one(connection)
+        .await?;
+    Ok(to_revision(revision)?.max(Revision(1)))
+}
+
+fn to_revision(revision: i64) -> Result<Revision, StorageError> {
+    let corrupt = StorageError::Corrupt {
+        column: "changes.revision",
+    };
+    u64::try_from(revision).map(Revision).map_err(|_| corrupt)
+}
+
+pub(crate) async fn record(
+    connection: &mut SqliteConnection,
+    change: Change<'_>,
+) -> Result<(), StorageError> {
+    let (kind, key, node) = match change {
+        Change::Node(name) => ("node", name.to_string(), None),
+        Change::Identity(id) => ("identity", id.to_string(), None),
+        Change::Registration(id, node) => ("registration", id.to_string(), Some(node.as_str())),
+        Change::Cluster => ("cluster", String::new(), None),
+        Change::Bundle => ("bundle", String::new(), None),
+    };
+    sqlx::query("INSERT INTO changes (kind, key, node) VALUES (?, ?, ?)")
+        .bind(kind)
+        .bind(key)
+        .bind(node)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn compact(connection: &mut SqliteConnection) -> Result<(), StorageError> {
+    sqlx::query("DELETE FROM changes WHERE revision <= (SELECT MAX(revision) FROM changes) - ?")
+        .bind(MAX_CHANGES)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn snapshot(connection: &mut SqliteConnection, node: &NodeName) -> Result<Changes, StorageError> {
+    Ok(Changes {
+        snapshot: true,
+        nodes: nodes::all(connection).await?,
+        identities: identities::live(connection).await?,
+        registrations: registrations::of_node(connection, node).await?,
+        encryption: Some(settings::encryption(connection).await?),
+        bundle: true,
+        ..Changes::default()
+    })
+}
+
+/// Each key that changed is looked up as it is now, so a delta never tells of a state that has passed, and one that spans
+/// many changes of the same thing tells of it once.
+async fn delta(
+    connection: &mut SqliteConnection,
+    node: &NodeName,
+    since: Revision,
+) -> Result<Changes, StorageError> {
+    let since = i64::try_from(since.0).unwrap_or(i64::MAX);
+    let lines: Vec<(String, String)> = sqlx::query_as(
+        "SELECT DISTINCT kind, key FROM changes WHERE revision > ? AND (node IS NULL OR node = ?)",
+    )
+    .bind(since)
+    .bind(node.as_str())
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut changes = Changes::default();
+    for (kind, key) in lines.into_iter().collect::<BTreeSet<_>>() {
+        resolve(connection, &mut changes, &kind, &key).await?;
+    }
+    Ok(changes)
+}
+
+async fn resolve(
+    connection: &mut SqliteConnection,
+    changes: &mut Changes,
+    kind: &str,
+    key: &str,
+) -> Result<(), StorageError> {
+    let corrupt = || StorageError::Corrupt {
+        column: "changes.key",
+    };
+    match kind {
+        "node" => {
+            let name = NodeName::parse(key).map_err(|_| corrupt())?;
+            match nodes::find(connection, &name).await? {
+                Some(node) => changes.nodes.push(node),
+                None => changes.removed_nodes.push(name),
+            }
+        }
+        "identity" => {
+            let id = SpiffeId::parse(key).map_err(|_| corrupt())?;
+            match identities::find_live(connection, &id).await? {
+                Some(identity) => changes.identities.push(identity),
+                None => changes.removed_identities.push(id),
+            }
+        }
+        "registration" => {
+            let id: RegistrationId = key.parse().map_err(|_| corrupt())?;
+            match registrations::find(connection, id).await? {
+                Some(registration) => changes.registrations.push(registration),
+                None => changes.removed_registrations.push(id),
+            }
+        }
+        "cluster" => changes.encryption = Some(settings::encryption(connection).await?),
+        "bundle" => changes.bundle = true,
+        _ => {
+            return Err(StorageError::Corrupt {
+                column: "changes.kind",
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! Security identities: the numbers that stand for SPIFFE IDs in kernel maps.
+
+use std::time::Duration;
+
+use signet_spiffe::{SpiffeId, UnixTime};
+use sqlx::sqlite::SqliteConnection;
+
+use crate::database::{Registry, StorageError, seconds};
+
+/// The first number that is handed out; those below are reserved.
+pub const FIRST_IDENTITY: u32 = 256;
+
+/// How long a released number is given to no other SPIFFE ID: longer than any proof about its last holder can live.
+pub const QUARANTINE: Duration = Duration::from_hours(24);
+
+/// A SPIFFE ID and its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Whose it is.
+    pub spiffe_id: SpiffeId,
+    /// From [`FIRST_IDENTITY`].
+    pub number: u32,
+}
+
+impl Registry {
+    /// All identities that have a registration, by number.
+    pub async fn identities(&self) -> Result<Vec<Identity>, StorageError> {
+        live(&mut *self.read().await?).await
+    }
+}
+
+pub(crate) async fn live(connection: &mut SqliteConnection) -> Result<Vec<Identity>, StorageError> {
+    let rows: Vec<(i64, String)> =
+        sqlx::query_as("SELECT number, spiffe_id FROM identities WHERE released_at IS NULL ORDER BY number")
+            .fetch_all(connection)
+            .await?;
+    rows.into_iter().map(parse).collect()
+}
+
+pub(crate) async fn find_live(
+    connection: &mut SqliteConnection,
+    id: &SpiffeId,
+) -> Result<Option<Identity>, StorageError> {
+    let row: Option<(i64, String)> = sqlx::query_as(
+        "SELECT number, spiffe_id FROM identities WHERE spiffe_id = ? AND released_at IS NULL",
+    )
+    .bind(id.as_str())
+    .fetch_optional(connection)
+    .await?;
+    row.map(parse).transpose()
+}
+
+/// Makes sure that a SPIFFE ID has a number. Says whether that is news: an ID that had one gets the same again, for as
+/// long as it was not forgotten.
+pub(crate) async fn acquire(
+    connection: &mut SqliteConnection,
+    id: &SpiffeId,
+    now: UnixTime,
+) -> Result<bool, StorageError> {
+    if find_live(connection, id).await?.is_some() {
+        return Ok(false);
+    }
+    let revived = sqlx::query("UPDATE identities SET released_at = NULL WHERE spiffe_id = ?")
+        .bind(id.as_str())
+        .execute(&mut *connection)
+        .await?;
+    if revived.rows_affected() == 0 {
+        forget_quarantined(connection, now).await?;
+        let number = lowest_free(connection).await?;
+        sqlx::query("INSERT INTO identities (number, spiffe_id) VALUES (?, ?)")
+            .bind(number)
+            .bind(id.as_str())
+            .execute(connection)
+            .await?;
+    }
+    Ok(true)
+}
+
+/// Lets go of a SPIFFE ID's number if its last registration is gone. Says whether it was.
+pub(crate) async fn release_if_unused(
+    connection: &mut SqliteConnection,
+    id: &SpiffeId,
+    now: UnixTime,
+) -> Result<bool, StorageError> {
+    let released = sqlx::query(
+        "UPDATE identities SET released_at = ?1
+         WHERE spiffe_id = ?2 AND released_at IS NULL
+           AND NOT EXISTS (SELECT 1 FROM registrations WHERE spiffe_id = ?2)",
+    )
+    .bind(seconds(now))
+    .bind(id.as_str())
+    .execute(connection)
+    .await?;
+    Ok(released.rows_affected() > 0)
+}
+
+async fn forget_quarantined(connection: &mut SqliteConnection, now: UnixTime) -> Result<(), StorageError> {
+    let quarantine = i64::try_from(QUARANTINE.as_secs()).unwrap_or(i64::MAX);
+    sqlx::query("DELETE FROM identities WHERE released_at <= ?")
+        .bind(seconds(now).saturating_sub(quarantine))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn lowest_free(connection: &mut SqliteConnection) -> Result<i64, StorageError> {
+    let (number,): (i64,) = sqlx::query_as(
+        "SELECT MIN(candidate) FROM (
+             SELECT ?1 AS candidate WHERE NOT EXISTS (SELECT 1 FROM identities WHERE number = ?1)
+             UNION ALL
+             SELECT number + 1 FROM identities AS taken
+             WHERE NOT EXISTS (SELECT 1 FROM identities WHERE number = taken.number + 1)
+         )",
+    )
+    .bind(FIRST_IDENTITY)
+    .fetch_one(connection)
+    .await?;
+    Ok(number)
+}
+
+fn parse((number, spiffe_id): (i64, String)) -> Result<Identity, StorageError> {
+    let corrupt = |column| StorageError::Corrupt { column };
+    Ok(Identity {
+        spiffe_id: SpiffeId::parse(&spiffe_id).map_err(|_| corrupt("identities.spiffe_id"))?,
+        number: number.try_into().map_err(|_| corrupt("identities.number"))?,
+    })
+}

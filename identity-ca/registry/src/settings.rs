@@ -1,0 +1,121 @@
+//! Settings of the whole cluster.
+
+use std::fmt;
+use std::str::FromStr;
+
+use signet_spiffe::TrustDomain;
+use sqlx::sqlite::SqliteConnection;
+
+use crate::changes::{Change, Revision};
+use crate::database::{Registry, StorageError};
+
+const TRUST_DOMAIN: &str = "trust_domain";
+const ENCRYPTION: &str = "encryption";
+
+/// How packets between nodes are encrypted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Encryption {
+    /// Not at all.
+    #[default]
+    Off,
+    /// Node to node, with WireGuard.
+    WireGuard,
+}
+
+/// Why a registry cannot serve a trust domain.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustDomainError {
+    /// It was made for another one.
+    #[error(
+        "the registry is of the trust domain {found}, not {wanted}; start with the right one or a new directory"
+    )]
+    Other {
+        /// Whose it is.
+        found: String,
+        /// Whose it should be.
+        wanted: TrustDomain,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Registry {
+    /// Makes a new registry the given trust domain's, and checks that an old one is.
+    pub async fn bind_trust_domain(&self, trust_domain: &TrustDomain) -> Result<(), TrustDomainError> {
+        let mut write = self.write().await?;
+        match get(write.connection(), TRUST_DOMAIN).await? {
+            Some(found) if found == trust_domain.as_str() => {}
+            Some(found) => {
+                return Err(TrustDomainError::Other {
+                    found,
+                    wanted: trust_domain.clone(),
+                });
+            }
+            None => set(write.connection(), TRUST_DOMAIN, trust_domain.as_str()).await?,
+        }
+        write.commit().await?;
+        Ok(())
+    }
+
+    /// The cluster's encryption.
+    pub async fn encryption(&self) -> Result<Encryption, StorageError> {
+        encryption(&mut *self.read().await?).await
+    }
+
+    /// Sets the cluster's encryption. Setting what is set already changes nothing.
+    pub async fn set_encryption(&self, mode: Encryption) -> Result<Revision, StorageError> {
+        let mut write = self.write().await?;
+        if encryption(write.connection()).await? != mode {
+            set(write.connection(), ENCRYPTION, &mode.to_string()).await?;
+            write.record(Change::Cluster).await?;
+        }
+        write.commit().await
+    }
+}
+
+pub(crate) async fn encryption(connection: &mut SqliteConnection) -> Result<Encryption, StorageError> {
+    let corrupt = StorageError::Corrupt {
+        column: "settings.encryption",
+    };
+    let text = get(connection, ENCRYPTION).await?;
+    text.map_or(Ok(Encryption::Off), |text| text.parse().map_err(|()| corrupt))
+}
+
+async fn get(connection: &mut SqliteConnection, key: &str) -> Result<Option<String>, StorageError> {
+    let row: Option<(String,)> = sqlx::query_as("SELECT value FROM settings WHERE key = ?")
+        .bind(key)
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.map(|(value,)| value))
+}
+
+async fn set(connection: &mut SqliteConnection, key: &str, value: &str) -> Result<(), StorageError> {
+    sqlx::query("INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value")
+        .bind(key)
+        .bind(value)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+impl fmt::Display for Encryption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::WireGuard => "wireguard",
+        })
+    }
+}
+
+impl FromStr for Encryption {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "off" => Ok(Self::Off),
+            "wireguard" => Ok(Self::WireGuard),
+            _ => Err(()),
+        }
+    }
+}
