@@ -5,6 +5,7 @@
 )]
 
 mod arrows;
+mod demo;
 mod process;
 mod reasons;
 mod repository;
@@ -24,6 +25,8 @@ enum Task {
     Test(test::Options),
     /// Boot Debian's cloud kernel in QEMU and run a test binary or a command inside.
     Vm(vm::Options),
+    /// Three nodes, five workloads: packets proven, refused and encrypted, with real output.
+    Demo(demo::Options),
     /// Check which crates may depend on which (ARCHITECTURE.md, "Which way arrows point").
     Arrows,
     /// Write docs/reference/reasons.md from the kernel programs' reasons, or check that it is up to date.
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
     let done = match Task::parse() {
         Task::Test(options) => test::run(&options),
         Task::Vm(options) => vm::run(&options),
+        Task::Demo(options) => demo::run(&options),
         Task::Arrows => arrows::run(),
         Task::Reasons(options) => reasons::run(&options),
     };
