@@ -13,6 +13,8 @@ pub enum Protocol {
     Tcp,
     /// RFC 768.
     Udp,
+    /// RFC 9260.
+    Sctp,
     /// RFC 792.
     Icmp,
     /// RFC 4443.
@@ -21,7 +23,7 @@ pub enum Protocol {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Tcp, Self::Udp, Self::Icmp, Self::IcmpV6];
+    pub const ALL: [Self; 5] = [Self::Tcp, Self::Udp, Self::Sctp, Self::Icmp, Self::IcmpV6];
 
     /// The number in the IP header (IANA "Assigned Internet Protocol Numbers").
     pub const fn number(self) -> u8 {
@@ -30,6 +32,7 @@ impl Protocol {
             Self::Tcp => 6,
             Self::Udp => 17,
             Self::IcmpV6 => 58,
+            Self::Sctp => 132,
         }
     }
 
@@ -43,6 +46,7 @@ impl Protocol {
         match self {
             Self::Tcp => "TCP",
             Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
             Self::Icmp => "ICMP",
             Self::IcmpV6 => "ICMPv6",
         }
@@ -51,7 +55,7 @@ impl Protocol {
     /// Whether its packets have ports.
     pub const fn has_ports(self) -> bool {
         match self {
-            Self::Tcp | Self::Udp => true,
+            Self::Tcp | Self::Udp | Self::Sctp => true,
             Self::Icmp | Self::IcmpV6 => false,
         }
     }
@@ -98,7 +102,7 @@ impl Traffic {
         right_protocol && self.ports.is_none_or(|ports| ports.contains(port))
     }
 
-    /// The prefixes of the kernel's trie which together are exactly these packets; at most 60.
+    /// The prefixes of the kernel's trie which together are exactly these packets; at most 90.
     pub fn prefixes(self) -> Vec<Prefix> {
         let Some(ports) = self.ports else {
             return vec![self.protocol.map_or(Prefix::ALL, Prefix::of_protocol)];
@@ -198,7 +202,7 @@ mod tests {
             let prefixes = traffic.prefixes();
             let contained = Prefix::of_packet(protocol, port).lineage().any(|p| prefixes.contains(&p));
             prop_assert_eq!(contained, traffic.covers(protocol, port));
-            prop_assert!(prefixes.len() <= 60);
+            prop_assert!(prefixes.len() <= 90);
         }
     }
 

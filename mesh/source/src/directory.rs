@@ -1,0 +1,49 @@
+//! One reading of a directory.
+
+use std::path::Path;
+
+use crate::error::Errors;
+use crate::files::{Listing, list, read_all};
+use crate::set::Set;
+
+/// How often a directory that changes under the reader is read again.
+const ATTEMPTS: usize = 5;
+
+/// What a directory held, and what tells whether it still does.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The set, or what is wrong.
+    pub result: Result<Set, Errors>,
+    /// `None` where the directory could not be listed.
+    pub(crate) listing: Option<Listing>,
+}
+
+/// Reads a directory as it was at one instant: should a file change while others are read, all are read again.
+pub fn read_directory(directory: &Path) -> Reading {
+    let mut reading = attempt(directory);
+    for _ in 1..ATTEMPTS {
+        if list(directory).ok() == reading.listing {
+            break;
+        }
+        reading = attempt(directory);
+    }
+    reading
+}
+
+fn attempt(directory: &Path) -> Reading {
+    let listing = match list(directory) {
+        Ok(listing) => listing,
+        Err(error) => {
+            return Reading {
+                result: Err(error.into()),
+                listing: None,
+            };
+        }
+    };
+    let result = read_all(&listing)
+        .and_then(|files| Set::parse(files.iter().map(|(name, text)| (name.as_str(), text.as_str()))));
+    Reading {
+        result,
+        listing: Some(listing),
+    }
+}
