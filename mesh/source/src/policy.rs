@@ -85,7 +85,7 @@ fn rules<'a, R>(
 where
     Written<'a>: From<&'a R>,
 {
-    let Some(written) = written else { return Some(None) };
+    let Some(written) = written else { return Ok(None) };
     // All are looked at before the first bad one ends it.
     let rules: Vec<_> = written
         .iter()
