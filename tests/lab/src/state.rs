@@ -16,6 +16,8 @@ pub struct LabState {
     pub bin_dir: PathBuf,
     /// Unix seconds of its making.
     pub created: u64,
+    /// Whether it has daemons and workloads, or is plain networking.
+    pub daemons: bool,
 }
 
 impl LabState {

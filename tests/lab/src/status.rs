@@ -53,6 +53,7 @@ pub fn status(lab: &LabName) -> Result<LabStatus, LabError> {
     let supervisor = SupervisorState::read(&paths)?.unwrap_or_default();
     let alive = process_is_alive(supervisor.pid) && supervisor.pid != 0;
     let specs = processes(&state.plan, &paths, &state.bin_dir);
+    let specs = if state.daemons { specs } else { Vec::new() };
     let processes = specs
         .iter()
         .map(|spec| {

@@ -97,6 +97,7 @@ pub async fn up(
         plan,
         bin_dir,
         created: unix_now(),
+        daemons: options.daemons,
     };
     lay_out(&state, &paths)?;
     make_network(&state.plan, &paths)?;

@@ -38,6 +38,8 @@ pub struct StreamReport {
     pub received: u64,
     /// Longest time between two blocks that came back, milliseconds.
     pub longest_gap_ms: u64,
+    /// When the last block came back, milliseconds from the first.
+    pub last_block_ms: u64,
     /// What broke it.
     pub error: Option<String>,
 }
@@ -89,6 +91,7 @@ async fn receive(
 ) -> io::Result<()> {
     let mut buffer = vec![0_u8; BLOCK];
     let mut last = Instant::now();
+    let mut first_at = None;
     loop {
         let first = timeout(transfer.patience, reader.read(&mut buffer[..1]))
             .await
@@ -104,10 +107,15 @@ async fn receive(
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         report.received += 1;
-        let gap = u64::try_from(last.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let gap = millis(last.elapsed());
         report.longest_gap_ms = report.longest_gap_ms.max(gap);
         last = Instant::now();
+        report.last_block_ms = millis(last - *first_at.get_or_insert(last));
     }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The block with a sequence number.

@@ -1,0 +1,104 @@
+//! The command line's shape.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::command::{auth, ca, completions, encryption, explain, flows, identity, lab, policy, status};
+
+/// Shown at the end of `signet --help`.
+const AFTER: &str = "\
+Examples:
+  signet status                                  how this node does, in one screen
+  signet --lab demo status                       the same for every node of a lab
+  signet explain shop/client shop/web 8080       why traffic passes or not, and what to do next
+  signet flows --follow --dropped                what is being refused right now
+  signet encryption set wireguard                encrypt between nodes, without losing a connection
+  signet lab up demo.yaml                        a cluster on this machine, to try things
+
+Exit codes:
+  0  done (explain: allowed)
+  1  failed or refused (explain: refused)
+  2  wrong usage
+  3  a daemon cannot be reached
+  4  explain only: waiting for a proof, or unknown";
+
+/// See and steer Signet: identities, proofs, policies, encryption, flows.
+#[derive(Debug, Parser)]
+#[command(name = "signet", version, after_help = AFTER, propagate_version = true)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Tables for people, or JSON with stable field names for programs.
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        help_heading = "Global options"
+    )]
+    pub(crate) output: Format,
+    /// Folder of the node's daemon sockets.
+    #[arg(long, global = true, env = "SIGNET_RUN_DIR", default_value = "/run/signet")]
+    #[arg(help_heading = "Global options")]
+    pub(crate) run_dir: PathBuf,
+    /// The CA's operator socket.
+    #[arg(
+        long,
+        global = true,
+        env = "SIGNET_CA_SOCKET",
+        default_value = "/run/signet/ca.sock"
+    )]
+    #[arg(help_heading = "Global options")]
+    pub(crate) ca_socket: PathBuf,
+    /// Ask the daemons of this lab: all its nodes, or the one of --node.
+    #[arg(long, global = true, env = "SIGNET_LAB", help_heading = "Global options")]
+    pub(crate) lab: Option<String>,
+    /// One node of the lab.
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) node: Option<String>,
+}
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns; colour on a terminal.
+    #[default]
+    Table,
+    /// One JSON value; `flows` writes one per line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show every daemon, map fill, certificate ages and encryption.
+    Status(status::Arguments),
+    /// Look at proofs and node sessions, or ask for a proof.
+    Auth(auth::Arguments),
+    /// List security identities: who they are, where they run.
+    Identity(identity::Arguments),
+    /// List the policies in force, or check a file before it is.
+    Policy(policy::Arguments),
+    /// See or change encryption between nodes.
+    Encryption(encryption::Arguments),
+    /// Show connections and drops, with identities and reasons.
+    Flows(flows::Arguments),
+    /// Explain whether traffic passes: which rule, which proof, what is missing.
+    Explain(explain::Arguments),
+    /// Operate the CA: join tokens, registrations.
+    Ca(ca::Arguments),
+    /// Clusters of network namespaces on this machine.
+    Lab(lab::Arguments),
+    /// Write a completion script for a shell.
+    Completions(completions::Arguments),
+}

@@ -1,0 +1,121 @@
+//! `signet auth`.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use signet_proto::agent::v1::{ListProofsRequest, ListSessionsRequest, ProveRequest};
+
+use crate::args::Global;
+use crate::command::identity::Directory;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::target::Target;
+use crate::view::auth::{ProofRow, ProofsView, ProvenView, SessionRow, SessionsView};
+
+/// A handshake has a deadline of its own in the agent; this one is beyond it.
+const PROVE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Shown at the end of the help.
+const AFTER: &str = "\
+A proof says that two identities have shown each other their SVIDs in a mutual TLS handshake
+between their nodes. Where a rule says `authentication: required`, packets pass only while there
+is one.
+
+Examples:
+  signet auth list                               proofs, and why the last handshake of a pair failed
+  signet auth sessions                           the TLS connections between nodes that handshakes run in
+  signet auth prove shop/client shop/web         ask for a proof, as a first packet would";
+
+/// Arguments of `signet auth`.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List proofs: held, under way, failed.
+    List,
+    /// List node sessions.
+    Sessions,
+    /// Ask for the proof of a pair, and wait for it.
+    Prove {
+        /// The side on the node that is asked: namespace/name of a workload.
+        local: String,
+        /// The other side: namespace/name of a workload.
+        remote: String,
+    },
+}
+
+/// Runs a subcommand.
+pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output) -> Result<(), Failure> {
+    let target = Target::new(global)?;
+    match &arguments.command {
+        Command::List => list(&target, output).await,
+        Command::Sessions => sessions(&target, output).await,
+        Command::Prove { local, remote } => prove(&target, local, remote, output).await,
+    }
+}
+
+async fn list(target: &Target, output: &Output) -> Result<(), Failure> {
+    let mut proofs = Vec::new();
+    for node in &target.nodes {
+        let name = node.name().await;
+        let answer = node
+            .agent_daemon
+            .answer(node.agent.clone().list_proofs(ListProofsRequest {}))
+            .await?;
+        proofs.extend(answer.proofs.into_iter().map(|proof| ProofRow::new(&name, proof)));
+    }
+    output.show(&ProofsView { proofs })
+}
+
+async fn sessions(target: &Target, output: &Output) -> Result<(), Failure> {
+    let mut sessions = Vec::new();
+    for node in &target.nodes {
+        let name = node.name().await;
+        let answer = node
+            .agent_daemon
+            .answer(node.agent.clone().list_sessions(ListSessionsRequest {}))
+            .await?;
+        sessions.extend(
+            answer
+                .sessions
+                .into_iter()
+                .map(|session| SessionRow::new(&name, session)),
+        );
+    }
+    output.show(&SessionsView { sessions })
+}
+
+async fn prove(target: &Target, local: &str, remote: &str, output: &Output) -> Result<(), Failure> {
+    let directory = Directory::fetch(target.any_node()?).await?;
+    let local = directory.workload(local)?;
+    let remote = directory.workload(remote)?;
+    let node_id = directory.node_id(&remote.node)?;
+    let node = match target.nodes.as_slice() {
+        [only] => only,
+        several => several
+            .iter()
+            .find(|node| node.name.as_deref() == Some(&local.node))
+            .ok_or_else(|| Failure::Failed(format!("node `{}` is not among those asked", local.node)))?,
+    };
+    let request = ProveRequest {
+        local_identity: local.identity,
+        remote_identity: remote.identity,
+        node_id,
+    };
+    let call = async { node.agent.clone().prove(request).await };
+    let proof = node.agent_daemon.answer_within(PROVE_PATIENCE, call).await?;
+    let view = ProvenView {
+        proof: ProofRow::new(&local.node, proof),
+    };
+    output.show(&view)?;
+    if view.proof.is_proven() {
+        Ok(())
+    } else {
+        Err(Failure::Failed(view.proof.refusal()))
+    }
+}

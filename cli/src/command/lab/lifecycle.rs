@@ -1,0 +1,91 @@
+//! `signet lab up|down|list|status`.
+
+use std::time::{Duration, Instant};
+
+use signet_lab::{LabError, LabFile, LabName, Plan, Progress, UpOptions};
+
+use super::arguments::Up;
+use super::run::parse;
+use crate::args::Global;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::view::lab::{LabsView, StatusView, words};
+
+/// Makes a lab. What does not get ready is removed, unless it is to be looked at.
+pub(super) async fn up(up: &Up, global: &Global, output: &Output) -> Result<(), Failure> {
+    let mut file = LabFile::read(&up.file).map_err(LabError::from)?;
+    if let Some(name) = up.name.as_deref().or(global.lab.as_deref()) {
+        file = file.renamed(&parse(name)?);
+    }
+    let lab = Plan::new(&file).map_err(LabError::from)?.lab;
+    if up.replace {
+        signet_lab::down(&lab)?;
+    }
+    let options = UpOptions {
+        bin_dir: up.bin_dir.clone(),
+        deadline: Duration::from_secs(up.deadline),
+        daemons: !up.no_daemons,
+    };
+    let started = Instant::now();
+    let mut tell = |progress: Progress| {
+        output.remark(&format!(
+            "{:>6.2} s  {}",
+            started.elapsed().as_secs_f64(),
+            words(&progress)
+        ));
+    };
+    let made = tokio::select! {
+        made = signet_lab::up(&file, &options, &mut tell) => made.map_err(Failure::from),
+        _ = tokio::signal::ctrl_c() => Err(Failure::Failed("interrupted".to_owned())),
+    };
+    if let Err(failure) = made {
+        let theirs = matches!(
+            &failure,
+            Failure::Lab(LabError::Exists(_) | LabError::Locked { .. })
+        );
+        if !theirs && up.keep_failed {
+            output.remark(&format!("left as it is; `signet lab down {lab}` removes it"));
+        } else if !theirs {
+            signet_lab::down(&lab)?;
+        }
+        return Err(failure);
+    }
+    show(&lab, output)?;
+    output.remark(&format!(
+        "lab {lab} is up. Next: signet --lab {lab} status, signet lab exec WORKLOAD -- COMMAND, signet lab down {lab}"
+    ));
+    Ok(())
+}
+
+/// Removes a lab.
+pub(super) fn down(lab: &LabName, output: &Output) -> Result<(), Failure> {
+    let found = signet_lab::down(lab)?;
+    output.remark(&if found {
+        format!("lab {lab} is removed")
+    } else {
+        format!("there was nothing of a lab {lab}")
+    });
+    Ok(())
+}
+
+/// Removes every lab.
+pub(super) fn down_all(output: &Output) -> Result<(), Failure> {
+    for lab in signet_lab::labs()? {
+        down(&lab, output)?;
+    }
+    Ok(())
+}
+
+/// Lists labs.
+pub(super) fn list(output: &Output) -> Result<(), Failure> {
+    output.show(&LabsView {
+        labs: signet_lab::labs()?,
+    })
+}
+
+/// Shows a lab.
+pub(super) fn show(lab: &LabName, output: &Output) -> Result<(), Failure> {
+    output.show(&StatusView {
+        lab: signet_lab::status(lab)?,
+    })
+}

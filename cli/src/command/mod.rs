@@ -1,0 +1,15 @@
+//! One file per command: what it takes, and how its answer is fetched.
+
+pub(crate) mod auth;
+pub(crate) mod ca;
+pub(crate) mod completions;
+pub(crate) mod encryption;
+pub(crate) mod explain;
+pub(crate) mod flows;
+pub(crate) mod identity;
+pub(crate) mod lab;
+pub(crate) mod policy;
+mod run;
+pub(crate) mod status;
+
+pub(crate) use run::run;

@@ -1,0 +1,24 @@
+//! From the command line to the command.
+
+use crate::args::{Arguments, Command};
+use crate::command::{auth, ca, completions, encryption, explain, flows, identity, lab, policy, status};
+use crate::failure::{DONE, Failure};
+use crate::output::Output;
+
+/// Runs a command; its exit code.
+pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<u8, Failure> {
+    let global = &arguments.global;
+    match arguments.command {
+        Command::Explain(command) => return explain::run(&command, global, output).await,
+        Command::Policy(command) => return policy::run(&command, global, output).await,
+        Command::Lab(command) => return lab::run(&command, global, output).await,
+        Command::Status(command) => status::run(&command, global, output).await,
+        Command::Auth(command) => auth::run(&command, global, output).await,
+        Command::Identity(command) => identity::run(&command, global, output).await,
+        Command::Encryption(command) => encryption::run(&command, global, output).await,
+        Command::Flows(command) => flows::run(&command, global, output).await,
+        Command::Ca(command) => ca::run(&command, global, output).await,
+        Command::Completions(command) => completions::run(&command, output),
+    }?;
+    Ok(DONE)
+}

@@ -1,0 +1,345 @@
+//! The CA: its state, nodes, registrations, identities.
+
+use serde::Serialize;
+use signet_proto::ca::v1::list_nodes_response::Entry;
+use signet_proto::ca::v1::{ListIdentitiesResponse, ListNodesResponse, StatusResponse};
+use signet_proto::view::v1::Registration;
+
+use super::encryption::mode_name;
+use crate::output::{Cell, Page, Table, Tone, View};
+use crate::text;
+
+/// The CA's state.
+#[derive(Debug, Serialize)]
+pub(crate) struct StatusView {
+    version: String,
+    trust_domain: String,
+    revision: u64,
+    root_not_after: i64,
+    root_sha256: String,
+    key_storage: String,
+    nodes: u32,
+    connected: u32,
+    registrations: u32,
+    issued: u64,
+    encryption: &'static str,
+}
+
+impl From<StatusResponse> for StatusView {
+    fn from(status: StatusResponse) -> Self {
+        let encryption = mode_name(
+            status
+                .cluster
+                .map(|cluster| cluster.encryption())
+                .unwrap_or_default(),
+        );
+        Self {
+            version: status.version,
+            trust_domain: status.trust_domain,
+            revision: status.revision,
+            root_not_after: status.root_not_after,
+            root_sha256: status.root_sha256,
+            key_storage: status.key_storage,
+            nodes: status.nodes,
+            connected: status.connected,
+            registrations: status.registrations,
+            issued: status.issued,
+            encryption,
+        }
+    }
+}
+
+impl View for StatusView {
+    fn draw(&self, page: &mut Page) {
+        let lines = [
+            ("trust domain", self.trust_domain.clone()),
+            ("version", self.version.clone()),
+            ("root expires", text::when(self.root_not_after, page.now())),
+            ("root SHA-256", self.root_sha256.clone()),
+            ("root key in", self.key_storage.clone()),
+            ("nodes", format!("{}, {} connected", self.nodes, self.connected)),
+            ("registrations", self.registrations.to_string()),
+            ("issued", text::count(self.issued, "certificate")),
+            ("encryption", self.encryption.to_owned()),
+            ("revision", self.revision.to_string()),
+        ];
+        for (name, value) in lines {
+            page.line(format!("{name:<15}{value}"));
+        }
+    }
+}
+
+/// A join token.
+#[derive(Debug, Serialize)]
+pub(crate) struct TokenView {
+    pub(crate) node: String,
+    pub(crate) token: String,
+    pub(crate) expires: i64,
+}
+
+impl View for TokenView {
+    fn draw(&self, page: &mut Page) {
+        page.line(&self.token);
+        let when = text::when(self.expires, page.now());
+        page.line(format!(
+            "for node {}, once, expires {when}; put it into the file of --join-token-file",
+            self.node
+        ));
+    }
+}
+
+/// One registration in full.
+#[derive(Debug, Serialize)]
+pub(crate) struct RegistrationView {
+    id: String,
+    spiffe_id: String,
+    identity: u32,
+    node: String,
+    selectors: Vec<String>,
+    ttl: u32,
+}
+
+impl From<Registration> for RegistrationView {
+    fn from(registration: Registration) -> Self {
+        Self {
+            id: registration.id,
+            spiffe_id: registration.spiffe_id,
+            identity: registration.identity,
+            node: registration.node,
+            selectors: registration.selectors,
+            ttl: registration.ttl,
+        }
+    }
+}
+
+impl View for RegistrationView {
+    fn draw(&self, page: &mut Page) {
+        let ttl = if self.ttl == 0 {
+            "the CA's default".to_owned()
+        } else {
+            text::span(self.ttl.into())
+        };
+        let lines = [
+            ("id", self.id.clone()),
+            ("SPIFFE ID", self.spiffe_id.clone()),
+            ("identity", self.identity.to_string()),
+            ("node", self.node.clone()),
+            ("selectors", self.selectors.join(", ")),
+            ("SVID life", ttl),
+        ];
+        for (name, value) in lines {
+            page.line(format!("{name:<11}{value}"));
+        }
+    }
+}
+
+/// All registrations.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct RegistrationsView {
+    registrations: Vec<RegistrationView>,
+}
+
+impl From<Vec<Registration>> for RegistrationsView {
+    fn from(registrations: Vec<Registration>) -> Self {
+        Self {
+            registrations: registrations.into_iter().map(RegistrationView::from).collect(),
+        }
+    }
+}
+
+impl View for RegistrationsView {
+    fn draw(&self, page: &mut Page) {
+        let mut table = Table::new(["ID", "SPIFFE ID", "IDENTITY", "NODE", "SELECTORS"]);
+        for registration in &self.registrations {
+            table.row([
+                registration.id.as_str().into(),
+                registration.spiffe_id.as_str().into(),
+                registration.identity.into(),
+                registration.node.as_str().into(),
+                registration.selectors.join(", ").into(),
+            ]);
+        }
+        page.table(table, "no registrations: `signet ca register` makes one");
+    }
+}
+
+/// Deleted registrations.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct DeregisteredView {
+    registrations: Vec<RegistrationView>,
+}
+
+impl From<Vec<Registration>> for DeregisteredView {
+    fn from(registrations: Vec<Registration>) -> Self {
+        Self {
+            registrations: registrations.into_iter().map(RegistrationView::from).collect(),
+        }
+    }
+}
+
+impl View for DeregisteredView {
+    fn draw(&self, page: &mut Page) {
+        for gone in &self.registrations {
+            page.line(format!(
+                "deregistered {} on {} ({})",
+                gone.spiffe_id, gone.node, gone.id
+            ));
+        }
+    }
+}
+
+/// All nodes.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct NodesView {
+    nodes: Vec<NodeRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct NodeRow {
+    node: String,
+    node_id: u32,
+    connected: bool,
+    addresses: Vec<String>,
+    session_port: u32,
+    pod_cidrs: Vec<String>,
+    svid_not_after: i64,
+    revision: u64,
+}
+
+impl From<ListNodesResponse> for NodesView {
+    fn from(answer: ListNodesResponse) -> Self {
+        let row = |entry: Entry| {
+            let node = entry.node.unwrap_or_default();
+            NodeRow {
+                node: node.name,
+                node_id: node.id,
+                connected: entry.connected,
+                addresses: node.addresses,
+                session_port: node.session_port,
+                pod_cidrs: node.pod_cidrs,
+                svid_not_after: entry.svid_not_after,
+                revision: entry.revision,
+            }
+        };
+        Self {
+            nodes: answer.nodes.into_iter().map(row).collect(),
+        }
+    }
+}
+
+impl View for NodesView {
+    fn draw(&self, page: &mut Page) {
+        let mut table = Table::new([
+            "NODE",
+            "ID",
+            "STATE",
+            "ADDRESSES",
+            "POD CIDRS",
+            "SVID EXPIRES",
+            "REVISION",
+        ]);
+        for node in &self.nodes {
+            let state = if node.connected {
+                Cell::toned("connected", Tone::Good)
+            } else {
+                Cell::toned("away", Tone::Bad)
+            };
+            table.row([
+                node.node.as_str().into(),
+                node.node_id.into(),
+                state,
+                text::dash(&node.addresses.join(", ")).into(),
+                text::dash(&node.pod_cidrs.join(", ")).into(),
+                text::when(node.svid_not_after, page.now()).into(),
+                node.revision.into(),
+            ]);
+        }
+        page.table(table, "no nodes: `signet ca token` lets one attest");
+    }
+}
+
+/// All identities, as the CA has numbered them.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct IdentitiesView {
+    identities: Vec<IdentityRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct IdentityRow {
+    identity: u32,
+    spiffe_id: String,
+}
+
+impl From<ListIdentitiesResponse> for IdentitiesView {
+    fn from(answer: ListIdentitiesResponse) -> Self {
+        let identities = answer.identities.into_iter();
+        let row = |known: signet_proto::view::v1::Identity| IdentityRow {
+            identity: known.number,
+            spiffe_id: known.spiffe_id,
+        };
+        Self {
+            identities: identities.map(row).collect(),
+        }
+    }
+}
+
+impl View for IdentitiesView {
+    fn draw(&self, page: &mut Page) {
+        let mut table = Table::new(["IDENTITY", "SPIFFE ID"]);
+        for identity in &self.identities {
+            table.row([identity.identity.into(), identity.spiffe_id.as_str().into()]);
+        }
+        page.table(table, "no identities");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use signet_proto::view::v1::Node;
+
+    use super::*;
+
+    #[test]
+    fn a_node_that_is_away_is_told_from_one_that_is_connected() {
+        let entry = |name: &str, connected| Entry {
+            node: Some(Node {
+                name: name.into(),
+                id: 1,
+                ..Node::default()
+            }),
+            connected,
+            svid_not_after: 60,
+            revision: 3,
+        };
+        let view = NodesView::from(ListNodesResponse {
+            nodes: vec![entry("n1", true), entry("n2", false)],
+        });
+        let mut page = Page::new(0, false);
+        view.draw(&mut page);
+        let expected = "\
+NODE  ID  STATE      ADDRESSES  POD CIDRS  SVID EXPIRES  REVISION
+n1    1   connected  -          -          in 1m00s      3
+n2    1   away       -          -          in 1m00s      3
+";
+        assert_eq!(page.finish(), expected);
+    }
+
+    #[test]
+    fn a_token_stands_alone_on_its_line_so_that_it_can_be_cut_out() {
+        let mut page = Page::new(0, false);
+        TokenView {
+            node: "n1".into(),
+            token: "secret".into(),
+            expires: 600,
+        }
+        .draw(&mut page);
+        assert!(
+            page.finish()
+                .starts_with("secret\nfor node n1, once, expires in 10m00s")
+        );
+    }
+}

@@ -1,0 +1,11 @@
+//! What is shown: pure. Field names of the models are the stable names of `-o json`.
+
+pub(crate) mod auth;
+pub(crate) mod ca;
+pub(crate) mod encryption;
+pub(crate) mod explain;
+pub(crate) mod flows;
+pub(crate) mod identity;
+pub(crate) mod lab;
+pub(crate) mod policy;
+pub(crate) mod status;
