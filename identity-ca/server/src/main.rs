@@ -1,3 +1,188 @@
-//! The SPIFFE CA daemon.
+//! `signet-ca`: arguments, logs, signals.
 
-fn main() {}
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use jiff::SignedDuration;
+use signet_ca::{Clock, Config, MAX_SVID_TTL, MIN_SVID_TTL, Server, Storage};
+use signet_spiffe::TrustDomain;
+use signet_telemetry::LogFormat;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+/// Signet's SPIFFE CA: gives every node and workload of a trust domain its X.509-SVID.
+///
+/// Agents connect over TLS; the operator uses a Unix socket that only root and the CA's own user can open, with
+/// `signet ca token`, `signet ca register` and `signet ca list`.
+#[derive(Debug, Parser)]
+#[command(name = "signet-ca", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the CA until it is told to end (SIGTERM or SIGINT).
+    Run(RunArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  signet-ca run --trust-domain cluster.local --data-dir /var/lib/signet-ca --listen 192.0.2.1:4240
+  signet-ca run --trust-domain test.local --in-memory --listen 127.0.0.1:4240 --socket /tmp/ca.sock
+
+Next: make a join token for the first node with
+  signet ca token n1 --pod-cidr 10.244.1.0/24
+and hand it to `signet-agent run` there, together with the trust bundle from `signet ca show`.")]
+struct RunArgs {
+    /// Name of the trust domain: lower-case letters, digits and . - _
+    #[arg(long, value_name = "NAME")]
+    trust_domain: TrustDomain,
+
+    #[command(flatten)]
+    storage: StorageArgs,
+
+    /// Address and port where agents connect.
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:4240")]
+    listen: SocketAddr,
+
+    /// The operator's Unix socket [default: ca.sock in the run directory].
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+
+    /// Directory for sockets.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "SIGNET_RUN_DIR",
+        default_value = "/run/signet"
+    )]
+    run_dir: PathBuf,
+
+    /// Life of SVIDs where a registration says nothing else, 10s to 24h.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = svid_ttl)]
+    svid_ttl: Duration,
+
+    /// How log lines look: text or json.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "SIGNET_LOG_FORMAT",
+        default_value = "text"
+    )]
+    log_format: LogFormat,
+
+    /// What is logged, as in `debug` or `info,signet_ca=debug`.
+    #[arg(long, value_name = "FILTER", env = "SIGNET_LOG")]
+    log: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct StorageArgs {
+    /// Keep the signing key and the registry in this directory. It is made with mode 0700; a looser one is refused.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+
+    /// Keep everything in memory. After a restart every node has to attest anew.
+    #[arg(long)]
+    in_memory: bool,
+}
+
+fn svid_ttl(text: &str) -> Result<Duration, String> {
+    let parsed: SignedDuration = text
+        .parse()
+        .map_err(|_| "write it as 30s, 15m or 1h".to_owned())?;
+    let ttl = Duration::try_from(parsed).map_err(|_| "it must not be negative".to_owned())?;
+    if (MIN_SVID_TTL..=MAX_SVID_TTL).contains(&ttl) {
+        Ok(ttl)
+    } else {
+        Err("SVIDs live 10s to 24h".to_owned())
+    }
+}
+
+impl RunArgs {
+    fn config(self) -> Config {
+        Config {
+            trust_domain: self.trust_domain,
+            storage: self.storage.data_dir.map_or(Storage::Memory, Storage::Directory),
+            listen: self.listen,
+            socket: self.socket.unwrap_or_else(|| self.run_dir.join("ca.sock")),
+            svid_ttl: self.svid_ttl,
+            clock: Clock::system(),
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let Command::Run(run) = Cli::parse().command;
+    signet_telemetry::init("signet-ca", run.log_format, run.log.as_deref())?;
+    let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+    let mut server = Server::start(run.config())
+        .await
+        .context("the CA could not start")?;
+    let failure = tokio::select! {
+        error = server.failed() => Some(error),
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+    };
+    info!("shutting down");
+    server.shutdown().await;
+    failure.map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<RunArgs, clap::Error> {
+        let all = ["signet-ca", "run", "--trust-domain", "td"]
+            .iter()
+            .chain(arguments);
+        Cli::try_parse_from(all).map(|cli| {
+            let Command::Run(run) = cli.command;
+            run
+        })
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn storage_is_chosen_and_chosen_once() {
+        assert!(parse(&[]).is_err());
+        assert!(parse(&["--in-memory", "--data-dir", "/x"]).is_err());
+        assert_eq!(parse(&["--in-memory"]).unwrap().config().storage, Storage::Memory);
+        let directory = parse(&["--data-dir", "/x"]).unwrap().config();
+        assert_eq!(directory.storage, Storage::Directory("/x".into()));
+    }
+
+    #[test]
+    fn the_socket_is_in_the_run_directory_unless_told() {
+        let default = parse(&["--in-memory", "--run-dir", "/r"]).unwrap().config();
+        assert_eq!(default.socket, PathBuf::from("/r/ca.sock"));
+        let told = parse(&["--in-memory", "--socket", "/s"]).unwrap().config();
+        assert_eq!(told.socket, PathBuf::from("/s"));
+    }
+
+    #[test]
+    fn the_life_of_svids_is_bounded() {
+        for (text, seconds) in [("10s", 10), ("15m", 900), ("24h", 86_400)] {
+            assert_eq!(svid_ttl(text), Ok(Duration::from_secs(seconds)));
+        }
+        for bad in ["9s", "25h", "-1h", "x", "1", ""] {
+            assert!(svid_ttl(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Attest: a join token for a node's first SVID.
+
+use signet_authority::RequestedKey;
+use signet_proto::ca::v1::{AttestRequest, AttestResponse};
+use signet_registry::{ConsumeError, Node};
+use tonic::Status;
+use tracing::{info, warn};
+
+use crate::audit::AUDIT;
+use crate::ca::Ca;
+use crate::join_token;
+use crate::refusal;
+use crate::stream::Peer;
+use crate::wire;
+
+/// What everyone hears whose token is refused, for whatever reason: the log has it.
+const REFUSED: &str = "the join token was refused; ask the operator for a new one (signet ca token)";
+
+impl Ca {
+    /// Admits a node. The request is checked first, so that a bad one does not use the token up.
+    pub(crate) async fn attest(
+        &self,
+        peer: &Peer,
+        request: &AttestRequest,
+    ) -> Result<AttestResponse, Status> {
+        let key = RequestedKey::from_request(&request.csr).map_err(|error| refusal::request(&error))?;
+        let node = self.consume(peer, &request.join_token).await?;
+        let svid = self.issue_node_svid(&key, &node).await?;
+        info!(
+            target: AUDIT,
+            {
+                peer.node = %node.name, peer.address = %peer.address, node.number = %node.number
+            },
+            "a node attested"
+        );
+        Ok(AttestResponse {
+            node: Some(wire::node(&node)),
+            svid: Some(wire::svid(&svid)),
+            bundle: Some(wire::bundle(self.authority.bundle())),
+        })
+    }
+
+    async fn consume(&self, peer: &Peer, text: &str) -> Result<Node, Status> {
+        let token = join_token::parse(text).map_err(|reason| {
+            warn!(
+                target: AUDIT,
+                {
+                    peer.address = %peer.address, %reason
+                },
+                "refused a join token"
+            );
+            Status::unauthenticated(REFUSED)
+        })?;
+        self.registry
+            .consume_token(&token, self.clock.now())
+            .await
+            .map_err(|reason| {
+                if let ConsumeError::Storage(error) = &reason {
+                    return refusal::storage("attest", error);
+                }
+                warn!(
+                    target: AUDIT,
+                    {
+                        peer.address = %peer.address, token.id = %token.id, %reason
+                    },
+                    "refused a join token"
+                );
+                Status::unauthenticated(REFUSED)
+            })
+    }
+}

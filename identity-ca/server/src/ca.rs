@@ -1,0 +1,37 @@
+//! What the calls share.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use signet_authority::Authority;
+use signet_registry::Registry;
+use signet_spiffe::{BundleSet, TrustDomain};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::connected::Connected;
+
+/// What the calls share. There is one, in an `Arc`.
+#[derive(Debug)]
+pub(crate) struct Ca {
+    pub(crate) authority: Authority,
+    pub(crate) registry: Registry,
+    /// What nodes are checked against: the trust domain's own bundle.
+    pub(crate) bundles: Arc<BundleSet>,
+    pub(crate) connected: Connected,
+    pub(crate) clock: Clock,
+    pub(crate) svid_ttl: Duration,
+    /// For people: "memory" or the directory.
+    pub(crate) key_storage: String,
+    /// SVIDs issued since the start.
+    pub(crate) issued: AtomicU64,
+    /// Ends the streams.
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl Ca {
+    pub(crate) fn trust_domain(&self) -> &TrustDomain {
+        self.authority.trust_domain()
+    }
+}

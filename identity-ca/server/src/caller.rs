@@ -1,0 +1,71 @@
+//! Who calls: the node behind a request, by its SVID of the moment.
+
+use signet_registry::Node;
+use signet_spiffe::VerifiedSvid;
+use signet_tls::{Expect, PeerError, peer_svid};
+use tonic::{Request, Status};
+use tracing::warn;
+
+use crate::ca::Ca;
+use crate::refusal::{self, internal};
+use crate::stream::Peer;
+
+/// Proof that a request comes from a node that attested, and whose SVID is good now: only [`Caller::of`] makes one.
+#[derive(Debug)]
+#[must_use = "a call is authorized by what its caller may do"]
+pub(crate) struct Caller {
+    node: Node,
+    svid: VerifiedSvid,
+}
+
+impl Caller {
+    /// Verifies anew at each call: a connection outlives the moment of its handshake.
+    pub(crate) async fn of<T>(ca: &Ca, request: &Request<T>) -> Result<Self, Status> {
+        let peer = peer(request)?;
+        let svid = peer_svid(Some(&peer.chain), &ca.bundles, ca.clock.now())
+            .and_then(|svid| Expect::AnyNode(ca.trust_domain().clone()).check(svid))
+            .map_err(|error| refuse(peer, &error))?;
+        let Some(name) = svid.id().node_name() else {
+            return Err(internal("caller", &"a node's SVID without a node's name"));
+        };
+        match ca.registry.node(&name).await {
+            Ok(Some(node)) => Ok(Self { node, svid }),
+            Ok(None) => {
+                warn!(peer.node = %name, peer.address = %peer.address, "refused a call: the node is not known");
+                Err(Status::unauthenticated(format!(
+                    "the node {name} is not known to this CA; it has to attest with a new join token"
+                )))
+            }
+            Err(error) => Err(refusal::storage("caller", &error)),
+        }
+    }
+
+    /// The node.
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Its SVID.
+    pub(crate) fn svid(&self) -> &VerifiedSvid {
+        &self.svid
+    }
+}
+
+/// The connection that a request came over.
+pub(crate) fn peer<T>(request: &Request<T>) -> Result<&Peer, Status> {
+    request
+        .extensions()
+        .get::<Peer>()
+        .ok_or_else(|| internal("caller", &"a request without its connection"))
+}
+
+fn refuse(peer: &Peer, error: &PeerError) -> Status {
+    warn!(peer.address = %peer.address, %error, "refused a call");
+    match error {
+        PeerError::NoCertificate => Status::unauthenticated(
+            "this call needs a node's certificate; Attest with a join token is the only one without",
+        ),
+        PeerError::Svid(_) => Status::unauthenticated(error.to_string()),
+        PeerError::Unexpected { .. } => Status::permission_denied(error.to_string()),
+    }
+}

@@ -1,0 +1,44 @@
+//! What a server is started with.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use signet_spiffe::TrustDomain;
+
+use crate::clock::Clock;
+
+/// Shortest life of an SVID.
+pub const MIN_SVID_TTL: Duration = Duration::from_secs(10);
+
+/// Longest life of an SVID: no longer than the quarantine of identity numbers, so that no proof outlives its number.
+pub const MAX_SVID_TTL: Duration = signet_registry::QUARANTINE;
+
+/// Life of a new root.
+pub const ROOT_LIFE: Duration = Duration::from_hours(10 * 365 * 24);
+
+/// Where key and registry live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Storage {
+    /// In memory: a restart begins a new trust domain under the old name.
+    Memory,
+    /// In this directory, made with mode 0700 where it is missing.
+    Directory(PathBuf),
+}
+
+/// What a server is started with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Whose CA it is.
+    pub trust_domain: TrustDomain,
+    /// Where key and registry live.
+    pub storage: Storage,
+    /// Where agents connect.
+    pub listen: SocketAddr,
+    /// The operator's Unix socket.
+    pub socket: PathBuf,
+    /// Life of SVIDs where nothing else is said, [`MIN_SVID_TTL`] to [`MAX_SVID_TTL`].
+    pub svid_ttl: Duration,
+    /// What time it is.
+    pub clock: Clock,
+}

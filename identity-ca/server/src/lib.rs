@@ -1,0 +1,32 @@
+//! The SPIFFE CA daemon, as a library: `main` parses arguments and waits for signals, tests run it in process.
+//!
+//! [`Server::start`] opens the storage and serves [`NodeService`](signet_proto::ca::v1) over mutual TLS and
+//! `OperatorService` on a Unix socket. A call's way: `listener` (bounds, handshake) → `caller` (who is it) → one file per
+//! call → `signet-registry` and `signet-authority`.
+
+mod attest;
+mod audit;
+mod ca;
+mod caller;
+mod clock;
+mod config;
+mod connected;
+mod hex;
+mod issue;
+mod join_token;
+mod limits;
+mod listener;
+mod node_service;
+mod operator_service;
+mod own_svid;
+mod per_address;
+mod random;
+mod refusal;
+mod server;
+mod stream;
+mod sync;
+mod wire;
+
+pub use clock::Clock;
+pub use config::{Config, MAX_SVID_TTL, MIN_SVID_TTL, ROOT_LIFE, Storage};
+pub use server::Server;

@@ -1,0 +1,50 @@
+//! Every bound on what comes from outside, in one place.
+
+use std::time::Duration;
+
+/// Connections at once.
+pub(crate) const CONNECTIONS: usize = 4096;
+
+/// Connections at once that have not shown a node's SVID: in their handshake, or about to attest.
+pub(crate) const ANONYMOUS: usize = 256;
+
+/// The same, from one address.
+pub(crate) const ANONYMOUS_PER_ADDRESS: usize = 32;
+
+/// For the TLS handshake.
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// For all that a connection without a node's SVID has to say.
+pub(crate) const ANONYMOUS_LIFE: Duration = Duration::from_secs(20);
+
+/// How long a connection outlives the SVID that opened it, so that the last answer still goes out.
+pub(crate) const EXPIRED_GRACE: Duration = Duration::from_secs(5);
+
+/// For a call, up to its first answer.
+pub(crate) const CALL: Duration = Duration::from_secs(20);
+
+/// Streams at once over one connection.
+pub(crate) const STREAMS: u32 = 64;
+
+/// Headers of a call, bytes.
+pub(crate) const HEADERS: u32 = 16 * 1024;
+
+/// A message to the CA, bytes: the largest is a certificate request, or a registration with sixteen long paths.
+pub(crate) const REQUEST: usize = 128 * 1024;
+
+/// A message from the CA, bytes: the largest is a snapshot.
+pub(crate) const RESPONSE: usize = 64 * 1024 * 1024;
+
+/// HTTP/2 pings on an idle connection, and the wait for their answer.
+pub(crate) const PING: Duration = Duration::from_secs(20);
+pub(crate) const PONG: Duration = Duration::from_secs(10);
+
+/// How long a node may leave an update unread before its stream is ended, so that it comes back and resumes.
+pub(crate) const UNREAD: Duration = Duration::from_secs(30);
+
+/// For open calls to end once the server is told to.
+pub(crate) const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// Life of a join token where nothing else is said, and at most.
+pub(crate) const TOKEN_TTL: u32 = 600;
+pub(crate) const MAX_TOKEN_TTL: u32 = 86_400;

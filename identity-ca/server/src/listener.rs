@@ -1,0 +1,144 @@
+//! Accepts connections from nodes: bounded, and past its TLS handshake before anything else sees it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use signet_tls::{BundleSource, peer_svid};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::wrappers::ReceiverStream;
+use tracing::{debug, warn};
+
+use crate::clock::Clock;
+use crate::limits::{
+    ANONYMOUS, ANONYMOUS_LIFE, ANONYMOUS_PER_ADDRESS, CONNECTIONS, EXPIRED_GRACE, HANDSHAKE,
+};
+use crate::per_address::{PerAddress, Share};
+use crate::stream::{Holds, NodeStream, Peer};
+
+/// Pause after a failed `accept` (out of file descriptors), so that it does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections that are done with their handshake and not yet taken over.
+const READY: usize = 16;
+
+/// Accepts connections for as long as somebody takes them.
+pub(crate) struct Listener {
+    /// Bound already.
+    pub(crate) tcp: TcpListener,
+    /// The configuration of the moment; it changes with the CA's own SVID.
+    pub(crate) tls: watch::Receiver<Arc<ServerConfig>>,
+    /// What nodes are checked against.
+    pub(crate) bundles: Arc<dyn BundleSource>,
+    /// What time it is.
+    pub(crate) clock: Clock,
+}
+
+impl Listener {
+    /// The stream of accepted connections. Accepting ends when it is dropped.
+    pub(crate) fn incoming(self) -> ReceiverStream<io::Result<NodeStream>> {
+        let (ready, incoming) = mpsc::channel(READY);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = ready.closed() => {}
+                () = self.accept(&ready) => {}
+            }
+        });
+        ReceiverStream::new(incoming)
+    }
+
+    async fn accept(&self, ready: &mpsc::Sender<io::Result<NodeStream>>) {
+        let connections = Arc::new(Semaphore::new(CONNECTIONS));
+        let anonymous = Arc::new(Semaphore::new(ANONYMOUS));
+        let per_address = PerAddress::new(ANONYMOUS_PER_ADDRESS);
+        loop {
+            let (tcp, address) = match self.tcp.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    warn!(%error, "failed to accept a connection");
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            // Whoever comes while all is taken is turned away rather than queued.
+            let connection = Arc::clone(&connections).try_acquire_owned();
+            let stranger = Arc::clone(&anonymous).try_acquire_owned();
+            let (Ok(connection), Ok(stranger), Some(share)) =
+                (connection, stranger, per_address.take(address.ip()))
+            else {
+                debug!(peer.address = %address, "turned a connection away: too many are open");
+                continue;
+            };
+            let handshake = Handshake {
+                acceptor: TlsAcceptor::from(Arc::clone(&self.tls.borrow())),
+                bundles: Arc::clone(&self.bundles),
+                clock: self.clock.clone(),
+                address,
+            };
+            let ready = ready.clone();
+            tokio::spawn(async move {
+                if let Some(stream) = handshake.run(tcp, connection, (stranger, share)).await {
+                    // Nobody takes it: the server is shutting down.
+                    let _ = ready.send(Ok(stream)).await;
+                }
+            });
+        }
+    }
+}
+
+struct Handshake {
+    acceptor: TlsAcceptor,
+    bundles: Arc<dyn BundleSource>,
+    clock: Clock,
+    address: SocketAddr,
+}
+
+impl Handshake {
+    async fn run(
+        self,
+        tcp: TcpStream,
+        connection: OwnedSemaphorePermit,
+        anonymous: (OwnedSemaphorePermit, Share),
+    ) -> Option<NodeStream> {
+        let address = self.address;
+        if let Err(error) = tcp.set_nodelay(true) {
+            debug!(peer.address = %address, %error, "a connection was gone at once");
+            return None;
+        }
+        let tls = match timeout(HANDSHAKE, self.acceptor.accept(tcp)).await {
+            Ok(Ok(tls)) => tls,
+            Ok(Err(error)) => {
+                warn!(peer.address = %address, %error, "refused a connection: the TLS handshake failed");
+                return None;
+            }
+            Err(_) => {
+                warn!(peer.address = %address, "refused a connection: the TLS handshake took too long");
+                return None;
+            }
+        };
+        let chain: Arc<[_]> = tls.get_ref().1.peer_certificates().unwrap_or_default().into();
+        let now = self.clock.now();
+        let svid = peer_svid(Some(&chain), &self.bundles.bundles(), now).ok();
+        let (life, anonymous) = match &svid {
+            Some(svid) => {
+                let left = svid.not_after().as_secs().saturating_sub(now.as_secs());
+                (Duration::from_secs(left) + EXPIRED_GRACE, None)
+            }
+            None => (ANONYMOUS_LIFE, Some(anonymous)),
+        };
+        Some(NodeStream {
+            tls: Box::new(tls),
+            peer: Peer { address, chain },
+            end: Box::pin(sleep(life)),
+            _holds: Holds {
+                _connection: connection,
+                _anonymous: anonymous,
+            },
+        })
+    }
+}

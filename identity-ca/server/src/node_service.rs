@@ -1,0 +1,55 @@
+//! `NodeService`: who calls, then what is called.
+
+use std::sync::Arc;
+
+use signet_proto::ca::v1::node_service_server::NodeService;
+use signet_proto::ca::v1::{
+    AttestRequest, AttestResponse, IssueX509SvidRequest, RenewNodeSvidRequest, Svid, SyncRequest,
+};
+use tonic::{Request, Response, Status};
+
+use crate::ca::Ca;
+use crate::caller::{Caller, peer};
+use crate::sync::Updates;
+use crate::wire;
+
+/// The service for nodes.
+#[derive(Debug, Clone)]
+pub(crate) struct Nodes(pub(crate) Arc<Ca>);
+
+#[tonic::async_trait]
+impl NodeService for Nodes {
+    type SyncStream = Updates;
+
+    async fn attest(&self, request: Request<AttestRequest>) -> Result<Response<AttestResponse>, Status> {
+        let peer = peer(&request)?.clone();
+        Ok(Response::new(self.0.attest(&peer, request.get_ref()).await?))
+    }
+
+    async fn renew_node_svid(
+        &self,
+        request: Request<RenewNodeSvidRequest>,
+    ) -> Result<Response<Svid>, Status> {
+        let caller = Caller::of(&self.0, &request).await?;
+        let svid = self.0.renew_node_svid(&caller, &request.get_ref().csr).await?;
+        Ok(Response::new(wire::svid(&svid)))
+    }
+
+    async fn issue_x509_svid(
+        &self,
+        request: Request<IssueX509SvidRequest>,
+    ) -> Result<Response<Svid>, Status> {
+        let caller = Caller::of(&self.0, &request).await?;
+        let IssueX509SvidRequest { registration, csr } = request.get_ref();
+        let svid = self.0.issue_x509_svid(&caller, registration, csr).await?;
+        Ok(Response::new(wire::svid(&svid)))
+    }
+
+    async fn sync(&self, request: Request<SyncRequest>) -> Result<Response<Updates>, Status> {
+        let caller = Caller::of(&self.0, &request).await?;
+        let peer = peer(&request)?.clone();
+        Ok(Response::new(
+            self.0.sync(caller, &peer, request.get_ref()).await?,
+        ))
+    }
+}

@@ -1,0 +1,270 @@
+//! `OperatorService`: tokens, registrations, settings. The socket admits root and the CA's own user alone.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use signet_proto::ca::v1::list_nodes_response::Entry;
+use signet_proto::ca::v1::operator_service_server::OperatorService;
+use signet_proto::ca::v1::{
+    CreateJoinTokenRequest, CreateJoinTokenResponse, DeregisterRequest, DeregisterResponse,
+    ListIdentitiesRequest, ListIdentitiesResponse, ListNodesRequest, ListNodesResponse,
+    ListRegistrationsRequest, ListRegistrationsResponse, RegisterRequest, SetEncryptionRequest,
+    StatusRequest, StatusResponse,
+};
+use signet_proto::view::v1::{Cluster, Registration};
+use signet_registry::{
+    MAX_POD_CIDRS, MAX_SELECTORS, NewRegistration, NewToken, RegistrationId, Revision, StorageError,
+};
+use signet_spiffe::{NodeName, SpiffeId, UnixTime};
+use tonic::{Request, Response, Status};
+use tracing::info;
+
+use crate::audit::AUDIT;
+use crate::ca::Ca;
+use crate::clock::unix_seconds;
+use crate::config::{MAX_SVID_TTL, MIN_SVID_TTL};
+use crate::hex;
+use crate::join_token::JoinToken;
+use crate::limits::{MAX_TOKEN_TTL, TOKEN_TTL};
+use crate::random;
+use crate::refusal::{self, internal, invalid};
+use crate::wire;
+
+/// The service for operators.
+#[derive(Debug, Clone)]
+pub(crate) struct Operators(pub(crate) Arc<Ca>);
+
+#[tonic::async_trait]
+impl OperatorService for Operators {
+    async fn create_join_token(
+        &self,
+        request: Request<CreateJoinTokenRequest>,
+    ) -> Result<Response<CreateJoinTokenResponse>, Status> {
+        Ok(Response::new(self.0.create_join_token(request.get_ref()).await?))
+    }
+
+    async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<Registration>, Status> {
+        Ok(Response::new(self.0.register(request.get_ref()).await?))
+    }
+
+    async fn deregister(
+        &self,
+        request: Request<DeregisterRequest>,
+    ) -> Result<Response<DeregisterResponse>, Status> {
+        let ca = &self.0;
+        let id: RegistrationId = request.get_ref().id.parse().map_err(invalid)?;
+        let gone = ca
+            .registry
+            .deregister(id, ca.clock.now())
+            .await
+            .map_err(|error| refusal::deregister(&error))?;
+        info!(
+            target: AUDIT,
+            {
+                registration.id = %id, spiffe.id = %gone.spiffe_id, registration.node = %gone.node
+            },
+            "deregistered workloads"
+        );
+        Ok(Response::new(DeregisterResponse {}))
+    }
+
+    async fn list_registrations(
+        &self,
+        _request: Request<ListRegistrationsRequest>,
+    ) -> Result<Response<ListRegistrationsResponse>, Status> {
+        let registrations = self.0.registry.registrations().await.map_err(list)?;
+        let registrations = registrations.iter().map(wire::registration).collect();
+        Ok(Response::new(ListRegistrationsResponse { registrations }))
+    }
+
+    async fn list_nodes(
+        &self,
+        _request: Request<ListNodesRequest>,
+    ) -> Result<Response<ListNodesResponse>, Status> {
+        let nodes = self.0.registry.nodes().await.map_err(list)?;
+        let sent = self.0.connected.sent();
+        let entry = |node: &signet_registry::Node| {
+            let following = sent.get(&node.name).copied();
+            Entry {
+                node: Some(wire::node(node)),
+                connected: following.is_some(),
+                svid_not_after: unix_seconds(node.svid_not_after),
+                revision: following.unwrap_or_default().0,
+            }
+        };
+        Ok(Response::new(ListNodesResponse {
+            nodes: nodes.iter().map(entry).collect(),
+        }))
+    }
+
+    async fn list_identities(
+        &self,
+        _request: Request<ListIdentitiesRequest>,
+    ) -> Result<Response<ListIdentitiesResponse>, Status> {
+        let identities = self.0.registry.identities().await.map_err(list)?;
+        let identities = identities.iter().map(wire::identity).collect();
+        Ok(Response::new(ListIdentitiesResponse { identities }))
+    }
+
+    async fn set_encryption(
+        &self,
+        request: Request<SetEncryptionRequest>,
+    ) -> Result<Response<Cluster>, Status> {
+        let mode = wire::encryption(request.get_ref().mode)
+            .ok_or_else(|| invalid("the encryption mode is one of off and wireguard"))?;
+        self.0
+            .registry
+            .set_encryption(mode)
+            .await
+            .map_err(|error| refusal::storage("set encryption", &error))?;
+        info!(
+            target: AUDIT,
+            {
+                encryption = %mode
+            },
+            "set the cluster's encryption"
+        );
+        Ok(Response::new(wire::cluster(mode)))
+    }
+
+    async fn status(&self, _request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        self.0
+            .status()
+            .await
+            .map(Response::new)
+            .map_err(|error| refusal::storage("status", &error))
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "map_err hands it over")]
+fn list(error: StorageError) -> Status {
+    refusal::storage("list", &error)
+}
+
+impl Ca {
+    async fn create_join_token(
+        &self,
+        request: &CreateJoinTokenRequest,
+    ) -> Result<CreateJoinTokenResponse, Status> {
+        let node = NodeName::parse(&request.node).map_err(invalid)?;
+        let ttl = match request.ttl {
+            0 => TOKEN_TTL,
+            ttl if ttl <= MAX_TOKEN_TTL => ttl,
+            ttl => {
+                return Err(invalid(format!(
+                    "a join token lives at most {MAX_TOKEN_TTL} seconds, not {ttl}"
+                )));
+            }
+        };
+        let token = JoinToken::new(draw()?, draw()?);
+        let now = self.clock.now();
+        let new = NewToken {
+            id: token.id(),
+            secret_sha256: token.secret_sha256(),
+            node,
+            pod_cidrs: parse_all(&request.pod_cidrs, MAX_POD_CIDRS)?,
+            expires: UnixTime::since_unix_epoch(Duration::from_secs(
+                now.as_secs().saturating_add(ttl.into()),
+            )),
+        };
+        self.registry
+            .create_token(&new, now)
+            .await
+            .map_err(|error| refusal::create_token(&error))?;
+        info!(
+            target: AUDIT,
+            {
+                token.id = %new.id, token.node = %new.node, token.expires = new.expires.as_secs()
+            },
+            "made a join token"
+        );
+        Ok(CreateJoinTokenResponse {
+            token: token.to_secret_text(),
+            expires: unix_seconds(new.expires),
+        })
+    }
+
+    async fn register(&self, request: &RegisterRequest) -> Result<Registration, Status> {
+        let spiffe_id = SpiffeId::parse(&request.spiffe_id).map_err(invalid)?;
+        if spiffe_id.trust_domain() != self.trust_domain() {
+            return Err(invalid(format!(
+                "{spiffe_id} is not of the trust domain {}",
+                self.trust_domain()
+            )));
+        }
+        let (least, most) = (MIN_SVID_TTL.as_secs(), MAX_SVID_TTL.as_secs());
+        if request.ttl != 0 && !(least..=most).contains(&request.ttl.into()) {
+            return Err(invalid(format!(
+                "SVIDs live {least} to {most} seconds, not {}",
+                request.ttl
+            )));
+        }
+        let new = NewRegistration {
+            id: RegistrationId::from_random(draw()?),
+            spiffe_id,
+            node: NodeName::parse(&request.node).map_err(invalid)?,
+            selectors: parse_all(&request.selectors, MAX_SELECTORS)?,
+            ttl: request.ttl,
+        };
+        let made = self
+            .registry
+            .register(&new, self.clock.now())
+            .await
+            .map_err(|error| refusal::register(&error))?;
+        info!(
+            target: AUDIT,
+            {
+                registration.id = %made.id, spiffe.id = %made.spiffe_id, registration.node = %made.node,
+                identity = made.identity
+            },
+            "registered workloads"
+        );
+        Ok(wire::registration(&made))
+    }
+
+    async fn status(&self) -> Result<StatusResponse, StorageError> {
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let revision: Revision = *self.registry.watch().borrow();
+        let root_sha256 = digest(&SHA256, self.authority.root());
+        Ok(StatusResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            trust_domain: self.trust_domain().to_string(),
+            revision: revision.0,
+            root_not_after: unix_seconds(self.authority.not_after()),
+            root_sha256: hex::encode(root_sha256.as_ref()),
+            nodes: count(self.registry.nodes().await?.len()),
+            connected: count(self.connected.nodes().len()),
+            registrations: self.registry.count_registrations().await?,
+            cluster: Some(wire::cluster(self.registry.encryption().await?)),
+            issued: self.issued.load(Ordering::Relaxed),
+            key_storage: self.key_storage.clone(),
+            bundle_pem: self.authority.bundle().to_pem(),
+        })
+    }
+}
+
+fn draw<const N: usize>() -> Result<[u8; N], Status> {
+    random::bytes().map_err(|error| internal("random", &error))
+}
+
+/// Parses a list, of which more than `most` is refused before it is read. The message names the element.
+fn parse_all<T>(texts: &[String], most: usize) -> Result<Vec<T>, Status>
+where
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    if texts.len() > most {
+        return Err(invalid(format!(
+            "{} are too many, {most} is the limit",
+            texts.len()
+        )));
+    }
+    let parse = |text: &String| {
+        text.parse().map_err(|error| {
+            let shown: String = text.chars().take(128).collect();
+            invalid(format!("{shown:?}: {error}"))
+        })
+    };
+    texts.iter().map(parse).collect()
+}

@@ -1,0 +1,231 @@
+//! Starts and stops the daemon.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use anyhow::{Context, bail, ensure};
+use signet_authority::{Authority, DataDirectory, Serial, SigningKey};
+use signet_proto::ca::v1::node_service_server::NodeServiceServer;
+use signet_proto::ca::v1::operator_service_server::OperatorServiceServer;
+use signet_registry::Registry;
+use signet_spiffe::{BundleSet, X509Bundle};
+use signet_tls::{BundleSource, FixedBundles};
+use signet_uds::{Access, serve_incoming};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::ca::Ca;
+use crate::config::{Config, ROOT_LIFE, Storage};
+use crate::connected::Connected;
+use crate::limits::{CALL, HEADERS, PING, PONG, REQUEST, RESPONSE, SHUTDOWN, STREAMS};
+use crate::listener::Listener;
+use crate::node_service::Nodes;
+use crate::operator_service::Operators;
+use crate::own_svid;
+use crate::random;
+
+/// A running CA.
+#[derive(Debug)]
+pub struct Server {
+    ca: Arc<Ca>,
+    address: SocketAddr,
+    services: JoinSet<anyhow::Result<()>>,
+    renewal: JoinHandle<()>,
+    /// Held for its lock.
+    _directory: Option<DataDirectory>,
+}
+
+impl Server {
+    /// Opens the storage, binds both sockets and begins to serve.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let opened = open(&config).await?;
+        let bundle = opened.authority.bundle().clone();
+        let ca = Arc::new(Ca {
+            authority: opened.authority,
+            registry: opened.registry,
+            bundles: Arc::new(BundleSet::single(bundle)),
+            connected: Connected::default(),
+            clock: config.clock.clone(),
+            svid_ttl: config.svid_ttl,
+            key_storage: match &config.storage {
+                Storage::Memory => "memory".to_owned(),
+                Storage::Directory(path) => path.display().to_string(),
+            },
+            issued: AtomicU64::new(0),
+            shutdown: CancellationToken::new(),
+        });
+        let bundles: Arc<dyn BundleSource> = Arc::new(FixedBundles::new(BundleSet::clone(&ca.bundles)));
+        let (tls, renew_in) = own_svid::make(&ca, &bundles)?;
+        let (tls, current) = watch::channel(tls);
+        let tcp = TcpListener::bind(config.listen)
+            .await
+            .with_context(|| format!("failed to listen on {}", config.listen))?;
+        let address = tcp.local_addr()?;
+        let listener = Listener {
+            tcp,
+            tls: current,
+            bundles: Arc::clone(&bundles),
+            clock: config.clock,
+        };
+        let mut services = JoinSet::new();
+        serve_operators(&mut services, &ca, &config.socket)?;
+        services.spawn(serve_nodes(Arc::clone(&ca), listener));
+        let renewal = tokio::spawn(own_svid::renew(Arc::clone(&ca), bundles, tls, renew_in));
+        info!(
+            trust.domain = %ca.trust_domain(), listen = %address, socket = %config.socket.display(),
+            key.storage = ca.key_storage, "the CA is ready"
+        );
+        Ok(Self {
+            ca,
+            address,
+            services,
+            renewal,
+            _directory: opened.directory,
+        })
+    }
+
+    /// Where agents connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The trust bundle: what an agent is started with.
+    pub fn bundle(&self) -> &X509Bundle {
+        self.ca.authority.bundle()
+    }
+
+    /// Ends with the first service that ends, which none does on its own.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        match self.services.join_next().await {
+            Some(Ok(Err(error))) => error,
+            Some(Err(error)) => error.into(),
+            Some(Ok(Ok(()))) | None => anyhow::anyhow!("a service ended on its own"),
+        }
+    }
+
+    /// Ends streams, waits a while for open calls, and closes the registry.
+    pub async fn shutdown(mut self) {
+        self.ca.shutdown.cancel();
+        self.renewal.abort();
+        let finished = timeout(SHUTDOWN, async {
+            while self.services.join_next().await.is_some() {}
+        })
+        .await;
+        if finished.is_err() {
+            warn!("some calls did not end in time and were cut off");
+            self.services.shutdown().await;
+        }
+        self.ca.registry.close().await;
+        info!("the CA has shut down");
+    }
+}
+
+struct Opened {
+    authority: Authority,
+    registry: Registry,
+    directory: Option<DataDirectory>,
+}
+
+async fn open(config: &Config) -> anyhow::Result<Opened> {
+    let opened = match &config.storage {
+        Storage::Memory => {
+            warn!("key and registry are in memory alone: a restart begins from nothing");
+            Opened {
+                authority: create(config)?,
+                registry: Registry::in_memory().await?,
+                directory: None,
+            }
+        }
+        Storage::Directory(path) => open_directory(config, path).await?,
+    };
+    opened.registry.bind_trust_domain(&config.trust_domain).await?;
+    ensure!(
+        config.clock.now() < opened.authority.not_after(),
+        "the root certificate has expired; look at the clock, or begin with a new data directory"
+    );
+    Ok(opened)
+}
+
+async fn open_directory(config: &Config, path: &Path) -> anyhow::Result<Opened> {
+    let directory = DataDirectory::open(path)?;
+    let authority = if let Some(authority) = directory.load(&config.trust_domain)? {
+        authority
+    } else {
+        let authority = create(config)?;
+        directory.store(&authority)?;
+        info!(directory = %path.display(), "made a new root certificate");
+        authority
+    };
+    let database = directory.private_file("registry.db")?;
+    let registry = Registry::open(&database)
+        .await
+        .with_context(|| format!("failed to open {}", database.display()))?;
+    Ok(Opened {
+        authority,
+        registry,
+        directory: Some(directory),
+    })
+}
+
+fn create(config: &Config) -> anyhow::Result<Authority> {
+    let serial = Serial::from_random(random::bytes()?);
+    let key = SigningKey::generate()?;
+    Ok(Authority::create(
+        config.trust_domain.clone(),
+        key,
+        serial,
+        config.clock.now(),
+        ROOT_LIFE,
+    )?)
+}
+
+fn limited() -> tonic::transport::Server {
+    tonic::transport::Server::builder()
+        .timeout(CALL)
+        .max_concurrent_streams(STREAMS)
+        .http2_max_header_list_size(HEADERS)
+        .http2_keepalive_interval(Some(PING))
+        .http2_keepalive_timeout(Some(PONG))
+}
+
+async fn serve_nodes(ca: Arc<Ca>, listener: Listener) -> anyhow::Result<()> {
+    let service = NodeServiceServer::new(Nodes(Arc::clone(&ca)))
+        .max_decoding_message_size(REQUEST)
+        .max_encoding_message_size(RESPONSE);
+    limited()
+        .add_service(service)
+        .serve_with_incoming_shutdown(listener.incoming(), ca.shutdown.cancelled())
+        .await
+        .context("the service for nodes failed")
+}
+
+fn serve_operators(
+    services: &mut JoinSet<anyhow::Result<()>>,
+    ca: &Arc<Ca>,
+    socket: &Path,
+) -> anyhow::Result<()> {
+    let Some(directory) = socket.parent() else {
+        bail!("{} is no path of a socket", socket.display());
+    };
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("failed to make the directory {}", directory.display()))?;
+    let incoming = serve_incoming(socket, Access::Owner)?;
+    let service = OperatorServiceServer::new(Operators(Arc::clone(ca)))
+        .max_decoding_message_size(REQUEST)
+        .max_encoding_message_size(RESPONSE);
+    let ca = Arc::clone(ca);
+    services.spawn(async move {
+        limited()
+            .add_service(service)
+            .serve_with_incoming_shutdown(incoming, ca.shutdown.cancelled())
+            .await
+            .context("the service for operators failed")
+    });
+    Ok(())
+}

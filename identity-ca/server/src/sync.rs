@@ -1,0 +1,160 @@
+//! Sync: the view as a push stream.
+//!
+//! Nothing is queued for a node. Its task remembers the revision that it sent last, and when there is room for one more
+//! update asks the registry for all that came since: a slow node gets fewer and fuller updates, and costs no memory.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use signet_proto::ca::v1::SyncRequest;
+use signet_proto::view::v1::Update;
+use signet_registry::{Announcement, MAX_ADDRESSES, Revision};
+use signet_spiffe::NodeName;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+use tracing::{debug, info};
+
+use crate::ca::Ca;
+use crate::caller::Caller;
+use crate::connected::Following;
+use crate::limits::UNREAD;
+use crate::refusal;
+use crate::stream::Peer;
+use crate::wire;
+
+/// What a caller reads from.
+pub(crate) type Updates = ReceiverStream<Result<Update, Status>>;
+
+impl Ca {
+    /// Takes down where the node can be reached, and begins its stream.
+    pub(crate) async fn sync(
+        self: &Arc<Self>,
+        caller: Caller,
+        peer: &Peer,
+        request: &SyncRequest,
+    ) -> Result<Updates, Status> {
+        let node = caller.node().name.clone();
+        let announcement = announcement(peer, request)?;
+        let mut others = self.connected.nodes();
+        others.remove(&node);
+        self.registry
+            .announce(&node, &announcement, &others)
+            .await
+            .map_err(|error| refusal::announce(&error))?;
+        let left = caller
+            .svid()
+            .not_after()
+            .as_secs()
+            .saturating_sub(self.clock.now().as_secs());
+        let (sender, updates) = mpsc::channel(1);
+        let follower = Follower {
+            ca: Arc::clone(self),
+            following: self.connected.enter(&node),
+            revisions: self.registry.watch(),
+            sent: Revision(request.resume_revision),
+            end: Instant::now() + Duration::from_secs(left),
+            node,
+            sender,
+        };
+        tokio::spawn(follower.run());
+        Ok(ReceiverStream::new(updates))
+    }
+}
+
+/// A node that names no address is reached where it came from.
+fn announcement(peer: &Peer, request: &SyncRequest) -> Result<Announcement, Status> {
+    let parse = |text: &String| {
+        text.parse::<IpAddr>()
+            .map_err(|_| refusal::invalid(format!("{:?} is no IP address", shorten(text))))
+    };
+    let addresses = match request.addresses.as_slice() {
+        [] => vec![peer.address.ip().to_canonical()],
+        // One more than may be, so that the count is refused and the rest not read.
+        addresses => addresses
+            .iter()
+            .take(MAX_ADDRESSES + 1)
+            .map(parse)
+            .collect::<Result<_, _>>()?,
+    };
+    let session_port = u16::try_from(request.session_port)
+        .map_err(|_| refusal::invalid(format!("{} is no port", request.session_port)))?;
+    Ok(Announcement {
+        addresses,
+        session_port,
+    })
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+struct Follower {
+    ca: Arc<Ca>,
+    node: NodeName,
+    following: Following,
+    revisions: watch::Receiver<Revision>,
+    sent: Revision,
+    /// End of the SVID that opened the stream.
+    end: Instant,
+    sender: mpsc::Sender<Result<Update, Status>>,
+}
+
+impl Follower {
+    async fn run(mut self) {
+        info!(peer.node = %self.node, view.revision = %self.sent, "a node follows the view");
+        let last = self.follow().await;
+        debug!(peer.node = %self.node, reason = last.message(), "a node's stream ends");
+        // If nobody reads it, nobody misses it.
+        let _ = self.sender.try_send(Err(last));
+    }
+
+    /// Sends updates until there is a reason to end, which it returns.
+    async fn follow(&mut self) -> Status {
+        loop {
+            // Before the look-up: what is committed after it wakes us again.
+            self.revisions.mark_unchanged();
+            if let Err(last) = self.send_news().await {
+                return last;
+            }
+            tokio::select! {
+                changed = self.revisions.changed() => if changed.is_err() {
+                    return Status::unavailable("the CA is shutting down");
+                },
+                () = self.ca.shutdown.cancelled() => return Status::unavailable("the CA is shutting down"),
+                () = self.following.superseded().cancelled() => {
+                    return Status::aborted("a newer stream of this node took over");
+                }
+                () = self.sender.closed() => return Status::cancelled("the node went away"),
+                () = sleep_until(self.end) => {
+                    return Status::unauthenticated("the SVID that opened this stream has expired");
+                }
+            }
+        }
+    }
+
+    async fn send_news(&mut self) -> Result<(), Status> {
+        let changes = self.ca.registry.changes_since(&self.node, self.sent).await;
+        let Some(changes) = changes.map_err(|error| refusal::storage("sync", &error))? else {
+            return Ok(());
+        };
+        let update = wire::update(&changes, &self.node, self.ca.authority.bundle());
+        let room = tokio::select! {
+            room = timeout(UNREAD, self.sender.reserve()) => room,
+            () = self.ca.shutdown.cancelled() => return Err(Status::unavailable("the CA is shutting down")),
+            () = self.following.superseded().cancelled() => {
+                return Err(Status::aborted("a newer stream of this node took over"));
+            }
+        };
+        match room {
+            Ok(Ok(room)) => room.send(Ok(update)),
+            Ok(Err(_)) => return Err(Status::cancelled("the node went away")),
+            Err(_) => return Err(Status::deadline_exceeded("the node leaves its updates unread")),
+        }
+        self.sent = changes.revision;
+        self.following.sent(changes.revision);
+        Ok(())
+    }
+}

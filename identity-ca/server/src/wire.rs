@@ -1,0 +1,112 @@
+//! Our types as wire types.
+
+use signet_authority::IssuedSvid;
+use signet_proto::ca::v1::Svid;
+use signet_proto::view::v1::{
+    Cluster, EncryptionMode, Identity as WireIdentity, Node as WireNode, Registration as WireRegistration,
+    TrustBundle, Update,
+};
+use signet_registry::{Changes, Encryption, Identity, Node, Registration};
+use signet_spiffe::{NodeName, X509Bundle};
+
+use crate::clock::unix_seconds;
+
+pub(crate) fn svid(svid: &IssuedSvid) -> Svid {
+    Svid {
+        spiffe_id: svid.id.to_string(),
+        chain: svid
+            .chain
+            .iter()
+            .map(|certificate| certificate.to_vec())
+            .collect(),
+        not_after: unix_seconds(svid.not_after),
+    }
+}
+
+pub(crate) fn node(node: &Node) -> WireNode {
+    WireNode {
+        name: node.name.to_string(),
+        id: node.number.0.into(),
+        addresses: node.addresses.iter().map(ToString::to_string).collect(),
+        session_port: node.session_port.into(),
+        pod_cidrs: node.pod_cidrs.iter().map(ToString::to_string).collect(),
+    }
+}
+
+pub(crate) fn identity(identity: &Identity) -> WireIdentity {
+    WireIdentity {
+        spiffe_id: identity.spiffe_id.to_string(),
+        number: identity.number,
+    }
+}
+
+pub(crate) fn registration(registration: &Registration) -> WireRegistration {
+    WireRegistration {
+        id: registration.id.to_string(),
+        spiffe_id: registration.spiffe_id.to_string(),
+        node: registration.node.to_string(),
+        selectors: registration.selectors.iter().map(ToString::to_string).collect(),
+        identity: registration.identity,
+        ttl: registration.ttl,
+    }
+}
+
+/// There is one root for now, so the bundle has had one content: sequence 1.
+pub(crate) fn bundle(bundle: &X509Bundle) -> TrustBundle {
+    TrustBundle {
+        trust_domain: bundle.trust_domain().to_string(),
+        x509_authorities: bundle
+            .authorities()
+            .iter()
+            .map(|authority| authority.to_vec())
+            .collect(),
+        sequence: 1,
+    }
+}
+
+pub(crate) fn cluster(encryption: Encryption) -> Cluster {
+    let mode = match encryption {
+        Encryption::Off => EncryptionMode::Off,
+        Encryption::WireGuard => EncryptionMode::Wireguard,
+    };
+    Cluster {
+        encryption: mode.into(),
+    }
+}
+
+/// `None` for a mode that is not one.
+pub(crate) fn encryption(mode: i32) -> Option<Encryption> {
+    match EncryptionMode::try_from(mode) {
+        Ok(EncryptionMode::Off) => Some(Encryption::Off),
+        Ok(EncryptionMode::Wireguard) => Some(Encryption::WireGuard),
+        Ok(EncryptionMode::Unspecified) | Err(_) => None,
+    }
+}
+
+pub(crate) fn update(changes: &Changes, receiver: &NodeName, trust_bundle: &X509Bundle) -> Update {
+    Update {
+        revision: changes.revision.0,
+        snapshot: changes.snapshot,
+        nodes: changes.nodes.iter().map(node).collect(),
+        removed_nodes: changes.removed_nodes.iter().map(ToString::to_string).collect(),
+        identities: changes.identities.iter().map(identity).collect(),
+        removed_identities: changes
+            .removed_identities
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        registrations: changes.registrations.iter().map(registration).collect(),
+        removed_registrations: changes
+            .removed_registrations
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        bundle: changes.bundle.then(|| bundle(trust_bundle)),
+        cluster: changes.encryption.map(cluster),
+        self_node: if changes.snapshot {
+            receiver.to_string()
+        } else {
+            String::new()
+        },
+    }
+}

@@ -1,0 +1,16 @@
+//! The CA as its clients see it: a real server over loopback TLS and a Unix socket.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test whose set-up fails has failed"
+)]
+
+mod attest;
+mod bounds;
+mod issue;
+mod operators;
+mod restart;
+mod running;
+mod strangers;
+mod sync;
