@@ -15,6 +15,7 @@
 mod bundle;
 mod certificate;
 mod id;
+mod jwks;
 mod leaf;
 mod node_name;
 mod pem;
@@ -25,6 +26,7 @@ mod trust_domain;
 pub use bundle::{BundleError, BundleSet, MAX_AUTHORITIES, X509Bundle};
 pub use certificate::CertificateError;
 pub use id::{IdError, MAX_ID_LENGTH, SpiffeId};
+pub use jwks::{JwksError, MAX_JWKS_BYTES};
 pub use leaf::LeafError;
 pub use node_name::{NodeName, NodeNameError};
 pub use rustls_pki_types::{CertificateDer, UnixTime};

@@ -35,8 +35,12 @@ impl Signer {
     }
 
     pub(crate) fn root_of(params: CertificateParams) -> Self {
+        Self::root_with(params, KeyPair::generate().unwrap())
+    }
+
+    pub(crate) fn root_with(params: CertificateParams, key: KeyPair) -> Self {
         Self {
-            inner: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap(),
+            inner: CertifiedIssuer::self_signed(params, key).unwrap(),
         }
     }
 
