@@ -38,7 +38,7 @@ Examples:
 
 Next: make a join token for the first node with
   signet ca token n1 --pod-cidr 10.244.1.0/24
-and hand it to `signet-agent run` there, together with the trust bundle from `signet ca show`.")]
+and hand it to `signet-agent run` there, together with the trust bundle from `signet ca bundle`.")]
 struct RunArgs {
     /// Name of the trust domain: lower-case letters, digits and . - _
     #[arg(long, value_name = "NAME")]

@@ -1,5 +1,7 @@
 //! Logging set-up shared by the daemons: one line an event on standard error, as text or as JSON.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
@@ -49,6 +51,8 @@ pub fn init(daemon: &'static str, format: LogFormat, filter: Option<&str>) -> Re
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // A log file is read with `less` and `grep`: no colour in it.
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
     // A test harness may have set a subscriber already; its choice stands.
     let _already_set = match format {
