@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use signet_ca::{Clock, Config, MAX_SVID_TTL, MIN_SVID_TTL, Server, Storage};
 use signet_spiffe::TrustDomain;
 use signet_telemetry::LogFormat;
@@ -122,6 +123,8 @@ impl RunArgs {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let Command::Run(run) = Cli::parse().command;
+    // The signing key must not end up in a core dump, nor be read by a debugger of the same user.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).context("failed to forbid core dumps")?;
     signet_telemetry::init("signet-ca", run.log_format, run.log.as_deref())?;
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
