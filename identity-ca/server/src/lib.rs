@@ -25,6 +25,8 @@ mod refusal;
 mod server;
 mod stream;
 mod sync;
+#[cfg(test)]
+mod testing;
 mod wire;
 
 pub use clock::Clock;

@@ -98,41 +98,15 @@ pub(crate) async fn renew(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU64;
-
-    use signet_authority::{Authority, SigningKey};
-    use signet_registry::Registry;
-    use signet_spiffe::{BundleSet, TrustDomain};
+    use signet_spiffe::BundleSet;
     use signet_tls::FixedBundles;
-    use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::clock::Clock;
-    use crate::config::ROOT_LIFE;
-    use crate::connected::Connected;
-
-    async fn ca() -> Arc<Ca> {
-        let clock = Clock::system();
-        let domain = TrustDomain::parse("td").unwrap();
-        let serial = Serial::from_random([1; 16]);
-        let key = SigningKey::generate().unwrap();
-        let authority = Authority::create(domain, key, serial, clock.now(), ROOT_LIFE).unwrap();
-        Arc::new(Ca {
-            bundles: Arc::new(BundleSet::single(authority.bundle().clone())),
-            authority,
-            registry: Registry::in_memory().await.unwrap(),
-            connected: Connected::default(),
-            clock,
-            svid_ttl: Duration::from_hours(1),
-            key_storage: "memory".to_owned(),
-            issued: AtomicU64::new(0),
-            shutdown: CancellationToken::new(),
-        })
-    }
+    use crate::testing;
 
     #[tokio::test]
     async fn the_server_s_svid_is_renewed_again_and_again() {
-        let ca = ca().await;
+        let ca = testing::ca().await;
         let bundles: Arc<dyn BundleSource> = Arc::new(FixedBundles::new(BundleSet::clone(&ca.bundles)));
         let (first, renew_in) = make(&ca, &bundles).unwrap();
         assert_eq!(renew_in, Duration::from_mins(30));

@@ -158,3 +158,73 @@ impl Follower {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use signet_proto::view::v1::EncryptionMode;
+    use signet_registry::Encryption;
+    use tonic::Code;
+
+    use super::*;
+    use crate::testing;
+
+    type Receiver = mpsc::Receiver<Result<Update, Status>>;
+
+    /// A node that knows nothing yet, and whose SVID lives for another `life`.
+    fn follow(ca: &Arc<Ca>, life: Duration) -> Receiver {
+        let node = NodeName::parse("n1").unwrap();
+        let (sender, updates) = mpsc::channel(1);
+        let follower = Follower {
+            ca: Arc::clone(ca),
+            following: ca.connected.enter(&node),
+            revisions: ca.registry.watch(),
+            sent: Revision(0),
+            end: Instant::now() + life,
+            node,
+            sender,
+        };
+        tokio::spawn(follower.run());
+        updates
+    }
+
+    #[tokio::test]
+    async fn a_node_that_does_not_read_gets_few_full_updates_instead_of_a_queue() {
+        let ca = testing::ca().await;
+        let mut updates = follow(&ca, Duration::from_hours(1));
+        for _ in 0..50 {
+            ca.registry.set_encryption(Encryption::Off).await.unwrap();
+            ca.registry.set_encryption(Encryption::WireGuard).await.unwrap();
+        }
+        let latest = *ca.registry.watch().borrow();
+        let mut count = 0;
+        loop {
+            let update = updates.recv().await.unwrap().unwrap();
+            count += 1;
+            if update.revision == latest.0 {
+                assert_eq!(update.cluster.unwrap().encryption(), EncryptionMode::Wireguard);
+                break;
+            }
+        }
+        // The first snapshot, one that waited for room, and all the rest in one.
+        assert!(
+            count <= 3,
+            "{count} updates were kept for a node that did not read"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_with_the_svid_that_opened_it() {
+        let ca = testing::ca().await;
+        let mut updates = follow(&ca, Duration::ZERO);
+        assert!(updates.recv().await.unwrap().unwrap().snapshot);
+        assert_eq!(
+            updates.recv().await.unwrap().unwrap_err().code(),
+            Code::Unauthenticated
+        );
+        assert!(updates.recv().await.is_none());
+        assert!(
+            ca.connected.nodes().is_empty(),
+            "the node still counts as connected"
+        );
+    }
+}
