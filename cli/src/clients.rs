@@ -1,5 +1,6 @@
 //! gRPC clients that fail in words: which daemon, which socket, what to do.
 
+use std::error::Error as _;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -59,7 +60,8 @@ impl Daemon {
 
     /// A daemon's refusal, or that it is not there.
     pub(crate) fn failure(&self, status: &Status) -> Failure {
-        if status.code() == Code::Unavailable {
+        // A status of our own making has a source: the connection was never made, or broke.
+        if status.code() == Code::Unavailable || status.source().is_some() {
             let there = self.socket.exists();
             let why = if there {
                 "nobody answers on it"

@@ -45,9 +45,10 @@ pub(crate) async fn run(_: &Arguments, global: &Global, output: &Output) -> Resu
 }
 
 async fn ask(node: &Node, first_failure: &mut Option<Failure>) -> NodePart {
-    let agent = part(node.agent_status().await, first_failure);
-    let meshd = part(node.mesh_status().await, first_failure);
-    let keyd = part(node.keyd_status().await, first_failure);
+    let (agent, meshd, keyd) = tokio::join!(node.agent_status(), node.mesh_status(), node.keyd_status());
+    let agent = part(agent, first_failure);
+    let meshd = part(meshd, first_failure);
+    let keyd = part(keyd, first_failure);
     let svids = if agent.is_up() {
         node.svids().await.unwrap_or_default()
     } else {

@@ -1,5 +1,6 @@
 //! gRPC clients of a lab's daemons. Unix sockets do not care for network namespaces.
 
+use std::error::Error as _;
 use std::path::Path;
 
 use signet_proto::agent::v1::agent_service_client::AgentServiceClient;
@@ -50,7 +51,8 @@ pub(crate) fn refused(what: &str) -> impl FnOnce(Status) -> LabError {
     let what = what.to_owned();
     move |status| {
         let message = status.message().to_owned();
-        if status.code() == Code::Unavailable {
+        // A status of our own making has a source: the connection was never made, or broke.
+        if status.code() == Code::Unavailable || status.source().is_some() {
             LabError::Unreachable { what, message }
         } else {
             LabError::Refused { what, message }
