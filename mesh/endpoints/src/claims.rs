@@ -121,18 +121,19 @@ pub(crate) fn node_places(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) -> B
                 });
                 continue;
             }
-            let identity = if name == inputs.own {
-                SecurityIdentity::HOST
-            } else {
-                SecurityIdentity::REMOTE_NODE
-            };
-            places.insert(
-                Cidr::host(address),
+            // A remote node's own address has no node: tunnels lead to the workloads of a node, not to the node.
+            let place = if name == inputs.own {
                 Place {
-                    identity,
+                    identity: SecurityIdentity::HOST,
                     node: node.id,
-                },
-            );
+                }
+            } else {
+                Place {
+                    identity: SecurityIdentity::REMOTE_NODE,
+                    node: NodeId::NONE,
+                }
+            };
+            places.insert(Cidr::host(address), place);
         }
     }
     // Last: what this node's own interfaces have is a fact, not an announcement.
