@@ -134,6 +134,7 @@ async fn run(index: usize, spec: &ProcessSpec, board: &Board) -> String {
             board.update(index, |process| {
                 process.pid = child.id().and_then(|pid| i32::try_from(pid).ok());
                 process.started = unix_now();
+                process.exit.take_if(|_| process.restarts == 0);
             });
             match child.wait().await {
                 Ok(status) => status.to_string(),
