@@ -1,3 +1,32 @@
-//! The node agent: identity for workloads, proof for the kernel.
+//! The node agent's process: command line, logging, signals.
 
-fn main() {}
+use anyhow::Context as _;
+use clap::Parser as _;
+use signet_agent::cli::{Cli, Command};
+use signet_agent::run::run;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+fn main() -> anyhow::Result<()> {
+    let Command::Run(args) = Cli::parse().command;
+    signet_telemetry::init("signet-agent", args.log_format, args.log.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+        let stopper = stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("stopping");
+            stopper.cancel();
+        });
+        run(args, stop).await
+    })
+}

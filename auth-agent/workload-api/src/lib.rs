@@ -48,6 +48,11 @@ mod source;
 mod subscription;
 mod svid;
 
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod testing;
+
 pub use offer::{Offer, OfferError, Offers, OffersError};
 pub use places::Limits;
 pub use server::{ServeError, serve};

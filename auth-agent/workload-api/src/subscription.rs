@@ -135,3 +135,96 @@ impl Subscription {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::process::{Child, Command};
+
+    use signet_uds::PeerInfo;
+    use tonic::Code;
+
+    use super::*;
+    use crate::message::X509Svids;
+    use crate::places::Places;
+    use crate::testing::{Authority, FakeAgent, PATIENCE, for_others, for_us};
+    use crate::{Limits, Offer};
+
+    fn sleeper() -> Child {
+        Command::new("sleep").arg("600").spawn().unwrap()
+    }
+
+    fn subscription(child: &Child, agent: &FakeAgent, stopping: watch::Receiver<()>) -> Subscription {
+        let (pid, uid) = (child.id().cast_signed(), rustix::process::geteuid().as_raw());
+        let gid = rustix::process::getegid().as_raw();
+        let peer = PeerInfo {
+            pid,
+            uid,
+            gid,
+            pidfd: None,
+            pidfd_is_exact: false,
+        };
+        let process = Process::new(pid, uid, gid, None).unwrap();
+        let place = Places::new(Limits::default()).take(&peer).unwrap();
+        Subscription::new(process, agent, Attestations::default(), stopping, place)
+    }
+
+    #[tokio::test]
+    async fn spiffe_row_74_the_stream_ends_with_the_process_though_the_connection_lives() {
+        let agent = FakeAgent::starting();
+        let authority = Authority::new("td.test");
+        agent.publish(
+            vec![Offer::ready(for_us(), authority.svid("/web"))],
+            [authority.bundle()],
+        );
+        let mut child = sleeper();
+        let (_serving, stopping) = watch::channel(());
+        let stream = subscription(&child, &agent, stopping)
+            .open::<X509Svids>()
+            .await
+            .unwrap();
+        let mut stream = pin!(stream);
+        assert_eq!(stream.next().await.unwrap().unwrap().svids.len(), 1);
+        child.kill().unwrap();
+        let end = tokio::time::timeout(PATIENCE, stream.next())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(end.unwrap_err().code(), Code::PermissionDenied);
+        assert!(stream.next().await.is_none());
+        child.wait().unwrap();
+    }
+
+    /// Time stands still while anything runs, so the deadline is reached only when nothing is left to send.
+    #[tokio::test(start_paused = true)]
+    async fn spiffe_row_43_nothing_is_sent_where_nothing_changed_for_the_workload() {
+        let agent = FakeAgent::starting();
+        let authority = Authority::new("td.test");
+        let ours = Offer::ready(for_us(), authority.svid("/web"));
+        agent.publish(vec![ours.clone()], [authority.bundle()]);
+        let mut child = sleeper();
+        let (_serving, stopping) = watch::channel(());
+        let stream = subscription(&child, &agent, stopping)
+            .open::<X509Svids>()
+            .await
+            .unwrap();
+        let mut stream = pin!(stream);
+        stream.next().await.unwrap().unwrap();
+
+        let theirs = Offer::ready(for_others(), authority.svid("/other"));
+        agent.publish(vec![theirs, ours], [authority.bundle()]);
+        assert!(
+            tokio::time::timeout(PATIENCE, stream.next()).await.is_err(),
+            "another's offer"
+        );
+        agent.endpoints.send_replace(Some(Arc::default()));
+        assert!(
+            tokio::time::timeout(PATIENCE, stream.next()).await.is_err(),
+            "endpoints"
+        );
+        agent.publish(Vec::new(), [authority.bundle()]);
+        assert!(stream.next().await.unwrap().is_err());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}

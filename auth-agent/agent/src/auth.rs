@@ -1,0 +1,137 @@
+//! `AUTH`: where proofs are kept for the kernel.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use signet_abi::{AuthKey, AuthValue};
+use signet_maps::{AuthMap, MapError};
+
+/// Why a proof is not in the map.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// The kernel's map.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// No room in the map of a test.
+    #[error("AUTH is full at {0} entries")]
+    Full(usize),
+}
+
+impl AuthError {
+    /// Whether the map is merely not there yet.
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::Map(error) => error.is_missing(),
+            Self::Full(_) => false,
+        }
+    }
+}
+
+/// Proofs in the kernel, or what stands for it in a test.
+pub trait AuthStore: Send + 'static {
+    /// All entries.
+    fn entries(&mut self) -> Result<Vec<(AuthKey, AuthValue)>, AuthError>;
+    /// Adds or replaces an entry.
+    fn insert(&mut self, key: &AuthKey, value: &AuthValue) -> Result<(), AuthError>;
+    /// Removes an entry that may be there.
+    fn remove(&mut self, key: &AuthKey) -> Result<(), AuthError>;
+    /// Whether the map was replaced since the last call, so that all has to be written again.
+    fn was_replaced(&mut self) -> bool;
+}
+
+/// The pinned map. Opened when it is there, and anew when signet-meshd has replaced it.
+#[derive(Debug)]
+pub struct KernelAuth {
+    directory: PathBuf,
+    map: Option<AuthMap>,
+}
+
+impl KernelAuth {
+    /// The map pinned in `directory`, now or later.
+    pub fn new(directory: PathBuf) -> Self {
+        Self { directory, map: None }
+    }
+
+    fn map(&mut self) -> Result<&mut AuthMap, AuthError> {
+        let map = match self.map.take() {
+            Some(map) => map,
+            None => AuthMap::open(&self.directory)?,
+        };
+        Ok(self.map.insert(map))
+    }
+}
+
+impl AuthStore for KernelAuth {
+    fn entries(&mut self) -> Result<Vec<(AuthKey, AuthValue)>, AuthError> {
+        Ok(self.map()?.entries()?)
+    }
+
+    fn insert(&mut self, key: &AuthKey, value: &AuthValue) -> Result<(), AuthError> {
+        Ok(self.map()?.insert(key, value)?)
+    }
+
+    fn remove(&mut self, key: &AuthKey) -> Result<(), AuthError> {
+        self.map()?.remove(key)?;
+        Ok(())
+    }
+
+    fn was_replaced(&mut self) -> bool {
+        let replaced = match &self.map {
+            Some(map) => !map.is_current(),
+            None => AuthMap::open(&self.directory).is_ok(),
+        };
+        if replaced {
+            self.map = None;
+        }
+        replaced
+    }
+}
+
+/// A map of a test's own. Clones share it.
+#[derive(Clone, Debug)]
+pub struct MemoryAuth {
+    entries: std::sync::Arc<Mutex<BTreeMap<AuthKey, AuthValue>>>,
+    capacity: usize,
+}
+
+impl MemoryAuth {
+    /// An empty map.
+    pub fn new(capacity: usize) -> Self {
+        Self { entries: std::sync::Arc::default(), capacity }
+    }
+
+    /// What the kernel would find.
+    pub fn get(&self, key: &AuthKey) -> Option<AuthValue> {
+        self.lock().get(key).copied()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<AuthKey, AuthValue>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AuthStore for MemoryAuth {
+    fn entries(&mut self) -> Result<Vec<(AuthKey, AuthValue)>, AuthError> {
+        Ok(self.lock().iter().map(|(key, value)| (*key, *value)).collect())
+    }
+
+    fn insert(&mut self, key: &AuthKey, value: &AuthValue) -> Result<(), AuthError> {
+        let capacity = self.capacity;
+        let mut entries = self.lock();
+        if entries.len() >= capacity && !entries.contains_key(key) {
+            return Err(AuthError::Full(capacity));
+        }
+        entries.insert(*key, *value);
+        Ok(())
+    }
+
+    fn remove(&mut self, key: &AuthKey) -> Result<(), AuthError> {
+        self.lock().remove(key);
+        Ok(())
+    }
+
+    fn was_replaced(&mut self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,54 @@
+//! gRPC to the CA over mutual TLS.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use signet_spiffe::{SpiffeId, TrustDomain};
+use signet_tls::{BundleSource, Expect, SvidKeyPair, TlsError, client_config};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tower::service_fn;
+
+/// For TCP and TLS together.
+const CONNECT: Duration = Duration::from_secs(5);
+/// HTTP/2 pings keep a stream without news honest.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// A channel that connects at the first call and again after a loss. Without `identity` only `Attest` will be answered.
+pub fn channel(
+    address: SocketAddr,
+    identity: Option<&SvidKeyPair>,
+    bundles: Arc<dyn BundleSource>,
+    trust_domain: &TrustDomain,
+) -> Result<Channel, TlsError> {
+    let ca = SpiffeId::ca(trust_domain);
+    // A digest under a fixed suffix: always a DNS name. Should it ever not be, every connection fails.
+    let name = signet_handshake::server_name(&ca).ok();
+    let mut config = client_config(identity, bundles, Expect::Exactly(ca))?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let connector = TlsConnector::from(Arc::new(config));
+    let connect = service_fn(move |_: Uri| {
+        let (connector, name) = (connector.clone(), name.clone());
+        async move {
+            let connected = timeout(CONNECT, async {
+                let name = name.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                connector.connect(ServerName::DnsName(name), stream).await
+            });
+            let stream = connected.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            Ok::<_, io::Error>(TokioIo::new(stream))
+        }
+    });
+    Ok(Endpoint::from_static("http://ca.signet.invalid")
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .connect_with_connector_lazy(connect))
+}

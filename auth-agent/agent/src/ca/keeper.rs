@@ -1,0 +1,183 @@
+//! Keeps the node's SVID: from disk, by join token, by renewal.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use signet_proto::ca::v1::node_service_client::NodeServiceClient;
+use signet_proto::ca::v1::{AttestRequest, RenewNodeSvidRequest};
+use signet_spiffe::{NodeName, TrustDomain, UnixTime};
+use signet_tls::BundleSource;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tonic::transport::Channel;
+use zeroize::Zeroizing;
+
+use super::channel::channel;
+use super::csr::new_request;
+use super::identity::NodeIdentity;
+use super::store::StateFile;
+use crate::clock::{backoff, random, renew_in, unix_now};
+use crate::status::Status;
+
+/// For one call to the CA.
+const CALL: Duration = Duration::from_secs(10);
+const FIRST_RETRY: Duration = Duration::from_millis(250);
+const LAST_RETRY: Duration = Duration::from_secs(15);
+/// Longest join token that is read, bytes.
+const TOKEN: usize = 4096;
+
+/// The node's SVID and the channel to the CA that shows it. One value for each SVID.
+#[derive(Debug)]
+pub struct NodeAccess {
+    /// The SVID.
+    pub identity: NodeIdentity,
+    /// The channel.
+    pub channel: Channel,
+}
+
+/// Gets and renews the node's SVID.
+#[derive(Debug)]
+pub struct Keeper {
+    /// This node.
+    pub node: NodeName,
+    /// Its trust domain.
+    pub trust_domain: TrustDomain,
+    /// Where the CA is.
+    pub ca: SocketAddr,
+    /// Where a join token may be.
+    pub token_file: Option<PathBuf>,
+    /// Where SVIDs are kept.
+    pub state: StateFile,
+    /// What the CA is verified against.
+    pub bundles: Arc<dyn BundleSource>,
+    /// For people.
+    pub status: Arc<Status>,
+}
+
+impl Keeper {
+    /// Runs for ever; publishes each SVID, and nothing while there is no valid one.
+    pub async fn run(self, publish: watch::Sender<Option<Arc<NodeAccess>>>) {
+        if let Some(identity) = self.resume() {
+            self.publish(identity, &publish);
+        }
+        let mut attempt = 0;
+        loop {
+            let current = publish.borrow().clone();
+            if let Some(access) = &current {
+                let (start, end) = (access.identity.not_before, access.identity.not_after);
+                if attempt == 0 {
+                    sleep(renew_in(start, end, unix_now(), random())).await;
+                }
+                if unix_now() >= end {
+                    tracing::error!("the node's SVID has expired before it could be renewed");
+                    publish.send_replace(None);
+                    continue;
+                }
+            }
+            let result = match &current {
+                Some(access) => self.renew(access).await,
+                None => self.attest().await,
+            };
+            match result {
+                Ok(identity) => {
+                    attempt = 0;
+                    self.save(&identity);
+                    self.publish(identity, &publish);
+                }
+                Err(error) => {
+                    self.status.fail("ca", &error);
+                    sleep(backoff(FIRST_RETRY, LAST_RETRY, attempt, random())).await;
+                    attempt = attempt.saturating_add(1);
+                }
+            }
+        }
+    }
+
+    /// What an earlier run left, if it is still good.
+    fn resume(&self) -> Option<NodeIdentity> {
+        let pair = match self.state.load() {
+            Ok(pair) => pair?,
+            Err(error) => {
+                self.status.fail("state", &anyhow::Error::from(error));
+                return None;
+            }
+        };
+        let bundles = self.bundles.bundles();
+        match NodeIdentity::new(pair, &self.trust_domain, &self.node, &bundles, UnixTime::now()) {
+            Ok(identity) => {
+                tracing::info!(node.id = %identity.id, "resuming with the stored node SVID");
+                Some(identity)
+            }
+            Err(error) => {
+                tracing::info!(%error, "the stored node SVID is of no use any more");
+                None
+            }
+        }
+    }
+
+    async fn attest(&self) -> anyhow::Result<NodeIdentity> {
+        let join_token = self.token().await?;
+        let request = new_request().context("failed to make a key")?;
+        let channel = channel(self.ca, None, self.bundles.clone(), &self.trust_domain)?;
+        let call = AttestRequest { join_token: join_token.to_string(), csr: request.csr().to_vec() };
+        let answer = timeout(CALL, NodeServiceClient::new(channel).attest(call))
+            .await
+            .with_context(|| format!("the CA at {} does not answer", self.ca))?
+            .with_context(|| format!("the CA at {} did not accept this node", self.ca))?
+            .into_inner();
+        let svid = answer.svid.context("the CA answered without an SVID")?;
+        let bundles = self.bundles.bundles();
+        let identity = NodeIdentity::from_answer(request, svid, &self.trust_domain, &self.node, &bundles)
+            .context("the CA answered with an SVID that is of no use; is the join token for this node?")?;
+        tracing::info!(node.id = %identity.id, "attested to the CA");
+        Ok(identity)
+    }
+
+    async fn renew(&self, access: &NodeAccess) -> anyhow::Result<NodeIdentity> {
+        let request = new_request().context("failed to make a key")?;
+        let call = RenewNodeSvidRequest { csr: request.csr().to_vec() };
+        let svid = timeout(CALL, NodeServiceClient::new(access.channel.clone()).renew_node_svid(call))
+            .await
+            .context("the CA does not answer")?
+            .context("the CA did not renew the node's SVID")?
+            .into_inner();
+        let bundles = self.bundles.bundles();
+        let identity = NodeIdentity::from_answer(request, svid, &self.trust_domain, &self.node, &bundles)?;
+        tracing::info!(node.id = %identity.id, svid.not_after = identity.not_after, "renewed the node's SVID");
+        Ok(identity)
+    }
+
+    async fn token(&self) -> anyhow::Result<Zeroizing<String>> {
+        let file = self
+            .token_file
+            .as_ref()
+            .context("this node has no valid SVID: start it with --join-token-file (`signet ca token NODE`)")?;
+        let text = tokio::fs::read(file)
+            .await
+            .map(Zeroizing::new)
+            .with_context(|| format!("failed to read the join token in {}", file.display()))?;
+        anyhow::ensure!(text.len() <= TOKEN, "{} is too long for a join token", file.display());
+        let text = std::str::from_utf8(&text).context("the join token is not text")?;
+        Ok(Zeroizing::new(text.trim().to_owned()))
+    }
+
+    fn save(&self, identity: &NodeIdentity) {
+        if let Err(error) = self.state.save(&identity.key_pair) {
+            // Goes on: only the next restart will need a token.
+            self.status.fail("state", &anyhow::Error::from(error));
+        }
+    }
+
+    fn publish(&self, identity: NodeIdentity, to: &watch::Sender<Option<Arc<NodeAccess>>>) {
+        match channel(self.ca, Some(&identity.key_pair), self.bundles.clone(), &self.trust_domain) {
+            Ok(channel) => {
+                self.status.set_node_svid(identity.not_after);
+                to.send_replace(Some(Arc::new(NodeAccess { identity, channel })));
+            }
+            Err(error) => self.status.fail("ca", &anyhow::Error::from(error)),
+        }
+    }
+}

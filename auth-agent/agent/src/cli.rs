@@ -1,0 +1,68 @@
+//! The command line.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use signet_spiffe::{NodeName, TrustDomain};
+use signet_telemetry::LogFormat;
+
+/// Gives the workloads of this node their identity, and proves pairs of them to the kernel.
+#[derive(Debug, Parser)]
+#[command(name = "signet-agent", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent of one node.
+    #[command(after_long_help = "The first start trades a join token (`signet ca token NODE`) for the node's SVID, which is \
+        kept in --data-dir; later starts need no token while it is valid.\n\nAll other daemons may start before, after or \
+        never: the agent keeps trying.")]
+    Run(RunArgs),
+}
+
+/// Settings of `run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// This node's name, a DNS label; the join token is for it.
+    #[arg(long, value_name = "NAME", env = "SIGNET_NODE")]
+    pub node: NodeName,
+    /// Where signet-ca listens for agents.
+    #[arg(long, value_name = "IP:PORT", env = "SIGNET_CA")]
+    pub ca: SocketAddr,
+    /// The trust domain's root certificates, PEM (`signet ca show --bundle`).
+    #[arg(long, value_name = "FILE")]
+    pub trust_bundle: PathBuf,
+    /// The trust domain; by default the one in the first root certificate's SPIFFE ID.
+    #[arg(long, value_name = "NAME")]
+    pub trust_domain: Option<TrustDomain>,
+    /// A file with a join token, needed while there is no valid node SVID in --data-dir. Read anew at every attempt.
+    #[arg(long, value_name = "FILE")]
+    pub join_token_file: Option<PathBuf>,
+    /// Directory for the node's own key and SVID (mode 0700). Workload keys are never written.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/signet/agent")]
+    pub data_dir: PathBuf,
+    /// Directory of the node's sockets: makes agent.sock and workload.sock, uses meshd.sock and keyd.sock.
+    #[arg(long, value_name = "DIR", env = "SIGNET_RUN_DIR", default_value = "/run/signet")]
+    pub run_dir: PathBuf,
+    /// Directory in which signet-meshd pins the kernel maps.
+    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/signet")]
+    pub bpffs: PathBuf,
+    /// Where other agents reach this one.
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:4250")]
+    pub listen: SocketAddr,
+    /// Address that other nodes dial, best first; by default that of --listen, or the one that the CA is reached from.
+    #[arg(long, value_name = "IP")]
+    pub advertise: Vec<IpAddr>,
+    /// `text` or `json`.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// What to log, e.g. `info` or `signet_agent=debug`.
+    #[arg(long, value_name = "FILTER", env = "SIGNET_LOG")]
+    pub log: Option<String>,
+}

@@ -1,0 +1,77 @@
+//! The clocks and the dice, and what is computed from them.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use signet_handshake::Now;
+use signet_spiffe::UnixTime;
+
+/// Seconds since 1970, UTC.
+pub fn unix_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Both clocks of a handshake. The deadline clock is tokio's, so that tests can turn it.
+pub fn now() -> Now {
+    Now { clock: tokio::time::Instant::now().into_std(), unix: UnixTime::now() }
+}
+
+/// Unix seconds of a certificate's time.
+pub fn seconds(time: UnixTime) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// A random number. Not for keys.
+pub fn random() -> u64 {
+    let mut bytes = [0; 8];
+    // Without randomness there is no jitter; nothing else depends on it.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    u64::from_ne_bytes(bytes)
+}
+
+/// Seconds from now until a certificate with this life should be renewed: at half of it, ±10 % of its length.
+pub fn renew_in(not_before: i64, not_after: i64, now: i64, random: u64) -> Duration {
+    let life = u64::try_from(not_after.saturating_sub(not_before)).unwrap_or(0);
+    let jitter = scale(random, life / 5);
+    let at = not_before.saturating_add(i64::try_from(life / 2 - (life / 10).min(life / 2) + jitter).unwrap_or(0));
+    Duration::from_secs(u64::try_from(at.saturating_sub(now)).unwrap_or(0).max(1))
+}
+
+/// How long to wait after the `attempt`-th failure in a row (from 0): doubles from `first` to `most`, between half and
+/// all of it at random, so that a crowd does not come back at once.
+pub fn backoff(first: Duration, most: Duration, attempt: u32, random: u64) -> Duration {
+    let full = first.saturating_mul(1_u32 << attempt.min(20)).min(most);
+    let half = full / 2;
+    let nanos = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX);
+    half + Duration::from_nanos(scale(random, nanos))
+}
+
+/// `random` mapped to `0..=most`.
+pub fn scale(random: u64, most: u64) -> u64 {
+    let scaled = u128::from(random) * (u128::from(most) + 1) >> 64;
+    u64::try_from(scaled).unwrap_or(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renewal_is_around_half_of_the_life_whatever_the_dice_say() {
+        for random in [0, u64::MAX / 3, u64::MAX] {
+            let wait = renew_in(1000, 4600, 1000, random).as_secs();
+            assert!((1440..=2160).contains(&wait), "{wait}");
+        }
+        assert_eq!(renew_in(1000, 1010, 5000, 0), Duration::from_secs(1), "late renewals do not spin");
+        assert_eq!(renew_in(1000, 900, 1000, u64::MAX), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn backoff_grows_to_its_bound_and_never_below_half() {
+        let (first, most) = (Duration::from_millis(100), Duration::from_secs(10));
+        assert_eq!(backoff(first, most, 0, 0), Duration::from_millis(50));
+        assert_eq!(backoff(first, most, 0, u64::MAX), Duration::from_millis(100));
+        assert_eq!(backoff(first, most, 40, u64::MAX), most);
+        assert_eq!(backoff(first, most, 40, 0), most / 2);
+    }
+}

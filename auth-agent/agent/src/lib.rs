@@ -1,0 +1,31 @@
+//! The node agent: identity for workloads, proof for the kernel.
+//!
+//! One task for each thing that the node depends on, joined by `watch` channels that always hold the last known state:
+//!
+//! | module | does |
+//! | --- | --- |
+//! | [`ca`] | attests the node, keeps its SVID, follows the CA's view |
+//! | [`view`] | what is known of the trust domain, and its fan-out to the node's daemons |
+//! | [`svids`] | workload keys and SVIDs for the registrations of this node, and the Workload API's offers |
+//! | [`mesh`] | the local endpoints, from signet-meshd |
+//! | [`sessions`] | one TLS connection per peer node, on demand, with pair handshakes inside |
+//! | [`pairs`] | which pairs are proven, in flight or failing; writes `AUTH` |
+//! | [`transport`] | drives signet-keyd: offers, readiness and retirement of encryption |
+//! | [`service`] | `agent.sock` |
+
+#![recursion_limit = "256"]
+
+pub mod auth;
+pub mod ca;
+pub mod cli;
+pub mod clock;
+pub mod mesh;
+pub mod pairs;
+pub mod run;
+pub mod service;
+pub mod sessions;
+pub mod signals;
+pub mod status;
+pub mod svids;
+pub mod transport;
+pub mod view;

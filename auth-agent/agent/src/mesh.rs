@@ -1,0 +1,104 @@
+//! The local endpoints, from signet-meshd.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use signet_attest::{EndpointName, EndpointTable, NetnsInode};
+use signet_proto::mesh::v1::mesh_service_client::MeshServiceClient;
+use signet_proto::mesh::v1::{Endpoints as Wire, WatchEndpointsRequest};
+use signet_spiffe::SpiffeId;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::clock::{backoff, random};
+use crate::status::Status;
+
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LAST_RETRY: Duration = Duration::from_secs(2);
+const OPEN: Duration = Duration::from_secs(5);
+/// Most endpoints of one node.
+const MOST: usize = 16_384;
+
+/// The endpoints of this node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    identities: BTreeSet<SpiffeId>,
+    namespaces: EndpointTable,
+}
+
+impl Endpoints {
+    /// From meshd's word. An endpoint with a name or identity that cannot be is left out, and so has nothing.
+    pub fn parse(wire: &Wire) -> Self {
+        let mut identities = BTreeSet::new();
+        let mut namespaces = Vec::new();
+        for endpoint in wire.endpoints.iter().take(MOST) {
+            if let Ok(id) = SpiffeId::parse(&endpoint.spiffe_id) {
+                identities.insert(id);
+            }
+            let name = EndpointName::new(&endpoint.namespace, &endpoint.name);
+            if let (Some(netns), Ok(name)) = (NetnsInode::new(endpoint.netns_inode), name) {
+                namespaces.push((netns, name));
+            }
+        }
+        Self { identities, namespaces: namespaces.into_iter().collect() }
+    }
+
+    /// Endpoints that have these identities.
+    pub fn with_identities(identities: impl IntoIterator<Item = SpiffeId>) -> Self {
+        Self { identities: identities.into_iter().collect(), namespaces: EndpointTable::default() }
+    }
+
+    /// Whether an endpoint of this node has the identity.
+    pub fn has(&self, id: &SpiffeId) -> bool {
+        self.identities.contains(id)
+    }
+
+    /// Which network namespace is which endpoint.
+    pub fn namespaces(&self) -> &EndpointTable {
+        &self.namespaces
+    }
+}
+
+/// Runs for ever. While meshd is away the last known endpoints stay; before it was ever there, there are none known.
+pub async fn watch(socket: PathBuf, publish: watch::Sender<Option<Arc<Endpoints>>>, status: Arc<Status>) {
+    let mut attempt = 0;
+    loop {
+        let connected = stream(&socket, &publish, &status).await;
+        if status.mesh_connected() {
+            attempt = 0;
+            tracing::info!("signet-meshd has gone; its last endpoints stay");
+        }
+        status.set_mesh_connected(false);
+        if let Err(error) = connected {
+            tracing::debug!(error = format!("{error:#}"), "no endpoints from signet-meshd");
+        }
+        sleep(backoff(FIRST_RETRY, LAST_RETRY, attempt, random())).await;
+        attempt = attempt.saturating_add(1);
+    }
+}
+
+async fn stream(
+    socket: &std::path::Path,
+    publish: &watch::Sender<Option<Arc<Endpoints>>>,
+    status: &Status,
+) -> anyhow::Result<()> {
+    let mut client = MeshServiceClient::new(signet_uds::connect(socket)?);
+    let mut updates = timeout(OPEN, client.watch_endpoints(WatchEndpointsRequest {}))
+        .await
+        .context("signet-meshd does not answer")??
+        .into_inner();
+    status.set_mesh_connected(true);
+    tracing::info!("following signet-meshd's endpoints");
+    while let Some(update) = updates.message().await? {
+        let endpoints = Arc::new(Endpoints::parse(&update));
+        publish.send_if_modified(|known| {
+            let changed = known.as_ref() != Some(&endpoints);
+            *known = Some(endpoints);
+            changed
+        });
+    }
+    Ok(())
+}

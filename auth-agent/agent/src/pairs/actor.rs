@@ -1,0 +1,411 @@
+//! Runs handshakes as the table decides, and writes their proofs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use signet_abi::{AuthKey, Signal};
+use signet_handshake::Proof;
+use signet_maps::{boottime_now, boottime_of};
+use signet_session::NodeNumber;
+use signet_tls::BundleSource;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use super::failure::ProveError;
+use super::local;
+use super::report::PairReport;
+use super::resolve::{Knowledge, Resolved, Target};
+use super::table::{Bounds, Decision, Refusal, Table};
+use crate::auth::{AuthError, AuthStore};
+use crate::clock::{now, random, seconds};
+use crate::sessions::Sessions;
+use crate::status::Status;
+
+/// Events that wait for the actor.
+const QUEUE: usize = 1024;
+/// From the request to the proof, opening a session included.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Expiry and renewals are looked for this often; the kernel judges expiry itself.
+const TICK: Duration = Duration::from_secs(1);
+/// The kernel's map is compared with what should be in it this often.
+const RECONCILE: Duration = Duration::from_secs(30);
+/// People that wait for one pair.
+const WAITERS: usize = 64;
+
+/// What happens to pairs.
+#[derive(Debug)]
+pub enum Event {
+    /// A packet lacks a proof.
+    Signal(Signal),
+    /// A person asks for a proof.
+    Prove {
+        /// Which.
+        key: AuthKey,
+        /// Told when it is written or has failed.
+        reply: oneshot::Sender<PairReport>,
+    },
+    /// A handshake that a peer has opened gave a proof.
+    Responded {
+        /// The peer.
+        node: NodeNumber,
+        /// The proof.
+        proof: Proof,
+    },
+    /// A person asks how things stand.
+    Report(oneshot::Sender<Vec<PairReport>>),
+}
+
+/// Reaches the actor.
+#[derive(Clone, Debug)]
+pub struct Pairs(mpsc::Sender<Event>);
+
+impl Pairs {
+    /// A handle, and what the actor receives by.
+    pub fn channel() -> (Self, mpsc::Receiver<Event>) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        (Self(sender), receiver)
+    }
+
+    /// Passes a signal on; false if there are too many. The kernel will ask again.
+    pub fn signal(&self, signal: Signal) -> bool {
+        self.0.try_send(Event::Signal(signal)).is_ok()
+    }
+
+    /// Passes on a proof from a handshake that a peer has opened.
+    pub async fn responded(&self, node: NodeNumber, proof: Proof) {
+        // The actor ends with the process only.
+        let _ = self.0.send(Event::Responded { node, proof }).await;
+    }
+
+    /// Asks for a proof and waits until it is there or has failed.
+    pub async fn prove(&self, key: AuthKey) -> Option<PairReport> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Event::Prove { key, reply }).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// All pairs.
+    pub async fn report(&self) -> Vec<PairReport> {
+        let (reply, answer) = oneshot::channel();
+        if self.0.send(Event::Report(reply)).await.is_err() {
+            return Vec::new();
+        }
+        answer.await.unwrap_or_default()
+    }
+}
+
+/// What a handshake of ours gave.
+enum Outcome {
+    One(Proof),
+    /// Both ends were here.
+    Both(Proof, Proof),
+}
+
+type Landed = (AuthKey, Result<Outcome, ProveError>);
+
+/// Owns the table and the map.
+#[derive(Debug)]
+pub struct Actor<A> {
+    knowledge: Knowledge,
+    sessions: Arc<Sessions>,
+    bundles: Arc<dyn BundleSource>,
+    store: A,
+    status: Arc<Status>,
+    table: Table,
+    flights: JoinSet<Landed>,
+    waiters: HashMap<AuthKey, Vec<oneshot::Sender<PairReport>>>,
+    adopted: bool,
+    reconciled: Instant,
+}
+
+impl<A: AuthStore> Actor<A> {
+    /// An actor that has not looked at the map yet.
+    pub fn new(
+        knowledge: Knowledge,
+        sessions: Arc<Sessions>,
+        bundles: Arc<dyn BundleSource>,
+        store: A,
+        status: Arc<Status>,
+    ) -> Self {
+        Self {
+            knowledge,
+            sessions,
+            bundles,
+            store,
+            status,
+            table: Table::new(Bounds::default()),
+            flights: JoinSet::new(),
+            waiters: HashMap::new(),
+            adopted: false,
+            reconciled: Instant::now(),
+        }
+    }
+
+    /// Runs until every handle has gone.
+    pub async fn run(mut self, mut events: mpsc::Receiver<Event>) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut view, mut endpoints) = (self.knowledge.view.clone(), self.knowledge.endpoints.clone());
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(event) => self.on_event(event),
+                    None => return,
+                },
+                Some(landed) = self.flights.join_next(), if !self.flights.is_empty() => {
+                    if let Ok((key, result)) = landed {
+                        self.on_landed(key, result);
+                    }
+                }
+                changed = view.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.sweep(true);
+                    self.reconcile();
+                }
+                changed = endpoints.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.sweep(true);
+                }
+                _ = tick.tick() => self.on_tick(),
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Signal(signal) => {
+                let key = AuthKey { local: signal.local, remote: signal.remote, node: signal.node };
+                match self.request(key, signal.at) {
+                    Decision::Start | Decision::Joined => {}
+                    // The kernel lacks what we have: the next reconciliation must not wait.
+                    Decision::Proven => self.rewrite(key),
+                    Decision::Refused(_) => {
+                        self.status.signals_refused.fetch_add(1, Relaxed);
+                    }
+                }
+            }
+            Event::Prove { key, reply } => match self.request(key, boottime_now()) {
+                Decision::Start | Decision::Joined => {
+                    let waiters = self.waiters.entry(key).or_default();
+                    if waiters.len() < WAITERS {
+                        waiters.push(reply);
+                    }
+                }
+                Decision::Proven | Decision::Refused(Refusal::Backoff) => self.answer(key, reply),
+                Decision::Refused(Refusal::Busy) => {
+                    let mut report = self.report(key);
+                    report.pair.failure = Some(ProveError::Busy.to_string());
+                    // It may have gone away.
+                    let _ = reply.send(report);
+                }
+            },
+            Event::Responded { node, proof } => {
+                if let Some(key) = self.knowledge.key(proof.local(), proof.remote(), node) {
+                    self.write(key, &proof, false);
+                }
+            }
+            Event::Report(reply) => {
+                let reports = self.table.iter().map(|(key, pair)| PairReport { key: *key, pair: pair.clone() });
+                // It may have gone away.
+                let _ = reply.send(reports.collect());
+            }
+        }
+    }
+
+    fn request(&mut self, key: AuthKey, asked: u64) -> Decision {
+        let decision = self.table.request(key, asked, boottime_now());
+        match decision {
+            Decision::Start => self.launch(key),
+            Decision::Joined | Decision::Proven | Decision::Refused(_) => {}
+        }
+        decision
+    }
+
+    /// Runs the handshake of a pair that the table has put in flight.
+    fn launch(&mut self, key: AuthKey) {
+        let resolved = self.knowledge.resolve(&key);
+        let (sessions, bundles) = (self.sessions.clone(), self.bundles.clone());
+        self.flights.spawn(async move {
+            let result = match resolved {
+                Ok(resolved) => match timeout(DEADLINE, handshake(resolved, &sessions, &bundles)).await {
+                    Ok(result) => result,
+                    Err(_) => Err(ProveError::Deadline),
+                },
+                Err(error) => Err(error),
+            };
+            (key, result)
+        });
+    }
+
+    fn on_landed(&mut self, key: AuthKey, result: Result<Outcome, ProveError>) {
+        match result {
+            Ok(Outcome::One(proof)) => self.write(key, &proof, true),
+            Ok(Outcome::Both(proof, mirrored)) => {
+                self.write(key, &proof, true);
+                let mirror = AuthKey { local: key.remote, remote: key.local, node: key.node };
+                if mirror != key {
+                    self.write(mirror, &mirrored, false);
+                }
+            }
+            Err(error) => {
+                self.status.handshakes_failed.fetch_add(1, Relaxed);
+                tracing::debug!(
+                    pair.local = key.local.0, pair.remote = key.remote.0, peer.node = key.node.0, %error,
+                    "handshake failed"
+                );
+                self.table.failed(key, error.to_string(), boottime_now(), random());
+            }
+        }
+        for reply in self.waiters.remove(&key).unwrap_or_default() {
+            self.answer(key, reply);
+        }
+    }
+
+    /// Enters a proof into table and map. `ours`: it ends a flight.
+    fn write(&mut self, key: AuthKey, proof: &Proof, ours: bool) {
+        let now = boottime_now();
+        if !self.knowledge.is_possible(&key) {
+            // Deregistered while the handshake was under way.
+            self.table.failed(key, ProveError::NoEndpoint.to_string(), now, random());
+            return;
+        }
+        let not_after = boottime_of(seconds(proof.not_after()));
+        let value = if ours {
+            self.table.succeeded(key, not_after, now, random())
+        } else {
+            self.table.proven(key, not_after, now, random())
+        };
+        self.status.handshakes_ok.fetch_add(1, Relaxed);
+        match self.store.insert(&key, &value) {
+            Ok(()) => tracing::debug!(
+                pair.local = key.local.0, pair.remote = key.remote.0, peer.node = key.node.0, pair.epoch = value.epoch,
+                "proven"
+            ),
+            // It will be written as soon as the map is there.
+            Err(error) if error.is_missing() => {}
+            Err(error) => self.unwritten(key, &error),
+        }
+    }
+
+    fn unwritten(&mut self, key: AuthKey, error: &AuthError) {
+        let reason = ProveError::Auth(error.to_string()).to_string();
+        tracing::warn!(error = reason, "a proof is of no use");
+        self.table.unwritten(key, reason, boottime_now(), random());
+    }
+
+    fn rewrite(&mut self, key: AuthKey) {
+        let Some(value) = self.table.get(&key).and_then(|pair| pair.proof) else { return };
+        match self.store.insert(&key, &value) {
+            Ok(()) => {}
+            Err(error) if error.is_missing() => {}
+            Err(error) => self.unwritten(key, &error),
+        }
+    }
+
+    fn on_tick(&mut self) {
+        self.sweep(false);
+        if self.store.was_replaced() || !self.adopted || self.reconciled.elapsed() >= RECONCILE {
+            self.reconcile();
+        }
+        for key in self.table.renewals(boottime_now()) {
+            self.launch(key);
+        }
+    }
+
+    /// Deletes what has expired, and what cannot be any more if `changed` says that something may have.
+    fn sweep(&mut self, changed: bool) {
+        let knowledge = &self.knowledge;
+        let gone = self.table.sweep(boottime_now(), |key| !changed || knowledge.is_possible(key));
+        for key in gone {
+            self.remove(key);
+        }
+    }
+
+    fn remove(&mut self, key: AuthKey) {
+        match self.store.remove(&key) {
+            Ok(()) => tracing::debug!(
+                pair.local = key.local.0, pair.remote = key.remote.0, peer.node = key.node.0, "proof deleted"
+            ),
+            Err(error) if error.is_missing() => {}
+            // The next reconciliation finds it again.
+            Err(error) => self.status.fail("auth", &anyhow::Error::from(error)),
+        }
+    }
+
+    /// Makes the map what it should be. The first time it takes over what an earlier run has left and what still may be.
+    fn reconcile(&mut self) {
+        self.reconciled = Instant::now();
+        if self.knowledge.view.borrow().is_none() {
+            return;
+        }
+        let entries = match self.store.entries() {
+            Ok(entries) => entries,
+            Err(error) if error.is_missing() => return,
+            Err(error) => {
+                self.status.fail("auth", &anyhow::Error::from(error));
+                return;
+            }
+        };
+        let now = boottime_now();
+        let mut adopted = 0_u32;
+        for (key, value) in &entries {
+            if self.table.get(key).is_some_and(|pair| pair.proof.is_some()) {
+                continue;
+            }
+            if !self.adopted && value.not_after > now && self.knowledge.is_possible(key) {
+                self.table.adopt(*key, *value, now, random());
+                adopted += 1;
+            } else {
+                self.remove(*key);
+            }
+        }
+        if !self.adopted {
+            tracing::info!(proofs = adopted, found = entries.len(), "took over the kernel's proofs");
+            self.adopted = true;
+        }
+        let written: HashMap<_, _> = entries.into_iter().collect();
+        let missing: Vec<_> =
+            self.table.proofs().filter(|(key, value)| written.get(key) != Some(value)).map(|(key, _)| key).collect();
+        for key in missing {
+            self.rewrite(key);
+        }
+    }
+
+    fn report(&self, key: AuthKey) -> PairReport {
+        PairReport { key, pair: self.table.get(&key).cloned().unwrap_or_default() }
+    }
+
+    fn answer(&self, key: AuthKey, reply: oneshot::Sender<PairReport>) {
+        // It may have gone away.
+        let _ = reply.send(self.report(key));
+    }
+}
+
+async fn handshake(
+    resolved: Resolved,
+    sessions: &Arc<Sessions>,
+    bundles: &Arc<dyn BundleSource>,
+) -> Result<Outcome, ProveError> {
+    let node = match &resolved.target {
+        Target::Here(remote) => {
+            let own = sessions.own_id();
+            let (proof, mirrored) = local::prove(&resolved.local, remote, &own, bundles, now())?;
+            return Ok(Outcome::Both(proof, mirrored));
+        }
+        Target::Node(node) => node,
+    };
+    match sessions.prove(node, resolved.local.clone(), resolved.remote.clone()).await {
+        // The session was replaced by the peer's own, or fell over: the next one is at hand.
+        Err(error) if error.is_transient() => {
+            Ok(Outcome::One(sessions.prove(node, resolved.local, resolved.remote).await?))
+        }
+        result => Ok(Outcome::One(result?)),
+    }
+}

@@ -1,0 +1,100 @@
+//! Why a pair is not proven.
+
+use signet_handshake::HandshakeError;
+use signet_session::{AbortCause, Detail};
+
+/// Why a pair is not proven. What `signet auth list` shows.
+#[derive(Debug, thiserror::Error)]
+pub enum ProveError {
+    /// A number without a SPIFFE ID.
+    #[error("identity {0} is not in the view; is it registered?")]
+    UnknownIdentity(u32),
+    /// A node number without a node.
+    #[error("node {0} is not in the view; has it attested?")]
+    UnknownNode(u32),
+    /// The view has not come yet.
+    #[error("the view has not come from the CA yet")]
+    NoView,
+    /// Nobody here has the identity.
+    #[error("no endpoint of this node has the local identity")]
+    NoEndpoint,
+    /// No certificate for it.
+    #[error("this node has no SVID for the local identity yet")]
+    NoSvid,
+    /// No way to the node.
+    #[error("no session with node {node}: {reason}")]
+    NoSession {
+        /// Its name.
+        node: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The session broke while the handshake was under way.
+    #[error("the session with the node was lost")]
+    SessionLost,
+    /// Our own bound.
+    #[error("too many handshakes at a time")]
+    Busy,
+    /// The peer gave up.
+    #[error("the other node refused ({}): {detail}", cause.name())]
+    Refused {
+        /// Why.
+        cause: AbortCause,
+        /// In its words.
+        detail: Detail,
+    },
+    /// The handshake itself.
+    #[error("{}", chain(.0))]
+    Handshake(#[from] HandshakeError),
+    /// Too slow.
+    #[error("no proof in time")]
+    Deadline,
+    /// The map.
+    #[error("the proof could not be written: {0}")]
+    Auth(String),
+}
+
+impl ProveError {
+    /// What the peer is told when we give up.
+    pub fn cause(&self) -> AbortCause {
+        match self {
+            Self::UnknownIdentity(_) | Self::UnknownNode(_) | Self::NoView => AbortCause::UnknownIdentity,
+            Self::NoEndpoint => AbortCause::NoEndpoint,
+            Self::NoSvid => AbortCause::NoSvid,
+            Self::Busy => AbortCause::Busy,
+            Self::Deadline | Self::Handshake(HandshakeError::Deadline) => AbortCause::Deadline,
+            Self::Handshake(HandshakeError::Binding) => AbortCause::Binding,
+            Self::Handshake(HandshakeError::Config(_) | HandshakeError::LocalExpired(_)) => AbortCause::NoSvid,
+            Self::Handshake(
+                HandshakeError::ServerName
+                | HandshakeError::Tls(_)
+                | HandshakeError::WrongServerName
+                | HandshakeError::PeerSvid(_)
+                | HandshakeError::WrongIdentity { .. }
+                | HandshakeError::TooLarge(_)
+                | HandshakeError::TooManyMessages(_)
+                | HandshakeError::Unexpected,
+            ) => AbortCause::Tls,
+            Self::NoSession { .. } | Self::SessionLost | Self::Refused { .. } | Self::Auth(_) => {
+                AbortCause::Unspecified
+            }
+        }
+    }
+
+    /// Whether trying again at once makes sense.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::SessionLost)
+    }
+}
+
+/// An error with all that is behind it, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

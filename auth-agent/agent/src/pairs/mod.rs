@@ -1,0 +1,15 @@
+//! Pairs: which are proven, in flight or failing.
+
+mod actor;
+mod failure;
+mod local;
+mod report;
+mod resolve;
+mod table;
+
+pub use actor::{Actor, Event, Pairs};
+pub use failure::ProveError;
+pub(crate) use failure::chain;
+pub use report::PairReport;
+pub use resolve::{Knowledge, Resolved, Target};
+pub use table::{Bounds, Decision, Refusal, Table};

@@ -1,0 +1,54 @@
+//! Pairs for people.
+
+use signet_abi::AuthKey;
+use signet_maps::boottime_now;
+use signet_proto::agent::v1::ProofEntry;
+use signet_proto::agent::v1::proof_entry::State;
+use signet_session::NodeNumber;
+
+use super::table::Pair;
+use crate::clock::unix_now;
+use crate::view::View;
+
+/// One pair with its state.
+#[derive(Clone, Debug)]
+pub struct PairReport {
+    /// Which.
+    pub key: AuthKey,
+    /// How it stands.
+    pub pair: Pair,
+}
+
+impl PairReport {
+    /// With the names that the view has for the numbers.
+    pub fn to_wire(&self, view: Option<&View>) -> ProofEntry {
+        let Self { key, pair } = self;
+        let name = |number| view.and_then(|view| view.spiffe_id(number)).map(ToString::to_string).unwrap_or_default();
+        let node = NodeNumber::new(key.node.0).and_then(|number| view?.node_by_number(number));
+        let state = match (&pair.proof, &pair.in_flight, &pair.failure) {
+            (Some(_), _, _) => State::Proven,
+            (None, Some(_), _) => State::InFlight,
+            (None, None, Some(_)) => State::Failed,
+            (None, None, None) => State::Unspecified,
+        };
+        ProofEntry {
+            local: name(key.local),
+            remote: name(key.remote),
+            local_identity: key.local.0,
+            remote_identity: key.remote.0,
+            node: node.map(|node| node.name.to_string()).unwrap_or_default(),
+            state: state.into(),
+            not_after: pair.proof.map_or(0, |proof| to_unix(proof.not_after)),
+            epoch: pair.proof.map_or(0, |proof| proof.epoch),
+            reason: pair.failure.clone().unwrap_or_default(),
+            latency: pair.latency,
+            handshakes: pair.handshakes,
+            failures: pair.failures,
+        }
+    }
+}
+
+fn to_unix(boottime: u64) -> i64 {
+    let ahead = i128::from(boottime) - i128::from(boottime_now());
+    unix_now().saturating_add(i64::try_from(ahead.div_euclid(1_000_000_000)).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,117 @@
+//! From numbers to SVIDs: who may be proven, by what, and where.
+
+use std::sync::Arc;
+
+use signet_abi::{AuthKey, NodeId};
+use signet_handshake::Credentials;
+use signet_session::NodeNumber;
+use signet_spiffe::SpiffeId;
+use tokio::sync::watch;
+
+use super::failure::ProveError;
+use crate::mesh::Endpoints;
+use crate::svids::SvidSet;
+use crate::view::{Node, View};
+
+/// What the node knows at the moment.
+#[derive(Clone, Debug)]
+pub struct Knowledge {
+    /// The trust domain.
+    pub view: watch::Receiver<Option<Arc<View>>>,
+    /// The SVIDs of this node.
+    pub svids: watch::Receiver<Arc<SvidSet>>,
+    /// The endpoints of this node; nothing before meshd has told.
+    pub endpoints: watch::Receiver<Option<Arc<Endpoints>>>,
+}
+
+/// Where the other side of a pair is.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// On this node.
+    Here(Arc<Credentials>),
+    /// On another.
+    Node(Arc<Node>),
+}
+
+/// A pair with all that its handshake needs.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The local workload.
+    pub local: Arc<Credentials>,
+    /// The other one.
+    pub remote: SpiffeId,
+    /// Where it is.
+    pub target: Target,
+}
+
+impl Knowledge {
+    /// What a handshake for `key` needs.
+    pub fn resolve(&self, key: &AuthKey) -> Result<Resolved, ProveError> {
+        let view = self.view()?;
+        let id = |number| view.spiffe_id(number).cloned();
+        let local = id(key.local).ok_or(ProveError::UnknownIdentity(key.local.0))?;
+        let remote = id(key.remote).ok_or(ProveError::UnknownIdentity(key.remote.0))?;
+        let node = node(&view, key.node).ok_or(ProveError::UnknownNode(key.node.0))?;
+        let is_here = view.own().is_some_and(|own| own.number == node.number);
+        let local = self.live(&view, &local)?;
+        let target = if is_here { Target::Here(self.live(&view, &remote)?) } else { Target::Node(node.clone()) };
+        Ok(Resolved { local, remote, target })
+    }
+
+    /// What answers a peer that wants `responder` for `initiator`: only identities with a live endpoint and an SVID here.
+    pub fn answer(&self, initiator: &SpiffeId, responder: &SpiffeId) -> Result<Arc<Credentials>, ProveError> {
+        let view = self.view()?;
+        for id in [initiator, responder] {
+            if view.identity(id).is_none() {
+                return Err(ProveError::UnknownIdentity(0));
+            }
+        }
+        self.live(&view, responder)
+    }
+
+    /// The key under which a proof with a workload on `node` is written.
+    pub fn key(&self, local: &SpiffeId, remote: &SpiffeId, node: NodeNumber) -> Option<AuthKey> {
+        let view = self.view().ok()?;
+        let (local, remote) = (view.identity(local)?, view.identity(remote)?);
+        Some(AuthKey { local, remote, node: NodeId(node.get()) })
+    }
+
+    /// This node's number.
+    pub fn own(&self) -> Option<NodeNumber> {
+        Some(self.view().ok()?.own()?.number)
+    }
+
+    /// Whether a proof for `key` may be. What is not known yet speaks against nothing: an earlier run knew it.
+    pub fn is_possible(&self, key: &AuthKey) -> bool {
+        let Ok(view) = self.view() else { return true };
+        let (Some(local), Some(remote)) = (view.spiffe_id(key.local), view.spiffe_id(key.remote)) else {
+            return false;
+        };
+        let Some(node) = node(&view, key.node) else { return false };
+        let is_here = view.own().is_some_and(|own| own.number == node.number);
+        self.may_live(&view, local) && (!is_here || self.may_live(&view, remote))
+    }
+
+    fn view(&self) -> Result<Arc<View>, ProveError> {
+        self.view.borrow().clone().ok_or(ProveError::NoView)
+    }
+
+    fn may_live(&self, view: &View, id: &SpiffeId) -> bool {
+        let has_endpoint = self.endpoints.borrow().as_ref().is_none_or(|endpoints| endpoints.has(id));
+        has_endpoint && view.is_registered_here(id)
+    }
+
+    fn live(&self, view: &View, id: &SpiffeId) -> Result<Arc<Credentials>, ProveError> {
+        if !self.endpoints.borrow().as_ref().is_some_and(|endpoints| endpoints.has(id)) {
+            return Err(ProveError::NoEndpoint);
+        }
+        if !view.is_registered_here(id) {
+            return Err(ProveError::NoSvid);
+        }
+        self.svids.borrow().credentials(id).ok_or(ProveError::NoSvid)
+    }
+}
+
+fn node(view: &View, number: NodeId) -> Option<&Arc<Node>> {
+    view.node_by_number(NodeNumber::new(number.0)?)
+}

@@ -1,0 +1,189 @@
+//! Puts the parts together.
+
+use std::fs::{self, DirBuilder};
+use std::net::IpAddr;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use signet_proto::agent::v1::agent_service_server::AgentServiceServer;
+use signet_session::{Instance, Limits as SessionLimits};
+use signet_spiffe::{BundleSet, SpiffeId, TrustDomain, X509Bundle};
+use signet_uds::{Access, serve_incoming};
+use signet_workload_api::Limits as WorkloadLimits;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+use crate::auth::KernelAuth;
+use crate::ca::{Announcement, Keeper, StateFile, follow};
+use crate::cli::RunArgs;
+use crate::pairs::{Actor, Knowledge, Pairs};
+use crate::service::Service;
+use crate::sessions::{Context, Gate, Sessions, listen};
+use crate::status::Status;
+use crate::svids::{Manager, SvidSet, WorkloadSource};
+use crate::transport::{Driver, Keyd};
+use crate::view::ViewStore;
+use crate::{mesh, signals};
+
+/// For TCP, and for TLS after it.
+const TLS_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Runs the agent until `stop`.
+///
+/// # Errors
+/// Something that trying again cannot mend: a bad bundle, a directory that cannot be used, an address in use.
+pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
+    let (trust_domain, bundle) = trust(&args)?;
+    make_directory(&args.run_dir)?;
+    let state = StateFile::new(&args.data_dir)?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("failed to listen on {}; is another agent running?", args.listen))?;
+
+    let status = Arc::new(Status::default());
+    let view = Arc::new(ViewStore::new(args.node.clone(), trust_domain.clone(), BundleSet::single(bundle)));
+    let (access, access_watch) = watch::channel(None);
+    let (svids, svids_watch) = watch::channel(Arc::new(SvidSet::default()));
+    let (endpoints, endpoints_watch) = watch::channel(None);
+    let knowledge =
+        Knowledge { view: view.subscribe(), svids: svids_watch.clone(), endpoints: endpoints_watch.clone() };
+    let workloads = Arc::new(WorkloadSource::default());
+    let (pairs, pair_events) = Pairs::channel();
+    let context = Context {
+        name: args.node.clone(),
+        trust_domain: trust_domain.clone(),
+        instance: Instance(random_bytes()?),
+        boot_id: boot_id()?,
+        access: access_watch.clone(),
+        bundles: view.clone(),
+        knowledge: knowledge.clone(),
+        limits: SessionLimits::default(),
+        tls_deadline: TLS_DEADLINE,
+    };
+    let (sessions, transport_events) = Sessions::new(context, pairs.clone());
+
+    let mut tasks = JoinSet::new();
+    let keeper = Keeper {
+        node: args.node.clone(),
+        trust_domain,
+        ca: args.ca,
+        token_file: args.join_token_file.clone(),
+        state,
+        bundles: view.clone(),
+        status: status.clone(),
+    };
+    tasks.spawn(keeper.run(access));
+    let announcement = Announcement { addresses: advertised(&args), port: listener.local_addr()?.port() };
+    tasks.spawn(follow(view.clone(), access_watch.clone(), announcement, status.clone()));
+    let manager = Manager {
+        view: view.subscribe(),
+        access: access_watch,
+        endpoints: endpoints_watch,
+        publish: svids,
+        workloads: workloads.clone(),
+        status: status.clone(),
+    };
+    tasks.spawn(manager.run());
+    tasks.spawn(mesh::watch(args.run_dir.join("meshd.sock"), endpoints, status.clone()));
+    tasks.spawn(signals::watch(args.bpffs.clone(), pairs.clone(), status.clone()));
+    let auth = KernelAuth::new(args.bpffs.clone());
+    let actor = Actor::new(knowledge, sessions.clone(), view.clone(), auth, status.clone());
+    tasks.spawn(actor.run(pair_events));
+    tasks.spawn(listen(listener, sessions.clone(), Arc::new(Gate::default())));
+    let keyd = Keyd::new(&args.run_dir.join("keyd.sock"))?;
+    tasks.spawn(Driver::new(keyd, sessions.clone(), view.subscribe(), status.clone()).run(transport_events));
+
+    let service = Service::new(args.node.to_string(), view, svids_watch, pairs, sessions, status);
+    let incoming = serve_incoming(&args.run_dir.join("agent.sock"), Access::Owner)?;
+    let serving = Server::builder()
+        .add_service(AgentServiceServer::new(service))
+        .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+    let workload_socket = args.run_dir.join("workload.sock");
+    let workload_api = signet_workload_api::serve(
+        &workload_socket,
+        workloads,
+        WorkloadLimits::default(),
+        stop.clone().cancelled_owned(),
+    );
+    tokio::select! {
+        result = serving => result.context("failed to serve agent.sock")?,
+        result = workload_api => result.context("failed to serve workload.sock")?,
+        Some(ended) = tasks.join_next() => {
+            ended.context("a part of the agent failed")?;
+            anyhow::bail!("a part of the agent ended; it should run for ever");
+        }
+        () = stop.cancelled() => {}
+    }
+    Ok(())
+}
+
+/// The trust bundle, and the trust domain that it is of.
+fn trust(args: &RunArgs) -> anyhow::Result<(TrustDomain, X509Bundle)> {
+    let file = args.trust_bundle.display();
+    let text = fs::read_to_string(&args.trust_bundle).with_context(|| format!("failed to read {file}"))?;
+    let trust_domain = match &args.trust_domain {
+        Some(trust_domain) => trust_domain.clone(),
+        None => trust_domain_of(&text)
+            .with_context(|| format!("failed to find the trust domain in {file}; say it with --trust-domain"))?,
+    };
+    let bundle = X509Bundle::from_pem(trust_domain.clone(), &text)
+        .with_context(|| format!("{file} is no trust bundle of {trust_domain}"))?;
+    Ok((trust_domain, bundle))
+}
+
+/// The trust domain in the first certificate's URI SAN.
+fn trust_domain_of(pem: &str) -> anyhow::Result<TrustDomain> {
+    use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).context("no certificate in it")?;
+    let (_, certificate) = X509Certificate::from_der(&der).context("its first certificate is damaged")?;
+    let names = certificate.subject_alternative_name()?.context("its first certificate has no SPIFFE ID")?;
+    let uri = names.value.general_names.iter().find_map(|name| match name {
+        GeneralName::URI(uri) => Some(*uri),
+        _ => None,
+    });
+    let uri = uri.context("its first certificate has no SPIFFE ID")?;
+    match SpiffeId::parse(uri) {
+        Ok(id) => Ok(id.trust_domain().clone()),
+        // A root's ID is the trust domain alone.
+        Err(error) => match uri.strip_prefix("spiffe://") {
+            Some(name) => Ok(TrustDomain::parse(name)?),
+            None => Err(error.into()),
+        },
+    }
+}
+
+fn make_directory(directory: &Path) -> anyhow::Result<()> {
+    // Workloads must be able to reach workload.sock; the other sockets are closed to them by mode and by credentials.
+    let made = DirBuilder::new().recursive(true).mode(0o755).create(directory);
+    made.with_context(|| format!("failed to make {}", directory.display()))
+}
+
+/// What other nodes dial; nothing says "the address that the CA sees".
+fn advertised(args: &RunArgs) -> Vec<IpAddr> {
+    if args.advertise.is_empty() && !args.listen.ip().is_unspecified() {
+        return vec![args.listen.ip()];
+    }
+    args.advertise.clone()
+}
+
+fn random_bytes() -> anyhow::Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow::anyhow!("the system gives no randomness"))?;
+    Ok(bytes)
+}
+
+/// `/proc/sys/kernel/random/boot_id`, a UUID.
+fn boot_id() -> anyhow::Result<[u8; 16]> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("failed to read the kernel's boot id")?;
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).context("the boot id is no UUID")?;
+    bytes.try_into().map_err(|_| anyhow::anyhow!("the boot id is no UUID"))
+}

@@ -1,0 +1,173 @@
+//! `agent.sock`: the view for the node's daemons, proofs, sessions and SVIDs for the operator.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use futures::StreamExt as _;
+use signet_abi::{AuthKey, NodeId, SecurityIdentity};
+use signet_proto::agent::v1::agent_service_server::AgentService;
+use signet_proto::agent::v1::{
+    ListProofsRequest, ListProofsResponse, ListSessionsRequest, ListSessionsResponse, ListSvidsRequest,
+    ListSvidsResponse, ProofEntry, ProveRequest, StatusRequest, StatusResponse, SvidEntry, WatchViewRequest,
+};
+use signet_proto::view::v1::Update;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status as Refusal};
+
+use crate::pairs::Pairs;
+use crate::sessions::Sessions;
+use crate::status::Status;
+use crate::svids::Entry;
+use crate::svids::SvidSet;
+use crate::view::ViewStore;
+
+/// Streams of the view at a time.
+const WATCHERS: usize = 32;
+/// Updates that wait for a slow watcher.
+const BACKLOG: usize = 16;
+/// For a proof that a person asked for; longer than a handshake may take.
+const PROVE: Duration = Duration::from_secs(15);
+
+/// What the service looks at.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// This node's name.
+    pub node: String,
+    /// The view.
+    pub view: Arc<ViewStore>,
+    /// SVIDs.
+    pub svids: tokio::sync::watch::Receiver<Arc<SvidSet>>,
+    /// Proofs.
+    pub pairs: Pairs,
+    /// Sessions.
+    pub sessions: Arc<Sessions>,
+    /// Counters.
+    pub status: Arc<Status>,
+    watchers: Arc<Semaphore>,
+}
+
+impl Service {
+    /// A service over these.
+    pub fn new(
+        node: String,
+        view: Arc<ViewStore>,
+        svids: tokio::sync::watch::Receiver<Arc<SvidSet>>,
+        pairs: Pairs,
+        sessions: Arc<Sessions>,
+        status: Arc<Status>,
+    ) -> Self {
+        Self { node, view, svids, pairs, sessions, status, watchers: Arc::new(Semaphore::new(WATCHERS)) }
+    }
+}
+
+#[tonic::async_trait]
+impl AgentService for Service {
+    type WatchViewStream = BoxStream<'static, Result<Update, Refusal>>;
+
+    async fn watch_view(
+        &self,
+        _request: Request<WatchViewRequest>,
+    ) -> Result<Response<Self::WatchViewStream>, Refusal> {
+        let place = self.watchers.clone().try_acquire_owned();
+        let place = place.map_err(|_| Refusal::resource_exhausted("too many watch the view already"))?;
+        let (sender, receiver) = mpsc::channel(BACKLOG);
+        let view = self.view.clone();
+        tokio::spawn(async move {
+            view.feed(sender).await;
+            drop(place);
+        });
+        Ok(Response::new(ReceiverStream::new(receiver).boxed()))
+    }
+
+    async fn list_proofs(
+        &self,
+        _request: Request<ListProofsRequest>,
+    ) -> Result<Response<ListProofsResponse>, Refusal> {
+        let view = self.view.current();
+        let reports = self.pairs.report().await;
+        let proofs = reports.iter().map(|report| report.to_wire(view.as_deref())).collect();
+        Ok(Response::new(ListProofsResponse { proofs }))
+    }
+
+    async fn list_sessions(
+        &self,
+        _request: Request<ListSessionsRequest>,
+    ) -> Result<Response<ListSessionsResponse>, Refusal> {
+        Ok(Response::new(ListSessionsResponse { sessions: self.sessions.report() }))
+    }
+
+    async fn list_svids(
+        &self,
+        _request: Request<ListSvidsRequest>,
+    ) -> Result<Response<ListSvidsResponse>, Refusal> {
+        let set = self.svids.borrow().clone();
+        Ok(Response::new(ListSvidsResponse { svids: set.entries().iter().map(svid_to_wire).collect() }))
+    }
+
+    async fn status(&self, _request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Refusal> {
+        let view = self.view.current();
+        let reports = self.pairs.report().await;
+        let proofs = reports.iter().filter(|report| report.pair.proof.is_some()).count();
+        let status = &self.status;
+        Ok(Response::new(StatusResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: self.node.clone(),
+            node_id: view.as_ref().and_then(|view| view.own()).map_or(0, |own| own.number.get()),
+            trust_domain: view.as_ref().map(|view| view.trust_domain().to_string()).unwrap_or_default(),
+            ca_connected: status.ca_connected(),
+            revision: view.as_ref().map_or(0, |view| view.revision()),
+            node_svid_not_after: status.node_svid_not_after(),
+            svids: count(self.svids.borrow().ready()),
+            sessions: count(self.sessions.count()),
+            proofs: count(proofs),
+            handshakes_ok: status.handshakes_ok.load(Relaxed),
+            handshakes_failed: status.handshakes_failed.load(Relaxed),
+            signals_received: status.signals_received.load(Relaxed),
+            signals_refused: status.signals_refused.load(Relaxed),
+            last_error: status.last_error(),
+            mesh_connected: status.mesh_connected(),
+            keyd_connected: status.keyd_connected(),
+            cluster: view.map(|view| view.cluster()),
+        }))
+    }
+
+    async fn prove(&self, request: Request<ProveRequest>) -> Result<Response<ProofEntry>, Refusal> {
+        let request = request.into_inner();
+        let key = AuthKey {
+            local: SecurityIdentity(request.local_identity),
+            remote: SecurityIdentity(request.remote_identity),
+            node: NodeId(request.node_id),
+        };
+        let report = timeout(PROVE, self.pairs.prove(key))
+            .await
+            .map_err(|_| Refusal::deadline_exceeded("the handshake takes too long; see `signet auth list`"))?
+            .ok_or_else(|| Refusal::resource_exhausted("too many wait for this proof"))?;
+        Ok(Response::new(report.to_wire(self.view.current().as_deref())))
+    }
+}
+
+fn svid_to_wire(entry: &Entry) -> SvidEntry {
+    let state = match (&entry.svid, &entry.last_error) {
+        (Some(_), _) => "ready",
+        (None, Some(_)) => "failed",
+        (None, None) => "pending",
+    };
+    SvidEntry {
+        spiffe_id: entry.registration.spiffe_id.to_string(),
+        registration: entry.registration.id.clone(),
+        identity: entry.registration.identity.0,
+        serial: entry.svid.as_ref().map(|svid| svid.serial.clone()).unwrap_or_default(),
+        not_before: entry.svid.as_ref().map_or(0, |svid| svid.not_before),
+        not_after: entry.svid.as_ref().map_or(0, |svid| svid.not_after),
+        state: state.to_owned(),
+        last_error: entry.last_error.clone().unwrap_or_default(),
+    }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,93 @@
+//! Dials one peer when a session is wanted and there is none.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::establish::dial;
+use super::manager::{Peer, Sessions, State};
+use crate::clock::{backoff, random};
+use crate::pairs::chain;
+
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+const LAST_RETRY: Duration = Duration::from_secs(10);
+/// Where every node wants a session with every other, the higher number gives the lower one this long to dial first.
+const COURTESY: Duration = Duration::from_secs(1);
+
+/// Runs until the peer leaves the view.
+pub(super) async fn run(sessions: Arc<Sessions>, peer: Arc<Peer>) {
+    let mut view = sessions.context.knowledge.view.clone();
+    let mut attempt = 0;
+    loop {
+        let is_known = view.borrow_and_update().as_ref().is_none_or(|v| v.node_by_number(peer.number).is_some());
+        if !is_known {
+            tracing::info!(peer.node = peer.number.get(), "the node has left the view");
+            sessions.forget(&peer);
+            return;
+        }
+        tokio::select! {
+            () = peer.demand.notified() => {}
+            changed = view.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+        }
+        if matches!(*peer.state.borrow(), State::Up(_)) {
+            attempt = 0;
+            continue;
+        }
+        match attempt_once(&sessions, &peer).await {
+            Ok(()) => attempt = 0,
+            Err(reason) => {
+                tracing::debug!(peer.node = peer.number.get(), reason, "cannot open a node session");
+                peer.note(&reason);
+                set_unless_up(&peer, State::Backoff(reason.into()));
+                wait(&peer, backoff(FIRST_RETRY, LAST_RETRY, attempt, random())).await;
+                set_unless_up(&peer, State::Idle);
+                attempt = attempt.saturating_add(1);
+                if sessions.keep_all.load(Relaxed) {
+                    peer.demand.notify_one();
+                }
+            }
+        }
+    }
+}
+
+async fn attempt_once(sessions: &Arc<Sessions>, peer: &Peer) -> Result<(), String> {
+    let context = &sessions.context;
+    let view = context.view().map_err(|error| error.to_string())?;
+    let node = view.node_by_number(peer.number).ok_or("the node has left the view")?;
+    set_unless_up(peer, State::Connecting);
+    let own = context.knowledge.own();
+    if sessions.keep_all.load(Relaxed) && own > Some(peer.number) {
+        wait(peer, COURTESY).await;
+        if matches!(*peer.state.borrow(), State::Up(_)) {
+            return Ok(());
+        }
+    }
+    let fresh = dial(context, node).await.map_err(|error| chain(&error))?;
+    sessions.install(fresh);
+    Ok(())
+}
+
+/// Waits, but not longer than until the peer's own dialing has succeeded.
+async fn wait(peer: &Peer, time: Duration) {
+    let mut states = peer.state.subscribe();
+    tokio::select! {
+        () = sleep(time) => {}
+        // Its sender is held by the peer itself.
+        _ = states.wait_for(|state| matches!(state, State::Up(_))) => {}
+    }
+}
+
+fn set_unless_up(peer: &Peer, state: State) {
+    peer.state.send_if_modified(|current| {
+        if matches!(current, State::Up(_)) {
+            return false;
+        }
+        *current = state;
+        true
+    });
+}

@@ -1,0 +1,72 @@
+//! Counters and the last fault, for `signet status`.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+/// What the operator sees of this agent.
+#[derive(Debug, Default)]
+pub struct Status {
+    ca_connected: AtomicBool,
+    mesh_connected: AtomicBool,
+    keyd_connected: AtomicBool,
+    node_svid_not_after: AtomicI64,
+    /// Signals read from the ring.
+    pub signals_received: AtomicU64,
+    /// Signals that led to no handshake because of a bound or a backoff.
+    pub signals_refused: AtomicU64,
+    /// Handshakes that ended with a proof.
+    pub handshakes_ok: AtomicU64,
+    /// Handshakes that did not.
+    pub handshakes_failed: AtomicU64,
+    last_error: Mutex<String>,
+}
+
+impl Status {
+    /// Notes a fault and logs it. `part` says what it is about.
+    pub fn fail(&self, part: &'static str, error: &anyhow::Error) {
+        let text = format!("{error:#}");
+        tracing::warn!(part, error = %text, "will try again");
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = format!("{part}: {text}");
+    }
+
+    /// The last fault; empty if there was none.
+    pub fn last_error(&self) -> String {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the view is being followed.
+    pub fn ca_connected(&self) -> bool {
+        self.ca_connected.load(Relaxed)
+    }
+
+    pub(crate) fn set_ca_connected(&self, connected: bool) {
+        self.ca_connected.store(connected, Relaxed);
+    }
+
+    /// Whether the endpoints are being followed.
+    pub fn mesh_connected(&self) -> bool {
+        self.mesh_connected.load(Relaxed)
+    }
+
+    pub(crate) fn set_mesh_connected(&self, connected: bool) {
+        self.mesh_connected.store(connected, Relaxed);
+    }
+
+    /// Whether signet-keyd answers.
+    pub fn keyd_connected(&self) -> bool {
+        self.keyd_connected.load(Relaxed)
+    }
+
+    pub(crate) fn set_keyd_connected(&self, connected: bool) {
+        self.keyd_connected.store(connected, Relaxed);
+    }
+
+    /// End of the node's SVID, Unix seconds; 0 before there is one.
+    pub fn node_svid_not_after(&self) -> i64 {
+        self.node_svid_not_after.load(Relaxed)
+    }
+
+    pub(crate) fn set_node_svid(&self, not_after: i64) {
+        self.node_svid_not_after.store(not_after, Relaxed);
+    }
+}

@@ -1,0 +1,147 @@
+//! Keeps the SVIDs of this node's registrations.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use signet_workload_api::Offers;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::issue::{IssueError, Issuer, WorkloadSvid};
+use super::offers::{WorkloadSource, offers};
+use super::set::SvidSet;
+use super::table::Table;
+use crate::ca::NodeAccess;
+use crate::clock::{random, unix_now};
+use crate::mesh::Endpoints;
+use crate::status::Status;
+use crate::view::{Registration, View};
+
+/// Certificates asked for at a time.
+const AT_ONCE: usize = 8;
+/// Sleeps that have nothing to wait for.
+const IDLE: Duration = Duration::from_secs(3600);
+
+type Outcome = (Arc<Registration>, Result<WorkloadSvid, IssueError>);
+
+/// Keeps the SVIDs of this node's registrations.
+#[derive(Debug)]
+pub struct Manager {
+    /// Whose registrations.
+    pub view: watch::Receiver<Option<Arc<View>>>,
+    /// Who certifies.
+    pub access: watch::Receiver<Option<Arc<NodeAccess>>>,
+    /// For the Workload API's attestation.
+    pub endpoints: watch::Receiver<Option<Arc<Endpoints>>>,
+    /// For handshakes and people.
+    pub publish: watch::Sender<Arc<SvidSet>>,
+    /// For workloads.
+    pub workloads: Arc<WorkloadSource>,
+    /// For people.
+    pub status: Arc<Status>,
+}
+
+impl Manager {
+    /// Runs until the view's owner has gone.
+    pub async fn run(mut self) {
+        let mut table = Table::default();
+        let mut flights: JoinSet<Outcome> = JoinSet::new();
+        loop {
+            self.issue_due(&mut table, &mut flights);
+            let wake = wake(&table, flights.len());
+            tokio::select! {
+                changed = self.view.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.take_view(&mut table);
+                }
+                changed = self.access.changed() => if changed.is_err() { return },
+                changed = self.endpoints.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let table = self.endpoints.borrow_and_update().clone();
+                    if let Some(table) = table {
+                        self.workloads.set_endpoints(Arc::new(table.namespaces().clone()));
+                    }
+                }
+                Some(done) = flights.join_next(), if !flights.is_empty() => {
+                    if let Ok((registration, result)) = done {
+                        self.take_outcome(&mut table, &registration, result);
+                        self.publish(&table);
+                    }
+                }
+                () = sleep_until(wake) => {
+                    if table.expire(unix_now()) {
+                        self.publish(&table);
+                    }
+                }
+            }
+        }
+    }
+
+    fn issue_due(&self, table: &mut Table, flights: &mut JoinSet<Outcome>) {
+        let (Some(view), Some(access)) = (self.view.borrow().clone(), self.access.borrow().clone()) else { return };
+        let room = AT_ONCE.saturating_sub(flights.len());
+        for registration in table.take_due(room, Instant::now().into_std()) {
+            let issuer = Issuer { channel: access.channel.clone(), bundles: view.bundles().clone() };
+            flights.spawn(async move {
+                let result = issuer.issue(registration.clone()).await;
+                (registration, result)
+            });
+        }
+    }
+
+    fn take_view(&mut self, table: &mut Table) {
+        let Some(view) = self.view.borrow_and_update().clone() else { return };
+        let registrations: Vec<_> = view.registrations().cloned().collect();
+        table.set(&registrations, Instant::now().into_std());
+        // Even if no registration changed, the bundle may have.
+        self.publish(table);
+    }
+
+    fn take_outcome(&self, table: &mut Table, registration: &Arc<Registration>, result: Result<WorkloadSvid, IssueError>) {
+        let result = match result {
+            Ok(svid) => {
+                tracing::debug!(svid.id = %registration.spiffe_id, svid.serial, svid.not_after, "issued an SVID");
+                Ok(svid)
+            }
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                let text = format!("{error:#}");
+                self.status.fail("svid", &error.context(registration.spiffe_id.to_string()));
+                Err(text)
+            }
+        };
+        table.finished(registration, result, Instant::now().into_std(), unix_now(), random());
+    }
+
+    fn publish(&self, table: &Table) {
+        let set = Arc::new(table.to_set());
+        if let Some(view) = self.view.borrow().clone() {
+            match offers(&set, &view) {
+                Ok(offers) => self.workloads.set_offers(Arc::new(offers)),
+                Err(error) => {
+                    self.workloads.set_offers(Arc::new(Offers::starting()));
+                    self.status.fail("workload-api", &error);
+                }
+            }
+        }
+        self.publish.send_replace(set);
+    }
+}
+
+fn wake(table: &Table, in_flight: usize) -> Instant {
+    let now = Instant::now();
+    // While all hands are busy, the next outcome wakes us.
+    let due = table.next_due().filter(|_| in_flight < AT_ONCE).map(Instant::from_std);
+    let expiry = table.next_expiry().map(|unix| {
+        let wait = u64::try_from(unix.saturating_sub(unix_now())).unwrap_or(0);
+        now + Duration::from_secs(wait)
+    });
+    // At least a moment: without access to the CA what is due stays due.
+    let earliest = due.into_iter().chain(expiry).min().unwrap_or(now + IDLE);
+    earliest.max(now + Duration::from_millis(100)).min(now + IDLE)
+}

@@ -1,0 +1,66 @@
+//! What the Workload API gives out.
+
+use std::sync::Arc;
+
+use signet_attest::EndpointTable;
+use signet_workload_api::{Offer, Offers, SvidSource};
+use tokio::sync::watch;
+
+use super::set::SvidSet;
+use crate::view::View;
+
+/// The agent's side of the Workload API.
+#[derive(Debug)]
+pub struct WorkloadSource {
+    offers: watch::Sender<Arc<Offers>>,
+    endpoints: watch::Sender<Option<Arc<EndpointTable>>>,
+}
+
+impl Default for WorkloadSource {
+    fn default() -> Self {
+        Self { offers: watch::Sender::new(Arc::new(Offers::starting())), endpoints: watch::Sender::default() }
+    }
+}
+
+impl WorkloadSource {
+    pub(super) fn set_offers(&self, offers: Arc<Offers>) {
+        self.offers.send_if_modified(|known| replace(known, offers));
+    }
+
+    pub(super) fn set_endpoints(&self, endpoints: Arc<EndpointTable>) {
+        self.endpoints.send_if_modified(|known| {
+            let changed = known.as_ref() != Some(&endpoints);
+            *known = Some(endpoints);
+            changed
+        });
+    }
+}
+
+fn replace<T: PartialEq>(known: &mut Arc<T>, new: Arc<T>) -> bool {
+    let changed = **known != *new;
+    *known = new;
+    changed
+}
+
+impl SvidSource for WorkloadSource {
+    fn offers(&self) -> watch::Receiver<Arc<Offers>> {
+        self.offers.subscribe()
+    }
+
+    fn endpoints(&self) -> watch::Receiver<Option<Arc<EndpointTable>>> {
+        self.endpoints.subscribe()
+    }
+}
+
+/// The offers that SVIDs and bundles of the moment make.
+pub(super) fn offers(set: &SvidSet, view: &View) -> anyhow::Result<Offers> {
+    let mut offers = Vec::new();
+    for entry in set.entries() {
+        let selectors = entry.registration.selectors.clone();
+        offers.push(match &entry.svid {
+            Some(svid) => Offer::ready(selectors, svid.offer.clone()),
+            None => Offer::pending(selectors, entry.registration.spiffe_id.clone())?,
+        });
+    }
+    Ok(Offers::new(offers, view.bundles().clone())?)
+}

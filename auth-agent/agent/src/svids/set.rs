@@ -1,0 +1,53 @@
+//! The SVIDs of this node as a state.
+
+use std::sync::Arc;
+
+use signet_handshake::Credentials;
+use signet_spiffe::SpiffeId;
+
+use super::issue::WorkloadSvid;
+use crate::view::Registration;
+
+/// A registration and what there is for it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The registration.
+    pub registration: Arc<Registration>,
+    /// Its SVID, if there is a valid one.
+    pub svid: Option<Arc<WorkloadSvid>>,
+    /// Why the last attempt failed; nothing after a success.
+    pub last_error: Option<String>,
+}
+
+/// All registrations of this node, in the order of their ids.
+#[derive(Clone, Debug, Default)]
+pub struct SvidSet {
+    entries: Vec<Entry>,
+}
+
+impl SvidSet {
+    /// A set of these.
+    pub fn new(entries: Vec<Entry>) -> Self {
+        Self { entries }
+    }
+
+    /// All of them.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// What proves to be `id`: the SVID that lasts longest, should several registrations have one identity.
+    pub fn credentials(&self, id: &SpiffeId) -> Option<Arc<Credentials>> {
+        self.entries
+            .iter()
+            .filter(|entry| entry.registration.spiffe_id == *id)
+            .filter_map(|entry| entry.svid.as_ref())
+            .max_by_key(|svid| svid.not_after)
+            .map(|svid| svid.credentials.clone())
+    }
+
+    /// How many have an SVID.
+    pub fn ready(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.svid.is_some()).count()
+    }
+}

@@ -1,0 +1,181 @@
+//! Which registrations need an SVID, and when. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::issue::WorkloadSvid;
+use super::set::{Entry, SvidSet};
+use crate::clock::{backoff, renew_in};
+use crate::view::Registration;
+
+const FIRST_RETRY: Duration = Duration::from_millis(250);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+struct Slot {
+    entry: Entry,
+    due: Instant,
+    failures: u32,
+    in_flight: bool,
+}
+
+/// The registrations of this node with the state of their SVIDs.
+#[derive(Debug, Default)]
+pub(super) struct Table(BTreeMap<String, Slot>);
+
+impl Table {
+    /// Takes over the registrations of a view. What has gone is dropped, and its key wiped with it; a registration that
+    /// now means another identity starts anew. Says whether anything changed.
+    pub(super) fn set(&mut self, registrations: &[Arc<Registration>], now: Instant) -> bool {
+        let ids: BTreeSet<&str> = registrations.iter().map(|registration| registration.id.as_str()).collect();
+        let before = self.0.len();
+        self.0.retain(|id, _| ids.contains(id.as_str()));
+        let mut changed = self.0.len() != before;
+        for registration in registrations {
+            match self.0.get_mut(&registration.id) {
+                Some(slot) if slot.entry.registration == *registration => {}
+                Some(slot) if slot.entry.registration.spiffe_id == registration.spiffe_id => {
+                    slot.entry.registration = registration.clone();
+                    changed = true;
+                }
+                Some(_) | None => {
+                    let entry = Entry { registration: registration.clone(), svid: None, last_error: None };
+                    self.0.insert(registration.id.clone(), Slot { entry, due: now, failures: 0, in_flight: false });
+                    changed = true;
+                }
+            }
+        }
+        changed
+    }
+
+    /// Takes up to `room` registrations that need an SVID now.
+    pub(super) fn take_due(&mut self, room: usize, now: Instant) -> Vec<Arc<Registration>> {
+        let due = self.0.values_mut().filter(|slot| !slot.in_flight && slot.due <= now).take(room);
+        due.map(|slot| {
+            slot.in_flight = true;
+            slot.entry.registration.clone()
+        })
+        .collect()
+    }
+
+    /// When something is due next.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.0.values().filter(|slot| !slot.in_flight).map(|slot| slot.due).min()
+    }
+
+    /// Notes the outcome for a registration that may have gone or changed meanwhile: then it is dropped.
+    pub(super) fn finished(
+        &mut self,
+        registration: &Arc<Registration>,
+        result: Result<WorkloadSvid, String>,
+        now: Instant,
+        unix: i64,
+        random: u64,
+    ) {
+        let Some(slot) = self.0.get_mut(&registration.id) else { return };
+        if slot.entry.registration.spiffe_id != registration.spiffe_id {
+            return;
+        }
+        slot.in_flight = false;
+        match result {
+            Ok(svid) => {
+                slot.due = now + renew_in(svid.not_before, svid.not_after, unix, random);
+                slot.failures = 0;
+                slot.entry.svid = Some(Arc::new(svid));
+                slot.entry.last_error = None;
+            }
+            Err(error) => {
+                slot.due = now + backoff(FIRST_RETRY, LAST_RETRY, slot.failures, random);
+                slot.failures = slot.failures.saturating_add(1);
+                slot.entry.last_error = Some(error);
+            }
+        }
+    }
+
+    /// Drops what has expired. Says whether anything did.
+    pub(super) fn expire(&mut self, unix: i64) -> bool {
+        let mut changed = false;
+        for slot in self.0.values_mut() {
+            if slot.entry.svid.as_ref().is_some_and(|svid| svid.not_after <= unix) {
+                slot.entry.svid = None;
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// When the first SVID expires, Unix seconds.
+    pub(super) fn next_expiry(&self) -> Option<i64> {
+        self.0.values().filter_map(|slot| slot.entry.svid.as_ref()).map(|svid| svid.not_after).min()
+    }
+
+    /// The state as others see it.
+    pub(super) fn to_set(&self) -> SvidSet {
+        SvidSet::new(self.0.values().map(|slot| slot.entry.clone()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use signet_abi::SecurityIdentity;
+    use signet_attest::RequiredSelectors;
+    use signet_spiffe::SpiffeId;
+
+    use super::*;
+
+    fn registration(id: &str, spiffe_id: &str) -> Arc<Registration> {
+        Arc::new(Registration {
+            id: id.to_owned(),
+            spiffe_id: SpiffeId::parse(spiffe_id).expect("valid"),
+            identity: SecurityIdentity(256),
+            selectors: RequiredSelectors::parse(&["unix:uid:1"]).expect("valid"),
+        })
+    }
+
+    #[test]
+    fn a_registration_is_due_at_once_then_not_while_in_flight_and_backs_off_after_a_failure() {
+        let (now, mut table) = (Instant::now(), Table::default());
+        let one = registration("1", "spiffe://t.example/a");
+        assert!(table.set(std::slice::from_ref(&one), now));
+        assert!(!table.set(std::slice::from_ref(&one), now), "nothing new");
+        assert_eq!(table.take_due(8, now), vec![one.clone()]);
+        assert!(table.take_due(8, now).is_empty());
+        table.finished(&one, Err("no".to_owned()), now, 0, 0);
+        assert!(table.take_due(8, now).is_empty());
+        let due = table.next_due().expect("is due later");
+        assert!(due > now && due <= now + FIRST_RETRY);
+        assert_eq!(table.take_due(8, due), vec![one]);
+        assert_eq!(table.to_set().entries()[0].last_error.as_deref(), Some("no"));
+    }
+
+    #[test]
+    fn a_registration_that_changes_its_identity_meanwhile_does_not_get_the_old_ones_outcome() {
+        let (now, mut table) = (Instant::now(), Table::default());
+        let before = registration("1", "spiffe://t.example/a");
+        table.set(std::slice::from_ref(&before), now);
+        assert_eq!(table.take_due(8, now).len(), 1);
+        let after = registration("1", "spiffe://t.example/b");
+        assert!(table.set(std::slice::from_ref(&after), now));
+        table.finished(&before, Err("late".to_owned()), now, 0, 0);
+        assert_eq!(table.to_set().entries()[0].last_error, None);
+        assert_eq!(table.take_due(8, now), vec![after]);
+    }
+
+    #[test]
+    fn what_is_not_registered_any_more_is_dropped() {
+        let (now, mut table) = (Instant::now(), Table::default());
+        table.set(&[registration("1", "spiffe://t.example/a")], now);
+        assert!(table.set(&[], now));
+        assert!(table.to_set().entries().is_empty());
+        assert_eq!(table.next_due(), None);
+    }
+
+    #[test]
+    fn no_more_than_there_is_room_for_are_taken() {
+        let (now, mut table) = (Instant::now(), Table::default());
+        table.set(&[registration("1", "spiffe://t.example/a"), registration("2", "spiffe://t.example/b")], now);
+        assert_eq!(table.take_due(1, now).len(), 1);
+        assert_eq!(table.take_due(1, now).len(), 1);
+    }
+}

@@ -1,0 +1,315 @@
+//! Joins the toggle, the sessions and keyd.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use signet_proto::keyd::v1::InstallPeerRequest;
+use signet_session::NodeNumber;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use zeroize::Zeroize as _;
+
+use super::keyd::{Keyd, KeydError, Ours};
+use super::peer::{Keys, Peer, Step};
+use crate::sessions::{Command, SessionHandle, Sessions, TransportEvent};
+use crate::status::Status;
+use crate::view::{Encryption, View};
+
+/// How often keyd is looked at, and what failed is tried again.
+const TICK: Duration = Duration::from_millis(500);
+/// Steps for one peer in a row; each makes progress, so there are never more.
+const STEPS: usize = 8;
+
+type Started = (NodeNumber, Keys, Result<(), KeydError>);
+
+/// Drives keyd for as long as the agent runs.
+#[derive(Debug)]
+pub struct Driver {
+    keyd: Keyd,
+    sessions: Arc<Sessions>,
+    view: watch::Receiver<Option<Arc<View>>>,
+    status: Arc<Status>,
+    ours: Option<Ours>,
+    peers: BTreeMap<NodeNumber, Peer>,
+    handles: BTreeMap<NodeNumber, SessionHandle>,
+    starts: JoinSet<Started>,
+    /// keyd has been asked what it has since it was last away.
+    acquainted: bool,
+}
+
+impl Driver {
+    /// A driver that has done nothing yet.
+    pub fn new(
+        keyd: Keyd,
+        sessions: Arc<Sessions>,
+        view: watch::Receiver<Option<Arc<View>>>,
+        status: Arc<Status>,
+    ) -> Self {
+        Self {
+            keyd,
+            sessions,
+            view,
+            status,
+            ours: None,
+            peers: BTreeMap::new(),
+            handles: BTreeMap::new(),
+            starts: JoinSet::new(),
+            acquainted: false,
+        }
+    }
+
+    /// Runs until the view's owner or the sessions have gone.
+    pub async fn run(mut self, mut events: mpsc::Receiver<TransportEvent>) {
+        let mut tick = interval_at(Instant::now(), TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(event) => self.on_event(event),
+                    None => return,
+                },
+                Some(started) = self.starts.join_next(), if !self.starts.is_empty() => {
+                    if let Ok(started) = started {
+                        self.on_started(started);
+                    }
+                }
+                changed = self.view.changed() => if changed.is_err() { return },
+                _ = tick.tick() => self.look_at_keyd().await,
+            }
+            if let Err(error) = self.advance().await {
+                // keyd may be away for a moment; the next tick tries again.
+                tracing::debug!(%error, "transport");
+                self.lost(&error);
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: TransportEvent) {
+        match event {
+            TransportEvent::Up(handle) => {
+                self.peer(handle.node.number).session_up(handle.generation);
+                self.handles.insert(handle.node.number, handle);
+            }
+            TransportEvent::Down { node, generation } => {
+                self.peer(node).session_down(generation);
+                if self.handles.get(&node).is_some_and(|handle| handle.generation == generation) {
+                    self.handles.remove(&node);
+                }
+            }
+            TransportEvent::Offer { node, generation, offer } => {
+                let peer = self.peer(node);
+                // The offer may overtake the news of its session.
+                peer.session_up(generation.max(peer.generation.unwrap_or(0)));
+                if peer.generation == Some(generation) {
+                    peer.theirs = Some(offer);
+                    peer.peer_retired = false;
+                }
+            }
+            TransportEvent::Ready { node, generation, epoch } => {
+                let peer = self.peer(node);
+                if peer.generation == Some(generation) {
+                    peer.ready = Some(epoch);
+                }
+            }
+            TransportEvent::Retire { node, generation } => {
+                let peer = self.peer(node);
+                if peer.generation == Some(generation) {
+                    peer.peer_retired = true;
+                }
+            }
+        }
+    }
+
+    fn on_started(&mut self, (node, keys, result): Started) {
+        let peer = self.peer(node);
+        peer.starting = false;
+        match result {
+            Ok(()) => {
+                peer.sending = true;
+                if peer.installed == Some(keys) {
+                    peer.started = Some(keys);
+                }
+                tracing::info!(peer.node = node.get(), "encrypting towards the node");
+            }
+            Err(error) => self.lost(&error),
+        }
+    }
+
+    /// Notices a keyd that came back, or has another key than we have told the peers.
+    async fn look_at_keyd(&mut self) {
+        let standing = match self.keyd.standing().await {
+            Ok(standing) => standing,
+            Err(error) => {
+                self.lost(&error);
+                return;
+            }
+        };
+        self.status.set_keyd_connected(true);
+        let changed = self.ours.is_some_and(|ours| ours.key_epoch != standing.key_epoch);
+        if self.acquainted && !changed {
+            return;
+        }
+        self.acquainted = true;
+        self.ours = None;
+        for node in standing.peers.keys() {
+            self.peers.entry(*node).or_default();
+        }
+        for (node, peer) in &mut self.peers {
+            let known = standing.peers.get(node);
+            peer.keyd_anew(known.is_some(), known.copied().unwrap_or(false));
+        }
+    }
+
+    fn lost(&mut self, error: &KeydError) {
+        match error {
+            KeydError::Refused(status) if status.code() != tonic::Code::Unavailable => {
+                self.status.fail("keyd", &anyhow::anyhow!("{error}"));
+            }
+            KeydError::Refused(_) | KeydError::Deadline | KeydError::Socket(_) | KeydError::Answer(_) => {
+                self.status.set_keyd_connected(false);
+            }
+        }
+        self.acquainted = false;
+    }
+
+    async fn advance(&mut self) -> Result<(), KeydError> {
+        let Some(view) = self.view.borrow_and_update().clone() else { return Ok(()) };
+        if !self.acquainted {
+            return Ok(());
+        }
+        let on = view.encryption() == Encryption::WireGuard;
+        self.sessions.keep_all(on);
+        if on && self.ours.is_none() {
+            let ours = self.keyd.on().await?;
+            tracing::info!(key.epoch = ours.key_epoch, "signet-keyd has a key");
+            self.ours = Some(ours);
+        }
+        let mut first_error = None;
+        let nodes: Vec<_> = self.peers.keys().copied().collect();
+        for node in nodes {
+            if let Err(error) = self.advance_peer(&view, node, on).await {
+                first_error.get_or_insert(error);
+            }
+        }
+        if let Some(error) = first_error {
+            return Err(error);
+        }
+        if !on {
+            let was_on = self.ours.take().is_some();
+            if was_on || self.peers.values().any(|peer| peer.known) {
+                self.keyd.off().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn advance_peer(&mut self, view: &View, node: NodeNumber, on: bool) -> Result<(), KeydError> {
+        if view.node_by_number(node).is_none() {
+            return self.forget(node).await;
+        }
+        for _ in 0..STEPS {
+            let Some(peer) = self.peers.get(&node) else { return Ok(()) };
+            let step = match (on, self.ours) {
+                (true, Some(ours)) => peer.next_on(ours.key_epoch),
+                (true, None) => None,
+                (false, _) => peer.next_off(),
+            };
+            let Some(step) = step else { return Ok(()) };
+            if !self.take(view, node, step).await? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a step; false if it has to wait.
+    async fn take(&mut self, view: &View, node: NodeNumber, step: Step) -> Result<bool, KeydError> {
+        match step {
+            Step::Offer => {
+                let (Some(ours), Some(handle)) = (self.ours, self.handles.get(&node)) else { return Ok(false) };
+                let offered = (handle.generation, ours.key_epoch);
+                if !handle.command(Command::Offer(ours)) {
+                    return Ok(false);
+                }
+                let peer = self.peer(node);
+                peer.offered = Some(offered);
+                peer.retired = None;
+            }
+            Step::Install(keys, offer) => {
+                let Some(handle) = self.handles.get(&node).filter(|handle| handle.generation == keys.generation)
+                else {
+                    return Ok(false);
+                };
+                let Some(own) = view.own() else { return Ok(false) };
+                let mut preshared = handle.preshared_key((own.number, keys.ours), keys.theirs);
+                let known = view.node_by_number(node);
+                let request = InstallPeerRequest {
+                    node_id: node.get(),
+                    node: handle.node.name.to_string(),
+                    public_key: offer.public_key.to_vec(),
+                    endpoint: std::net::SocketAddr::new(handle.address.ip(), offer.port).to_string(),
+                    preshared_key: preshared.to_vec(),
+                    allowed_ips: known.map(|node| node.pod_cidrs.clone()).unwrap_or_default(),
+                };
+                preshared.zeroize();
+                let ready = handle.clone();
+                self.keyd.install(request).await?;
+                if !ready.command(Command::Ready(offer.key_epoch)) {
+                    return Ok(false);
+                }
+                let peer = self.peer(node);
+                peer.installed = Some(keys);
+                peer.known = true;
+                tracing::debug!(peer.node = node.get(), "can receive what the node encrypts");
+            }
+            Step::Start => {
+                let peer = self.peer(node);
+                let Some(keys) = peer.installed else { return Ok(false) };
+                peer.starting = true;
+                let keyd = self.keyd.clone();
+                self.starts.spawn(async move { (node, keys, keyd.start_sending(node).await) });
+            }
+            Step::Stop => {
+                self.keyd.stop_sending(node).await?;
+                let peer = self.peer(node);
+                peer.sending = false;
+                peer.started = None;
+                tracing::info!(peer.node = node.get(), "no longer encrypting towards the node");
+            }
+            Step::Retire => {
+                let Some(handle) = self.handles.get(&node) else { return Ok(false) };
+                let (generation, epoch) = (handle.generation, self.ours.map_or(0, |ours| ours.key_epoch));
+                if !handle.command(Command::Retire(epoch)) {
+                    return Ok(false);
+                }
+                let peer = self.peer(node);
+                peer.retired = Some(generation);
+                peer.offered = None;
+            }
+            Step::Remove => {
+                self.keyd.remove(node).await?;
+                let peer = self.peer(node);
+                peer.known = false;
+                peer.installed = None;
+            }
+        }
+        Ok(true)
+    }
+
+    /// A node has left the trust domain: nothing is sent to it or believed from it.
+    async fn forget(&mut self, node: NodeNumber) -> Result<(), KeydError> {
+        if self.peers.get(&node).is_some_and(|peer| peer.known) {
+            self.keyd.stop_sending(node).await?;
+            self.keyd.remove(node).await?;
+        }
+        self.peers.remove(&node);
+        self.handles.remove(&node);
+        Ok(())
+    }
+
+    fn peer(&mut self, node: NodeNumber) -> &mut Peer {
+        self.peers.entry(node).or_default()
+    }
+}

@@ -1,0 +1,86 @@
+//! From wire types to valid ones.
+
+use std::net::IpAddr;
+
+use signet_abi::SecurityIdentity;
+use signet_attest::RequiredSelectors;
+use signet_proto::view::v1 as wire;
+use signet_session::NodeNumber;
+use signet_spiffe::{BundleSet, CertificateDer, NodeName, SpiffeId, TrustDomain, X509Bundle};
+
+use super::error::ViewError;
+use super::state::{Encryption, Node, Registration};
+
+pub(super) fn node_name(name: &str) -> Result<NodeName, ViewError> {
+    NodeName::parse(name).map_err(|source| ViewError::NodeName { name: name.to_owned(), source })
+}
+
+pub(super) fn spiffe_id(text: &str) -> Result<SpiffeId, ViewError> {
+    SpiffeId::parse(text).map_err(|source| ViewError::SpiffeId { text: text.to_owned(), source })
+}
+
+pub(super) fn node(node: &wire::Node) -> Result<Node, ViewError> {
+    let range = |what| ViewError::Range { what, name: node.name.clone() };
+    let address = |text: &String| {
+        let invalid = |_| ViewError::Address { address: text.clone(), node: node.name.clone() };
+        text.parse::<IpAddr>().map_err(invalid)
+    };
+    Ok(Node {
+        name: node_name(&node.name)?,
+        number: NodeNumber::new(node.id).ok_or_else(|| range("node number"))?,
+        addresses: node.addresses.iter().map(address).collect::<Result<_, _>>()?,
+        session_port: u16::try_from(node.session_port).map_err(|_| range("session port"))?,
+        pod_cidrs: node.pod_cidrs.clone(),
+    })
+}
+
+pub(super) fn node_to_wire(node: &Node) -> wire::Node {
+    wire::Node {
+        name: node.name.to_string(),
+        id: node.number.get(),
+        addresses: node.addresses.iter().map(ToString::to_string).collect(),
+        session_port: node.session_port.into(),
+        pod_cidrs: node.pod_cidrs.clone(),
+    }
+}
+
+pub(super) fn identity(identity: &wire::Identity) -> Result<(SpiffeId, SecurityIdentity), ViewError> {
+    Ok((spiffe_id(&identity.spiffe_id)?, workload_number(identity.number, &identity.spiffe_id)?))
+}
+
+pub(super) fn registration(registration: &wire::Registration) -> Result<Registration, ViewError> {
+    let selectors = RequiredSelectors::parse(&registration.selectors)
+        .map_err(|source| ViewError::Selectors { id: registration.id.clone(), source })?;
+    Ok(Registration {
+        id: registration.id.clone(),
+        spiffe_id: spiffe_id(&registration.spiffe_id)?,
+        identity: workload_number(registration.identity, &registration.spiffe_id)?,
+        selectors,
+    })
+}
+
+pub(super) fn bundles(trust_domain: &TrustDomain, bundle: &wire::TrustBundle) -> Result<BundleSet, ViewError> {
+    if bundle.trust_domain != trust_domain.as_str() {
+        return Err(ViewError::OtherTrustDomain(bundle.trust_domain.clone()));
+    }
+    let authorities = bundle.x509_authorities.iter().cloned().map(CertificateDer::from).collect();
+    Ok(BundleSet::single(X509Bundle::new(trust_domain.clone(), authorities)?))
+}
+
+/// A mode that this version does not know is `Off`: it cannot encrypt in a way that it does not have.
+pub(super) fn encryption(cluster: &wire::Cluster) -> Encryption {
+    match cluster.encryption() {
+        wire::EncryptionMode::Wireguard => Encryption::WireGuard,
+        wire::EncryptionMode::Off | wire::EncryptionMode::Unspecified => Encryption::Off,
+    }
+}
+
+/// Reserved numbers belong to no SPIFFE ID: a proof for one would open more than it should.
+fn workload_number(number: u32, name: &str) -> Result<SecurityIdentity, ViewError> {
+    let number = SecurityIdentity(number);
+    if number.is_workload() {
+        Ok(number)
+    } else {
+        Err(ViewError::Range { what: "security identity", name: name.to_owned() })
+    }
+}

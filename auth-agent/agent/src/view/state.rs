@@ -1,0 +1,267 @@
+//! The view as values, and how an update changes them. Pure.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use signet_abi::SecurityIdentity;
+use signet_attest::RequiredSelectors;
+use signet_proto::view::v1 as wire;
+use signet_session::NodeNumber;
+use signet_spiffe::{BundleSet, NodeName, SpiffeId, TrustDomain, X509Bundle};
+
+use super::error::ViewError;
+use super::parse;
+
+/// A node of the trust domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: NodeName,
+    /// Its number.
+    pub number: NodeNumber,
+    /// Where its agent listens, best first.
+    pub addresses: Vec<IpAddr>,
+    /// The TCP port there.
+    pub session_port: u16,
+    /// CIDRs of its workloads.
+    pub pod_cidrs: Vec<String>,
+}
+
+impl Node {
+    /// Where to dial it; none before it has announced an address.
+    pub fn dial(&self) -> Option<SocketAddr> {
+        let port = if self.session_port == 0 { 4250 } else { self.session_port };
+        self.addresses.first().map(|address| SocketAddr::new(*address, port))
+    }
+}
+
+/// Says which workloads of this node have a SPIFFE ID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// UUID.
+    pub id: String,
+    /// The identity.
+    pub spiffe_id: SpiffeId,
+    /// Its number.
+    pub identity: SecurityIdentity,
+    /// What a workload must be to have it.
+    pub selectors: RequiredSelectors,
+}
+
+/// The cluster-wide toggle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// Plaintext between nodes.
+    Off,
+    /// `WireGuard` between nodes.
+    WireGuard,
+}
+
+/// What the node knows of the trust domain, at one revision.
+#[derive(Clone, Debug)]
+pub struct View {
+    pub(super) revision: u64,
+    pub(super) self_name: NodeName,
+    pub(super) trust_domain: TrustDomain,
+    pub(super) nodes: BTreeMap<NodeName, Arc<Node>>,
+    pub(super) node_names: BTreeMap<NodeNumber, NodeName>,
+    pub(super) identities: BTreeMap<SpiffeId, SecurityIdentity>,
+    pub(super) spiffe_ids: BTreeMap<SecurityIdentity, SpiffeId>,
+    pub(super) registrations: BTreeMap<String, Arc<Registration>>,
+    pub(super) bundles: Arc<BundleSet>,
+    pub(super) bundle: wire::TrustBundle,
+    pub(super) encryption: Encryption,
+}
+
+impl View {
+    /// The view that a snapshot describes, for the node `own` of `trust_domain`.
+    pub fn from_snapshot(own: &NodeName, trust_domain: &TrustDomain, update: &wire::Update) -> Result<Self, ViewError> {
+        if !update.snapshot {
+            return Err(ViewError::NoSnapshot);
+        }
+        if update.self_node != own.as_str() {
+            return Err(ViewError::OtherNode(update.self_node.clone()));
+        }
+        let bundle = update.bundle.clone().ok_or(ViewError::Missing("trust bundle"))?;
+        let cluster = update.cluster.as_ref().ok_or(ViewError::Missing("cluster settings"))?;
+        let empty = Self {
+            revision: update.revision,
+            self_name: own.clone(),
+            trust_domain: trust_domain.clone(),
+            nodes: BTreeMap::new(),
+            node_names: BTreeMap::new(),
+            identities: BTreeMap::new(),
+            spiffe_ids: BTreeMap::new(),
+            registrations: BTreeMap::new(),
+            bundles: Arc::new(parse::bundles(trust_domain, &bundle)?),
+            bundle,
+            encryption: parse::encryption(cluster),
+        };
+        empty.changed(update)
+    }
+
+    /// The view after a change; this one stays as it is.
+    pub fn apply(&self, update: &wire::Update) -> Result<Self, ViewError> {
+        if update.snapshot {
+            return Self::from_snapshot(&self.self_name, &self.trust_domain, update);
+        }
+        self.clone().changed(update)
+    }
+
+    fn changed(mut self, update: &wire::Update) -> Result<Self, ViewError> {
+        for name in &update.removed_nodes {
+            let name = parse::node_name(name)?;
+            if let Some(node) = self.nodes.remove(&name) {
+                self.node_names.remove(&node.number);
+            }
+        }
+        for text in &update.removed_identities {
+            if let Some(number) = self.identities.remove(&parse::spiffe_id(text)?) {
+                self.spiffe_ids.remove(&number);
+            }
+        }
+        for id in &update.removed_registrations {
+            self.registrations.remove(id);
+        }
+        for node in &update.nodes {
+            self.set_node(parse::node(node)?)?;
+        }
+        for identity in &update.identities {
+            let (spiffe_id, number) = parse::identity(identity)?;
+            self.set_identity(spiffe_id, number)?;
+        }
+        for registration in &update.registrations {
+            if registration.node == self.self_name.as_str() {
+                let registration = parse::registration(registration)?;
+                self.registrations.insert(registration.id.clone(), Arc::new(registration));
+            }
+        }
+        if let Some(bundle) = &update.bundle {
+            self.bundles = Arc::new(parse::bundles(&self.trust_domain, bundle)?);
+            self.bundle = bundle.clone();
+        }
+        if let Some(cluster) = &update.cluster {
+            self.encryption = parse::encryption(cluster);
+        }
+        self.revision = update.revision;
+        Ok(self)
+    }
+
+    fn set_node(&mut self, node: Node) -> Result<(), ViewError> {
+        if let Some(owner) = self.node_names.get(&node.number).filter(|owner| **owner != node.name) {
+            let (first, second) = (owner.to_string(), node.name.to_string());
+            return Err(ViewError::Conflict { what: "node number", number: node.number.get(), first, second });
+        }
+        if let Some(before) = self.nodes.get(&node.name) {
+            self.node_names.remove(&before.number);
+        }
+        self.node_names.insert(node.number, node.name.clone());
+        self.nodes.insert(node.name.clone(), Arc::new(node));
+        Ok(())
+    }
+
+    fn set_identity(&mut self, id: SpiffeId, number: SecurityIdentity) -> Result<(), ViewError> {
+        if let Some(owner) = self.spiffe_ids.get(&number).filter(|owner| **owner != id) {
+            let (first, second) = (owner.to_string(), id.to_string());
+            return Err(ViewError::Conflict { what: "security identity", number: number.0, first, second });
+        }
+        if let Some(before) = self.identities.insert(id.clone(), number) {
+            self.spiffe_ids.remove(&before);
+        }
+        self.spiffe_ids.insert(number, id);
+        Ok(())
+    }
+
+    /// The resume point.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The trust domain.
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// This node; none while the CA does not count it among the attested.
+    pub fn own(&self) -> Option<&Arc<Node>> {
+        self.nodes.get(&self.self_name)
+    }
+
+    /// All nodes by name.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.values()
+    }
+
+    /// A node by its name.
+    pub fn node(&self, name: &NodeName) -> Option<&Arc<Node>> {
+        self.nodes.get(name)
+    }
+
+    /// A node by its number.
+    pub fn node_by_number(&self, number: NodeNumber) -> Option<&Arc<Node>> {
+        self.nodes.get(self.node_names.get(&number)?)
+    }
+
+    /// The number of a SPIFFE ID.
+    pub fn identity(&self, id: &SpiffeId) -> Option<SecurityIdentity> {
+        self.identities.get(id).copied()
+    }
+
+    /// The SPIFFE ID of a number.
+    pub fn spiffe_id(&self, identity: SecurityIdentity) -> Option<&SpiffeId> {
+        self.spiffe_ids.get(&identity)
+    }
+
+    /// This node's registrations by id.
+    pub fn registrations(&self) -> impl Iterator<Item = &Arc<Registration>> {
+        self.registrations.values()
+    }
+
+    /// Whether workloads of this node may have the identity.
+    pub fn is_registered_here(&self, id: &SpiffeId) -> bool {
+        self.registrations.values().any(|registration| registration.spiffe_id == *id)
+    }
+
+    /// What SVIDs are verified against.
+    pub fn bundles(&self) -> &Arc<BundleSet> {
+        &self.bundles
+    }
+
+    /// The bundle of this trust domain.
+    pub fn bundle(&self) -> Option<&X509Bundle> {
+        self.bundles.get(&self.trust_domain)
+    }
+
+    /// The toggle.
+    pub fn encryption(&self) -> Encryption {
+        self.encryption
+    }
+
+    /// The cluster's settings on the wire.
+    pub fn cluster(&self) -> wire::Cluster {
+        let mode = match self.encryption {
+            Encryption::Off => wire::EncryptionMode::Off,
+            Encryption::WireGuard => wire::EncryptionMode::Wireguard,
+        };
+        wire::Cluster { encryption: mode.into() }
+    }
+
+    /// This view as a snapshot for the node's other daemons: without registrations.
+    pub fn snapshot(&self) -> wire::Update {
+        wire::Update {
+            revision: self.revision,
+            snapshot: true,
+            nodes: self.nodes.values().map(|node| parse::node_to_wire(node)).collect(),
+            identities: self
+                .identities
+                .iter()
+                .map(|(id, number)| wire::Identity { spiffe_id: id.to_string(), number: number.0 })
+                .collect(),
+            bundle: Some(self.bundle.clone()),
+            cluster: Some(self.cluster()),
+            self_node: self.self_name.to_string(),
+            ..wire::Update::default()
+        }
+    }
+}

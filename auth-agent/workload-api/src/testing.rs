@@ -1,0 +1,181 @@
+//! A test authority, an agent that is nothing but its two channels, and a client.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::string::Ia5String;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
+};
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use signet_attest::{EndpointTable, RequiredSelectors};
+use signet_proto::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
+use signet_spiffe::{BundleSet, SpiffeId, TrustDomain, X509Bundle};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tonic::metadata::MetadataValue;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+use crate::{Limits, Offer, Offers, ServeError, SvidSource, X509Svid, serve};
+
+/// Long enough for any answer on a loaded machine; reached only by a test that fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Signs for one trust domain.
+pub(crate) struct Authority {
+    domain: TrustDomain,
+    issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
+}
+
+impl Authority {
+    pub(crate) fn new(domain: &str) -> Self {
+        let mut params = params(&format!("spiffe://{domain}"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap().der().clone();
+        Self {
+            domain: TrustDomain::parse(domain).unwrap(),
+            issuer: Issuer::new(params, key),
+            certificate,
+        }
+    }
+
+    pub(crate) fn bundle(&self) -> X509Bundle {
+        X509Bundle::new(self.domain.clone(), vec![self.certificate.clone()]).unwrap()
+    }
+
+    /// A new SVID, with a key and a serial of its own.
+    pub(crate) fn svid(&self, path: &str) -> Arc<X509Svid> {
+        let id = SpiffeId::parse(&format!("spiffe://{}{path}", self.domain.as_str())).unwrap();
+        let mut params = params(id.as_str());
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        let key = KeyPair::generate().unwrap();
+        let leaf = params.signed_by(&key, &self.issuer).unwrap().der().clone();
+        Arc::new(X509Svid::new(id, vec![leaf], PrivatePkcs8KeyDer::from(key.serialize_der())).unwrap())
+    }
+}
+
+fn params(uri: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(uri).unwrap())];
+    params
+}
+
+/// What the agent publishes.
+pub(crate) struct FakeAgent {
+    pub(crate) offers: watch::Sender<Arc<Offers>>,
+    pub(crate) endpoints: watch::Sender<Option<Arc<EndpointTable>>>,
+}
+
+impl SvidSource for FakeAgent {
+    fn offers(&self) -> watch::Receiver<Arc<Offers>> {
+        self.offers.subscribe()
+    }
+
+    fn endpoints(&self) -> watch::Receiver<Option<Arc<EndpointTable>>> {
+        self.endpoints.subscribe()
+    }
+}
+
+impl FakeAgent {
+    /// Knows its endpoints, of which there are none, and waits for the CA.
+    pub(crate) fn starting() -> Arc<Self> {
+        Arc::new(Self {
+            offers: watch::Sender::new(Arc::new(Offers::starting())),
+            endpoints: watch::Sender::new(Some(Arc::default())),
+        })
+    }
+
+    pub(crate) fn publish(&self, offers: Vec<Offer>, bundles: impl IntoIterator<Item = X509Bundle>) {
+        let mut set = BundleSet::default();
+        bundles.into_iter().for_each(|bundle| set.insert(bundle));
+        self.offers
+            .send_replace(Arc::new(Offers::new(offers, Arc::new(set)).unwrap()));
+    }
+}
+
+/// What this test process satisfies.
+pub(crate) fn for_us() -> RequiredSelectors {
+    let uid = rustix::process::geteuid().as_raw();
+    RequiredSelectors::parse(&[format!("unix:uid:{uid}")]).unwrap()
+}
+
+/// What no process of the tests satisfies.
+pub(crate) fn for_others() -> RequiredSelectors {
+    RequiredSelectors::parse(&["unix:uid:4242424242"]).unwrap()
+}
+
+pub(crate) type Client =
+    SpiffeWorkloadApiClient<InterceptedService<Channel, fn(Request<()>) -> Result<Request<()>, Status>>>;
+
+/// A running server on a socket of its own.
+pub(crate) struct Served {
+    _dir: tempfile::TempDir,
+    pub(crate) socket: PathBuf,
+    pub(crate) agent: Arc<FakeAgent>,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<Result<(), ServeError>>,
+}
+
+impl Served {
+    pub(crate) fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    pub(crate) fn with(limits: Limits) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("workload.sock");
+        let agent = FakeAgent::starting();
+        let (stop, stopped) = oneshot::channel();
+        let server = tokio::spawn({
+            let (socket, agent) = (socket.clone(), Arc::clone(&agent));
+            async move { serve(&socket, agent, limits, async { drop(stopped.await) }).await }
+        });
+        Self {
+            _dir: dir,
+            socket,
+            agent,
+            stop,
+            server,
+        }
+    }
+
+    pub(crate) async fn stop(self) -> Result<(), ServeError> {
+        self.stop.send(()).unwrap();
+        tokio::time::timeout(PATIENCE, self.server)
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    /// A client that sends the security header.
+    pub(crate) async fn client(&self) -> Client {
+        SpiffeWorkloadApiClient::with_interceptor(self.channel().await, |mut request| {
+            request
+                .metadata_mut()
+                .insert("workload.spiffe.io", MetadataValue::from_static("true"));
+            Ok(request)
+        })
+    }
+
+    pub(crate) async fn channel(&self) -> Channel {
+        let bound = async {
+            while !self.socket.exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, bound).await.unwrap();
+        signet_uds::connect(&self.socket).unwrap()
+    }
+}
