@@ -68,27 +68,32 @@ impl<R: Record> PinnedRing<R> {
     /// before it returns.
     pub async fn next_batch(&mut self) -> Result<Vec<R>, MapError> {
         loop {
+            let batch = self.take_ready();
+            if !batch.is_empty() {
+                return Ok(batch);
+            }
             let mut ready = self
                 .ring
                 .readable_mut()
                 .await
                 .map_err(|source| MapError::Wait { map: R::MAP, source })?;
-            let mut batch = Vec::new();
-            while batch.len() < BATCH {
-                let Some(item) = ready.get_inner_mut().next() else {
-                    // Only an empty ring ends readiness: a full batch leaves the rest for the next call.
-                    ready.clear_ready();
-                    break;
-                };
-                match R::decode(&item) {
-                    Some(record) => batch.push(record),
-                    None => self.malformed = self.malformed.saturating_add(1),
-                }
-            }
-            if !batch.is_empty() {
-                return Ok(batch);
+            // The ring is looked at again before the next wait, so that no record is slept over.
+            ready.clear_ready();
+        }
+    }
+
+    /// Takes the records that are there, up to 256, oldest first, without waiting.
+    pub fn take_ready(&mut self) -> Vec<R> {
+        let mut batch = Vec::new();
+        while batch.len() < BATCH
+            && let Some(item) = self.ring.get_mut().next()
+        {
+            match R::decode(&item) {
+                Some(record) => batch.push(record),
+                None => self.malformed = self.malformed.saturating_add(1),
             }
         }
+        batch
     }
 
     /// Records that were not of the expected size and were left out. Anything but 0 is a fault in the programs.

@@ -1,3 +1,55 @@
 //! The mesh daemon: the only loader of kernel programs.
+//!
+//! It reads workloads and policies from YAML, nodes and identities from signet-agent, and interfaces from the
+//! kernel; from these follows what the kernel maps of the node should hold ([`signet_endpoints`]), which it writes.
+//! It answers signet-agent and the operator on `meshd.sock`.
+//!
+//! # What a restart does
+//!
+//! Programs, maps and attachments are pinned: a killed daemon leaves them judging packets. The next one adopts the
+//! maps, replaces each program in one step, and writes only what has changed meanwhile. Until it has the
+//! configuration, the view and the interfaces, it changes nothing that it has adopted.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod agent;
+mod args;
+mod attach;
+mod cleanup;
+mod conntrack;
+mod explain;
+mod flows;
+mod kernel;
+mod known;
+mod links;
+mod reconcile;
+mod run;
+mod service;
+mod view;
+
+use std::io::Write;
+
+use anyhow::Context;
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Run(args) => {
+            signet_telemetry::init("signet-meshd", args.log_format, args.log.as_deref())?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(run::run(args))
+        }
+        Command::Schema => {
+            let schema = serde_json::to_string_pretty(&signet_source::json_schema())?;
+            writeln!(std::io::stdout(), "{schema}").context("failed to write the schema")
+        }
+        Command::Cleanup(args) => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(async { cleanup::cleanup(&args) })
+        }
+    }
+}

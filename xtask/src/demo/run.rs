@@ -18,6 +18,9 @@ pub(crate) struct Options {
     /// Folder of the binaries; default: that of this program.
     #[arg(long)]
     bin_dir: Option<PathBuf>,
+    /// Another name for the lab, to leave one called `demo` alone.
+    #[arg(long)]
+    name: Option<String>,
     /// Remove the lab at the end instead of leaving it for you to explore.
     #[arg(long)]
     remove: bool,
@@ -48,7 +51,10 @@ async fn perform(options: &Options) -> anyhow::Result<()> {
 async fn build(options: &Options, narrator: &mut Narrator) -> anyhow::Result<Stage> {
     narrator.chapter("A cluster: three nodes, five workloads");
     let path = repository::root().join("deploy/lab/demo.yaml");
-    let file = LabFile::read(&path)?;
+    let mut file = LabFile::read(&path)?;
+    if let Some(name) = &options.name {
+        file = file.renamed(&LabName::parse(name)?);
+    }
     let lab = Plan::new(&file)?.lab;
     if signet_lab::labs()?.contains(&lab) {
         narrator.say("There is one of an earlier run; it goes first.");

@@ -1,0 +1,494 @@
+//! One node: its datapath, its maps, and what a packet meets there.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use signet_abi::{
+    ABI_VERSION, Address, AuthKey, AuthValue, Authentication, CtValue, Direction, Endpoint, Flow,
+    IpcacheValue, MeshConfig, Metric, NodeId, NodeState, PolicyId, PolicyKey, PolicyValue, Reason,
+    SecurityIdentity, Signal, Verdict, endpoint_flags,
+};
+use signet_datapath::{Capacities, Datapath, Hook, RunInput};
+use signet_maps::{
+    AuthMap, ConfigMap, Connection, CounterName, CtMaps, EndpointsMap, FlowRing, IpcacheMap, IpcachePrefix,
+    MetricsMap, NodesMap, PolicyMap, PolicyPrefix, SignalRing, boottime_now,
+};
+
+use super::packet;
+
+/// `TC_ACT_UNSPEC`: go on.
+pub const PASS: i32 = -1;
+/// `TC_ACT_SHOT`: drop.
+pub const DROP: i32 = 2;
+/// `TC_ACT_REDIRECT`
+pub const REDIRECT: i32 = 7;
+
+/// The loopback device: the one interface that every namespace has, here standing for the workload's.
+pub const INTERFACE: u32 = 1;
+/// An interface that is not the workload's.
+pub const OTHER_INTERFACE: u32 = 9_999;
+
+pub const OWN_NODE: NodeId = NodeId(1);
+pub const PEER_NODE: NodeId = NodeId(2);
+pub const LOCAL: SecurityIdentity = SecurityIdentity(300);
+pub const REMOTE: SecurityIdentity = SecurityIdentity(400);
+pub const POLICY: PolicyId = PolicyId(7);
+pub const BOTH_ENFORCED: u32 = endpoint_flags::INGRESS_ENFORCED | endpoint_flags::EGRESS_ENFORCED;
+
+/// A minute, ns.
+pub const MINUTE: u64 = 60_000_000_000;
+
+/// Address family of a test's packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
+
+    fn pick(self, v4: &str, v6: &str) -> IpAddr {
+        match self {
+            Self::V4 => v4.parse().unwrap(),
+            Self::V6 => v6.parse().unwrap(),
+        }
+    }
+
+    /// The local endpoint.
+    pub fn local(self) -> IpAddr {
+        self.pick("10.244.1.10", "fd00:244:1::10")
+    }
+
+    /// A workload on another node.
+    pub fn remote(self) -> IpAddr {
+        self.pick("10.244.2.10", "fd00:244:2::10")
+    }
+
+    /// An address that nobody knows.
+    pub fn stranger(self) -> IpAddr {
+        self.pick("198.51.100.7", "2001:db8::7")
+    }
+}
+
+/// The hook of a direction.
+pub fn hook(direction: Direction) -> Hook {
+    match direction {
+        Direction::Ingress => Hook::ToContainer,
+        Direction::Egress => Hook::FromContainer,
+    }
+}
+
+/// The ends of a packet going `direction`, seen from the local endpoint.
+pub fn ends(family: Family, direction: Direction) -> (IpAddr, IpAddr) {
+    match direction {
+        Direction::Ingress => (family.remote(), family.local()),
+        Direction::Egress => (family.local(), family.remote()),
+    }
+}
+
+/// A connection's packets for tests that go through all transports.
+#[derive(Clone, Copy, Debug)]
+pub enum Transport {
+    Tcp,
+    Udp,
+    Sctp,
+    Echo,
+    Gre,
+}
+
+impl Transport {
+    pub const ALL: [Self; 5] = [Self::Tcp, Self::Udp, Self::Sctp, Self::Echo, Self::Gre];
+
+    pub const CLIENT_PORT: u16 = 40_000;
+    pub const SERVER_PORT: u16 = 8_080;
+
+    pub fn protocol(self, family: Family) -> u8 {
+        match self {
+            Self::Tcp => packet::TCP,
+            Self::Udp => packet::UDP,
+            Self::Sctp => packet::SCTP,
+            Self::Gre => packet::GRE,
+            Self::Echo if family == Family::V4 => packet::ICMP,
+            Self::Echo => packet::ICMPV6,
+        }
+    }
+
+    /// The port that rules are looked up with.
+    pub fn rule_port(self) -> u16 {
+        match self {
+            Self::Tcp | Self::Udp | Self::Sctp => Self::SERVER_PORT,
+            Self::Echo | Self::Gre => 0,
+        }
+    }
+
+    /// The first packet of a connection opened in `direction`.
+    pub fn opening(self, family: Family, direction: Direction) -> Vec<u8> {
+        let (source, destination) = ends(family, direction);
+        self.between(source, destination, true)
+    }
+
+    /// The answer to it: it goes the other way.
+    pub fn answer(self, family: Family, direction: Direction) -> Vec<u8> {
+        let (source, destination) = ends(family, direction);
+        self.between(destination, source, false)
+    }
+
+    pub fn between(self, source: IpAddr, destination: IpAddr, forward: bool) -> Vec<u8> {
+        let (from, to) = if forward {
+            (Self::CLIENT_PORT, Self::SERVER_PORT)
+        } else {
+            (Self::SERVER_PORT, Self::CLIENT_PORT)
+        };
+        let flags = if forward {
+            packet::SYN
+        } else {
+            packet::SYN | packet::ACK
+        };
+        match self {
+            Self::Tcp => packet::ip(source, destination, packet::TCP, &packet::tcp(from, to, flags)),
+            Self::Udp => packet::ip(source, destination, packet::UDP, &packet::udp(from, to)),
+            Self::Sctp => packet::ip(source, destination, packet::SCTP, &packet::udp(from, to)),
+            Self::Echo => packet::echo(source, destination, 77, forward),
+            Self::Gre => packet::ip(source, destination, packet::GRE, &[0; 4]),
+        }
+    }
+}
+
+/// A node under test.
+pub struct Node {
+    pub directory: PathBuf,
+    pub datapath: Datapath,
+    pub ipcache: IpcacheMap,
+    pub endpoints: EndpointsMap,
+    pub policy: PolicyMap,
+    pub auth: AuthMap,
+    pub nodes: NodesMap,
+    pub config: ConfigMap,
+    pub connections: CtMaps,
+    pub metrics: MetricsMap,
+    signals: SignalRing,
+    flows: FlowRing,
+    // Last, so that the rings are closed before their runtime.
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Err(error) = Datapath::remove(&self.directory) {
+            eprintln!("{} was left behind: {error}", self.directory.display());
+        }
+    }
+}
+
+/// Small maps: tests run side by side.
+pub fn capacities() -> Capacities {
+    Capacities {
+        ipcache: 256,
+        endpoints: 64,
+        policy: 256,
+        auth: 64,
+        connections: 1_024,
+        nodes: 64,
+        signals_bytes: 65_536,
+        flows_bytes: 65_536,
+    }
+}
+
+/// A pin directory that no other test has.
+pub fn directory() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    PathBuf::from(format!("/sys/fs/bpf/signet-test-{}-{number}", std::process::id()))
+}
+
+impl Node {
+    /// A node with settings, one local endpoint that no policy selects, and a peer's workload, in both families.
+    pub fn new() -> Self {
+        Self::with(&capacities())
+    }
+
+    pub fn with(capacities: &Capacities) -> Self {
+        let directory = directory();
+        let datapath = Datapath::load(&directory, capacities).unwrap();
+        Self::over(directory, datapath)
+    }
+
+    pub fn over(directory: PathBuf, datapath: Datapath) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .unwrap();
+        let guard = runtime.enter();
+        let signals = SignalRing::open(&directory).unwrap();
+        let flows = FlowRing::open(&directory).unwrap();
+        drop(guard);
+        let mut node = Self {
+            datapath,
+            ipcache: IpcacheMap::open(&directory).unwrap(),
+            endpoints: EndpointsMap::open(&directory).unwrap(),
+            policy: PolicyMap::open(&directory).unwrap(),
+            auth: AuthMap::open(&directory).unwrap(),
+            nodes: NodesMap::open(&directory).unwrap(),
+            config: ConfigMap::open(&directory).unwrap(),
+            connections: CtMaps::open(&directory).unwrap(),
+            metrics: MetricsMap::open(&directory).unwrap(),
+            signals,
+            flows,
+            directory,
+            _runtime: runtime,
+        };
+        node.configure(|_| {});
+        for family in Family::BOTH {
+            node.endpoint(family.local(), |_| {});
+            node.know(family.local(), LOCAL, OWN_NODE, 0);
+            node.know(family.remote(), REMOTE, PEER_NODE, 0);
+        }
+        node
+    }
+
+    /// Writes the settings: this version's, node 1, epoch 1, and what `change` makes of them.
+    pub fn configure(&mut self, change: impl FnOnce(&mut MeshConfig)) {
+        let mut config = MeshConfig {
+            abi_version: ABI_VERSION,
+            node: OWN_NODE,
+            policy_epoch: 1,
+            ..MeshConfig::default()
+        };
+        change(&mut config);
+        self.config.set(&config).unwrap();
+    }
+
+    /// Says that endpoints, addresses or rules have changed.
+    pub fn next_epoch(&mut self) {
+        let mut config = self.config.get().unwrap();
+        config.policy_epoch += 1;
+        self.config.set(&config).unwrap();
+    }
+
+    /// Writes a local endpoint: the workload's interface and identity, no policy, and what `change` makes of it.
+    pub fn endpoint(&mut self, address: IpAddr, change: impl FnOnce(&mut Endpoint)) {
+        let mut endpoint = Endpoint {
+            ifindex: INTERFACE,
+            identity: LOCAL,
+            policy: POLICY,
+            ..Endpoint::default()
+        };
+        change(&mut endpoint);
+        self.endpoints.insert(&Address::from(address), &endpoint).unwrap();
+    }
+
+    /// Makes both directions of the local endpoint subject to rules.
+    pub fn enforce(&mut self, flags: u32) {
+        for family in Family::BOTH {
+            self.endpoint(family.local(), |endpoint| endpoint.flags = flags);
+        }
+    }
+
+    /// Says who an address is.
+    pub fn know(&mut self, address: IpAddr, identity: SecurityIdentity, node: NodeId, not_after: u64) {
+        let value = IpcacheValue {
+            identity,
+            node,
+            not_after,
+            ..IpcacheValue::default()
+        };
+        self.ipcache
+            .insert(&IpcachePrefix::host(address), &value)
+            .unwrap();
+    }
+
+    /// A rule for the remote workload, all traffic.
+    pub fn rule(&mut self, direction: Direction, verdict: Verdict, authentication: Authentication) {
+        let prefix = PolicyPrefix::everything(POLICY, REMOTE, direction);
+        self.rule_at(&prefix, verdict as u8, authentication as u8);
+    }
+
+    /// A rule with number 5 at any prefix, known values or not.
+    pub fn rule_at(&mut self, prefix: &PolicyPrefix, verdict: u8, authentication: u8) {
+        let value = PolicyValue {
+            verdict,
+            authentication,
+            rule: 5,
+            ..PolicyValue::default()
+        };
+        self.policy.insert(prefix, &value).unwrap();
+    }
+
+    /// Takes away the rule that [`Node::rule`] wrote.
+    pub fn no_rule(&mut self, direction: Direction) {
+        assert!(
+            self.policy
+                .remove(&PolicyPrefix::everything(POLICY, REMOTE, direction))
+                .unwrap()
+        );
+    }
+
+    /// Writes the proof of the pair with the peer's node, good for `ns` from now (negative: void since then).
+    pub fn prove(&mut self, ns: i64) {
+        self.prove_pair(
+            AuthKey {
+                local: LOCAL,
+                remote: REMOTE,
+                node: PEER_NODE,
+            },
+            ns,
+        );
+    }
+
+    pub fn prove_pair(&mut self, pair: AuthKey, ns: i64) {
+        let not_after = boottime_now().checked_add_signed(ns).unwrap();
+        self.auth
+            .insert(
+                &pair,
+                &AuthValue {
+                    not_after,
+                    epoch: 1,
+                    reserved: 0,
+                },
+            )
+            .unwrap();
+    }
+
+    pub fn tunnel(&mut self, tunnel_ifindex: u32, flags: u32) {
+        self.nodes
+            .insert(
+                &PEER_NODE,
+                &NodeState {
+                    tunnel_ifindex,
+                    flags,
+                    ..NodeState::default()
+                },
+            )
+            .unwrap();
+    }
+
+    /// Judges a packet of the workload going `direction`: what became of it, and why. The counter and the action must
+    /// agree.
+    pub fn judge(&mut self, direction: Direction, packet: &[u8]) -> Reason {
+        self.run(hook(direction), direction, packet)
+            .expect("the packet was counted")
+    }
+
+    /// Runs any hook; none if the packet was not counted.
+    pub fn run(&mut self, hook: Hook, direction: Direction, packet: &[u8]) -> Option<Reason> {
+        let before = self.reasons(direction);
+        let action = self.act(hook, packet, 0).0;
+        let after = self.reasons(direction);
+        let mut counted = after
+            .iter()
+            .zip(&before)
+            .filter(|(after, before)| after.1 != before.1)
+            .map(|(after, before)| {
+                assert_eq!(after.1 - before.1, 1, "{:?} was counted more than once", after.0);
+                after.0
+            });
+        let reason = counted.next();
+        assert_eq!(counted.next(), None, "one packet, two reasons");
+        let expected = match reason {
+            Some(Reason::Parked | Reason::Encrypted) => REDIRECT,
+            Some(reason) if !reason.passed() => DROP,
+            Some(_) | None => PASS,
+        };
+        assert_eq!(action, expected, "{reason:?}");
+        reason
+    }
+
+    fn reasons(&self, direction: Direction) -> Vec<(Reason, u64)> {
+        Reason::ALL
+            .into_iter()
+            .map(|reason| {
+                (
+                    reason,
+                    self.metrics
+                        .get(CounterName::Reason(reason), direction)
+                        .unwrap()
+                        .packets,
+                )
+            })
+            .collect()
+    }
+
+    pub fn counter(&self, metric: Metric, direction: Direction) -> u64 {
+        self.metrics
+            .get(CounterName::Metric(metric), direction)
+            .unwrap()
+            .packets
+    }
+
+    /// Action and mark.
+    pub fn act(&mut self, hook: Hook, packet: &[u8], mark: u32) -> (i32, u32) {
+        let run = self
+            .datapath
+            .run(
+                hook,
+                RunInput {
+                    packet,
+                    mark,
+                    ifindex: INTERFACE,
+                    repeat: 1,
+                },
+            )
+            .unwrap();
+        (run.action, run.mark)
+    }
+
+    pub fn signals(&mut self) -> Vec<Signal> {
+        drain(|| self.signals.take_ready())
+    }
+
+    pub fn flows(&mut self) -> Vec<Flow> {
+        drain(|| self.flows.take_ready())
+    }
+
+    /// The one connection that is tracked.
+    pub fn connection(&self) -> Connection {
+        let connections = self.connections.entries().unwrap();
+        assert_eq!(connections.len(), 1, "{connections:?}");
+        connections[0]
+    }
+
+    /// Changes what is remembered of every connection.
+    pub fn rewrite_connections(&mut self, change: impl Fn(&mut CtValue)) {
+        for (key, mut value) in self.connections.v4.entries().unwrap() {
+            change(&mut value);
+            self.connections.v4.insert(&key, &value).unwrap();
+        }
+        for (key, mut value) in self.connections.v6.entries().unwrap() {
+            change(&mut value);
+            self.connections.v6.insert(&key, &value).unwrap();
+        }
+    }
+}
+
+fn drain<R>(mut take: impl FnMut() -> Vec<R>) -> Vec<R> {
+    let mut all = Vec::new();
+    loop {
+        let batch = take();
+        if batch.is_empty() {
+            return all;
+        }
+        all.extend(batch);
+    }
+}
+
+/// The key of a rule for exactly one port of the remote workload.
+pub fn exact(identity: SecurityIdentity, direction: Direction, protocol: u8, port: u16) -> PolicyPrefix {
+    PolicyPrefix::exactly(PolicyKey {
+        policy: POLICY,
+        identity,
+        direction: direction as u8,
+        protocol,
+        port: port.to_be_bytes(),
+    })
+}
+
+/// Every combination that the two workload hooks have to treat alike.
+pub fn everywhere(test: impl Fn(Family, Direction)) {
+    for family in Family::BOTH {
+        for direction in [Direction::Ingress, Direction::Egress] {
+            test(family, direction);
+        }
+    }
+}

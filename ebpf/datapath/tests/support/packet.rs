@@ -1,0 +1,103 @@
+//! Packets, byte by byte. Checksums are left out: the programs do not look at them.
+
+use std::net::IpAddr;
+
+pub const TCP: u8 = 6;
+pub const UDP: u8 = 17;
+pub const ICMP: u8 = 1;
+pub const ICMPV6: u8 = 58;
+pub const GRE: u8 = 47;
+pub const SCTP: u8 = 132;
+
+pub const FIN: u8 = 1;
+pub const SYN: u8 = 2;
+pub const RST: u8 = 4;
+pub const ACK: u8 = 16;
+
+pub const ETHERNET: usize = 14;
+
+/// A frame with this ethertype.
+pub fn ethernet(ethertype: u16, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
+    frame.extend(ethertype.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// An IP packet between two addresses of one family.
+pub fn ip(source: IpAddr, destination: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    ip_hops(source, destination, protocol, 64, payload)
+}
+
+/// The same with a chosen TTL or hop limit.
+pub fn ip_hops(source: IpAddr, destination: IpAddr, protocol: u8, hops: u8, payload: &[u8]) -> Vec<u8> {
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let length = u16::try_from(20 + payload.len()).unwrap();
+            let mut header = vec![0x45, 0];
+            header.extend(length.to_be_bytes());
+            header.extend([0, 1, 0, 0, hops, protocol, 0, 0]);
+            header.extend(source.octets());
+            header.extend(destination.octets());
+            header.extend(payload);
+            ethernet(0x0800, &header)
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let mut header = vec![0x60, 0, 0, 0];
+            header.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
+            header.extend([protocol, hops]);
+            header.extend(source.octets());
+            header.extend(destination.octets());
+            header.extend(payload);
+            ethernet(0x86dd, &header)
+        }
+        _ => panic!("two families in one packet"),
+    }
+}
+
+/// A TCP header.
+pub fn tcp(source: u16, destination: u16, flags: u8) -> Vec<u8> {
+    let mut header = Vec::new();
+    header.extend(source.to_be_bytes());
+    header.extend(destination.to_be_bytes());
+    header.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    header
+}
+
+/// A UDP header without data. SCTP's common header starts alike.
+pub fn udp(source: u16, destination: u16) -> Vec<u8> {
+    let mut header = Vec::new();
+    header.extend(source.to_be_bytes());
+    header.extend(destination.to_be_bytes());
+    header.extend([0, 8, 0, 0]);
+    header
+}
+
+/// An ICMP or ICMPv6 message of 8 bytes and more.
+pub fn icmp(kind: u8, code: u8, rest: [u8; 4], body: &[u8]) -> Vec<u8> {
+    let mut message = vec![kind, code, 0, 0];
+    message.extend(rest);
+    message.extend(body);
+    message
+}
+
+/// An echo request or reply of the address's family.
+pub fn echo(source: IpAddr, destination: IpAddr, identifier: u16, request: bool) -> Vec<u8> {
+    let [a, b] = identifier.to_be_bytes();
+    let (protocol, kind) = match (source, request) {
+        (IpAddr::V4(_), true) => (ICMP, 8),
+        (IpAddr::V4(_), false) => (ICMP, 0),
+        (IpAddr::V6(_), true) => (ICMPV6, 128),
+        (IpAddr::V6(_), false) => (ICMPV6, 129),
+    };
+    ip(source, destination, protocol, &icmp(kind, 0, [a, b, 0, 1], &[]))
+}
+
+/// A "port unreachable" about `about`, a whole frame.
+pub fn unreachable(source: IpAddr, destination: IpAddr, about: &[u8]) -> Vec<u8> {
+    let body = &about[ETHERNET..];
+    match source {
+        IpAddr::V4(_) => ip(source, destination, ICMP, &icmp(3, 3, [0; 4], body)),
+        IpAddr::V6(_) => ip(source, destination, ICMPV6, &icmp(1, 4, [0; 4], body)),
+    }
+}

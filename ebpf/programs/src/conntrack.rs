@@ -1,0 +1,216 @@
+//! Connections: who opened them, whether they still live, and the last verdict on them.
+//!
+//! IPv4 and IPv6 differ in their keys only ([`ConnectionKey`]).
+
+use aya_ebpf::maps::LruHashMap;
+use signet_abi::{Ct4Key, Ct6Key, CtValue, Direction, Reason, ct_flags};
+
+use crate::maps::{CT4, CT6};
+use crate::parse::{Kind, Tuple, protocol, tcp};
+
+const SECOND: u64 = 1_000_000_000;
+/// TCP before the responder has answered.
+const TCP_OPENING: u64 = 60 * SECOND;
+/// TCP after it has. Longer than two hours, the usual keep-alive (RFC 9293 section 3.8.4).
+const TCP_ESTABLISHED: u64 = 8_000 * SECOND;
+/// TCP after one side's FIN.
+const TCP_HALF_CLOSED: u64 = 120 * SECOND;
+/// TCP after both FINs, or RST.
+const TCP_CLOSED: u64 = 10 * SECOND;
+/// ICMP echo.
+const ICMP: u64 = 30 * SECOND;
+/// Other protocols before the responder has answered.
+const OTHER_OPENING: u64 = 30 * SECOND;
+/// Other protocols after it has.
+const OTHER_ESTABLISHED: u64 = 180 * SECOND;
+/// An entry's expiry is not moved by less, so that most packets write nothing.
+const GRANULE: u64 = SECOND;
+
+/// The key of a family's map.
+pub trait ConnectionKey: Copy + 'static {
+    /// The key of the connection whose initiator sent `tuple`, or whose responder did if `reply`.
+    fn new(tuple: &Tuple, reply: bool, opener: Direction) -> Self;
+    /// The family's map.
+    fn table() -> &'static LruHashMap<Self, CtValue>;
+}
+
+macro_rules! connection_key {
+    ($key:ident, $table:ident, $address:ident) => {
+        impl ConnectionKey for $key {
+            #[inline(always)]
+            fn new(tuple: &Tuple, reply: bool, opener: Direction) -> Self {
+                let sender = (&tuple.source, tuple.source_port);
+                let receiver = (&tuple.destination, tuple.destination_port);
+                let (initiator, responder) = if reply {
+                    (receiver, sender)
+                } else {
+                    (sender, receiver)
+                };
+                Self {
+                    source: initiator.0.$address(),
+                    destination: responder.0.$address(),
+                    source_port: initiator.1.to_ne_bytes(),
+                    destination_port: responder.1.to_ne_bytes(),
+                    protocol: tuple.protocol,
+                    direction: opener as u8,
+                    reserved: [0; 2],
+                }
+            }
+
+            #[inline(always)]
+            fn table() -> &'static LruHashMap<Self, CtValue> {
+                &$table
+            }
+        }
+    };
+}
+connection_key!(Ct4Key, CT4, v4);
+connection_key!(Ct6Key, CT6, bytes);
+
+/// A live entry.
+#[derive(Clone, Copy)]
+pub struct Found {
+    /// What it said when it was looked up.
+    pub value: CtValue,
+    /// The packet goes from initiator to responder.
+    pub forward: bool,
+    entry: *mut CtValue,
+}
+
+/// What the packet meant for its connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing worth telling.
+    None,
+    /// It is the first.
+    Opened,
+    /// It ends it.
+    Closed,
+}
+
+/// The live connection that a packet with this tuple, seen going `direction`, belongs to.
+#[inline(always)]
+pub fn find<K: ConnectionKey>(tuple: &Tuple, kind: Kind, direction: Direction, now: u64) -> Option<Found> {
+    let (first, both) = match kind {
+        // Judged anew: the ports may be used a second time.
+        Kind::Opening | Kind::Discovery(_) => return None,
+        Kind::Forward => (false, false),
+        Kind::Reply => (true, false),
+        // Servers mostly have the lower port: a good guess saves a look-up.
+        Kind::Segment | Kind::Error => (
+            u16::from_be(tuple.source_port) < u16::from_be(tuple.destination_port),
+            true,
+        ),
+    };
+    match look_up::<K>(tuple, first, direction, now) {
+        None if both => look_up::<K>(tuple, !first, direction, now),
+        found => found,
+    }
+}
+
+#[inline(always)]
+fn look_up<K: ConnectionKey>(tuple: &Tuple, reply: bool, direction: Direction, now: u64) -> Option<Found> {
+    let opener = if reply { direction.opposite() } else { direction };
+    let key = K::new(tuple, reply, opener);
+    let entry = K::table().get_ptr_mut(&key)?;
+    #[expect(unsafe_code, reason = "map values are raw pointers")]
+    // SAFETY: the kernel returned the pointer for this key and keeps the memory valid while the program runs. The
+    // map may give it to another connection of the same kind meanwhile (it is an LRU): then the copy is that one's,
+    // made of integers all the same.
+    let value = unsafe { *entry };
+    (now < value.expires).then_some(Found {
+        value,
+        forward: !reply,
+        entry,
+    })
+}
+
+/// Notes a further packet of a connection whose cached verdict holds.
+#[inline(always)]
+pub fn refresh(found: &Found, protocol: u8, tcp_flags: u8, now: u64) -> Change {
+    let flags = advance(found.value.flags, found.forward, tcp_flags);
+    let expires = now + lifetime(protocol, flags);
+    if flags != found.value.flags {
+        #[expect(unsafe_code, reason = "map values are raw pointers")]
+        // SAFETY: as in `look_up`; a single byte.
+        unsafe {
+            (*found.entry).flags = flags;
+        }
+    } else if expires < found.value.expires + GRANULE && expires + GRANULE > found.value.expires {
+        return Change::None;
+    }
+    #[expect(unsafe_code, reason = "map values are raw pointers")]
+    // SAFETY: as in `look_up`; one aligned word.
+    unsafe {
+        (*found.entry).expires = expires;
+    }
+    if is_closed(flags) && !is_closed(found.value.flags) {
+        Change::Closed
+    } else {
+        Change::None
+    }
+}
+
+/// Writes the entry of a connection that has just been judged, as one piece.
+#[inline(always)]
+pub fn remember<K: ConnectionKey>(
+    tuple: &Tuple,
+    direction: Direction,
+    found: Option<&Found>,
+    tcp_flags: u8,
+    now: u64,
+    mut value: CtValue,
+) -> Result<Change, Reason> {
+    let forward = found.is_none_or(|found| found.forward);
+    let before = found.map_or(0, |found| found.value.flags);
+    value.flags = advance(before, forward, tcp_flags);
+    value.expires = now + lifetime(tuple.protocol, value.flags);
+    let opener = if forward { direction } else { direction.opposite() };
+    let key = K::new(tuple, !forward, opener);
+    K::table()
+        .insert(&key, &value, 0)
+        .map_err(|_| Reason::CtCreateFailed)?;
+    Ok(match found {
+        None => Change::Opened,
+        Some(_) if is_closed(value.flags) && !is_closed(before) => Change::Closed,
+        Some(_) => Change::None,
+    })
+}
+
+#[inline(always)]
+fn advance(mut flags: u8, forward: bool, tcp_flags: u8) -> u8 {
+    if !forward {
+        flags |= ct_flags::SEEN_REPLY;
+    }
+    if tcp_flags & tcp::FIN != 0 {
+        flags |= if forward {
+            ct_flags::FIN_FORWARD
+        } else {
+            ct_flags::FIN_REPLY
+        };
+    }
+    if tcp_flags & tcp::RST != 0 {
+        flags |= ct_flags::RST;
+    }
+    flags
+}
+
+#[inline(always)]
+const fn is_closed(flags: u8) -> bool {
+    const BOTH: u8 = ct_flags::FIN_FORWARD | ct_flags::FIN_REPLY;
+    flags & ct_flags::RST != 0 || flags & BOTH == BOTH
+}
+
+#[inline(always)]
+const fn lifetime(protocol: u8, flags: u8) -> u64 {
+    let answered = flags & ct_flags::SEEN_REPLY != 0;
+    match protocol {
+        protocol::TCP if is_closed(flags) => TCP_CLOSED,
+        protocol::TCP if flags & (ct_flags::FIN_FORWARD | ct_flags::FIN_REPLY) != 0 => TCP_HALF_CLOSED,
+        protocol::TCP if answered => TCP_ESTABLISHED,
+        protocol::TCP => TCP_OPENING,
+        protocol::ICMP | protocol::ICMPV6 => ICMP,
+        _ if answered => OTHER_ESTABLISHED,
+        _ => OTHER_OPENING,
+    }
+}

@@ -1,0 +1,119 @@
+//! Tells user space: counters, flows, signals. Nothing is lost without being counted.
+
+use signet_abi::{
+    AuthKey, Direction, Flow, Metric, NodeId, Reason, SecurityIdentity, Signal, SignalCause, metrics_index,
+};
+
+use crate::maps::{FLOWS, METRICS, SIGNALLED, SIGNALS};
+use crate::parse::{Family, Packet};
+
+/// Least time between two signals of a pair, ns.
+const SIGNAL_INTERVAL: u64 = 200_000_000;
+
+/// What came to light about a packet, for its flow event.
+#[derive(Clone, Copy)]
+pub struct Trace {
+    pub source: SecurityIdentity,
+    pub destination: SecurityIdentity,
+    pub node: NodeId,
+    pub rule: u32,
+}
+
+impl Trace {
+    /// Nothing yet.
+    pub const EMPTY: Self = Self {
+        source: SecurityIdentity::ANY,
+        destination: SecurityIdentity::ANY,
+        node: NodeId::NONE,
+        rule: 0,
+    };
+}
+
+/// Counts a packet by its reason.
+#[inline(always)]
+pub fn count(reason: Reason, direction: Direction, length: u32) {
+    add(reason as u8, direction, u64::from(length));
+}
+
+#[inline(always)]
+fn add(number: u8, direction: Direction, bytes: u64) {
+    let Some(counter) = METRICS.get_ptr_mut(metrics_index(number, direction)) else {
+        return;
+    };
+    #[expect(unsafe_code, reason = "map values are raw pointers")]
+    // SAFETY: this CPU's own slot of a per-CPU array; programs are not preempted by one another on it.
+    let [packets, sum] = unsafe { &mut *counter };
+    *packets = packets.wrapping_add(1);
+    *sum = sum.wrapping_add(bytes);
+}
+
+/// Where and how a packet was judged.
+pub struct Judged {
+    pub at: u64,
+    pub ifindex: u32,
+    pub length: u32,
+    pub reason: Reason,
+    pub hook: u8,
+    pub direction: Direction,
+}
+
+/// Reports a packet.
+#[inline(always)]
+pub fn flow(packet: &Packet, trace: &Trace, judged: &Judged) {
+    let Some(mut entry) = FLOWS.reserve::<Flow>(0) else {
+        add(Metric::FlowLost as u8, judged.direction, 0);
+        return;
+    };
+    entry.write(Flow {
+        at: judged.at,
+        source: packet.tuple.source.abi(),
+        destination: packet.tuple.destination.abi(),
+        source_identity: trace.source,
+        destination_identity: trace.destination,
+        node: trace.node,
+        rule: trace.rule,
+        ifindex: judged.ifindex,
+        length: judged.length,
+        source_port: packet.tuple.source_port.to_ne_bytes(),
+        destination_port: packet.tuple.destination_port.to_ne_bytes(),
+        protocol: packet.tuple.protocol,
+        reason: judged.reason as u8,
+        hook: judged.hook,
+        tcp_flags: packet.tcp_flags,
+    });
+    entry.submit(0);
+}
+
+/// Asks for a proof of the pair, unless that was done a moment ago.
+#[inline(always)]
+pub fn signal(pair: &AuthKey, cause: SignalCause, family: Family, now: u64) {
+    let direction = match cause {
+        SignalCause::Ingress => Direction::Ingress,
+        SignalCause::Egress => Direction::Egress,
+    };
+    #[expect(unsafe_code, reason = "map values are shared between CPUs")]
+    // SAFETY: one aligned word is read.
+    let last = unsafe { SIGNALLED.get(pair).copied() };
+    if last.is_some_and(|last| now.wrapping_sub(last) < SIGNAL_INTERVAL) {
+        add(Metric::SignalSuppressed as u8, direction, 0);
+        return;
+    }
+    let Some(mut entry) = SIGNALS.reserve::<Signal>(0) else {
+        // Not noted as signalled, so that the next packet tries again.
+        add(Metric::SignalLost as u8, direction, 0);
+        return;
+    };
+    entry.write(Signal {
+        local: pair.local,
+        remote: pair.remote,
+        node: pair.node,
+        family: if matches!(family, Family::V4) { 4 } else { 6 },
+        cause: cause as u8,
+        reserved: [0; 2],
+        at: now,
+    });
+    entry.submit(0);
+    add(Metric::SignalSent as u8, direction, 0);
+    // If there is no room the pair is merely signalled again.
+    let _ = SIGNALLED.insert(pair, &now, 0);
+}

@@ -1,0 +1,48 @@
+//! A packet leaves a workload: host side of its veth, ingress.
+//!
+//! Marks are cleared → the source address is the interface's own → conntrack → egress policy → lease → proof.
+
+use aya_ebpf::macros::classifier;
+use aya_ebpf::programs::TcContext;
+use signet_abi::{Ct4Key, Ct6Key, Direction, Reason};
+
+use crate::conntrack::Change;
+use crate::events::Trace;
+use crate::parse::{self, Family, Kind, Packet};
+use crate::verdict::{self, Scene};
+use crate::{discovery, mark};
+
+/// See the module.
+#[classifier]
+pub fn from_container(ctx: TcContext) -> i32 {
+    mark::clear(&ctx);
+    let mut packet = Packet::unknown(parse::family(&ctx));
+    let mut trace = Trace::EMPTY;
+    let scene = match Scene::open(&ctx) {
+        Ok(scene) => scene,
+        Err(reason) => {
+            return verdict::conclude(&ctx, Direction::Egress, &packet, &trace, None, Err(reason));
+        }
+    };
+    let outcome = judge(&ctx, &scene, &mut packet, &mut trace);
+    verdict::conclude(&ctx, Direction::Egress, &packet, &trace, Some(&scene), outcome)
+}
+
+#[inline(always)]
+fn judge(ctx: &TcContext, scene: &Scene, packet: &mut Packet, trace: &mut Trace) -> Result<Change, Reason> {
+    match packet.family {
+        Family::Arp => Ok(Change::None),
+        Family::Other => Err(Reason::UnknownL3),
+        Family::V4 => {
+            packet.read_v4(ctx)?;
+            verdict::judge::<Ct4Key>(ctx, scene, Direction::Egress, packet, trace)
+        }
+        Family::V6 => {
+            packet.read_v6(ctx)?;
+            if let Kind::Discovery(kind) = packet.kind {
+                return discovery::from_workload(kind, packet, scene).map(|()| Change::None);
+            }
+            verdict::judge::<Ct6Key>(ctx, scene, Direction::Egress, packet, trace)
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Whose packet it is: the local endpoint and the other side.
+
+use aya_ebpf::maps::lpm_trie::Key;
+use signet_abi::{Endpoint, IpcacheValue, NodeId, Reason, SecurityIdentity};
+
+use crate::address::Words;
+use crate::maps::{ENDPOINTS, IPCACHE};
+
+const ADDRESS_BITS: u32 = 128;
+
+/// The local endpoint of an address.
+#[inline(always)]
+pub fn endpoint(address: &Words) -> Option<Endpoint> {
+    #[expect(unsafe_code, reason = "map values are shared with user space")]
+    // SAFETY: the value is copied at once; should user space replace it meanwhile, the copy is of one of two valid
+    // endpoints or a mix of their integers, and the next packet sees the new one.
+    unsafe {
+        ENDPOINTS.get(address).copied()
+    }
+}
+
+/// The endpoint that owns `address` on this interface; the reason says what it means if there is none.
+#[inline(always)]
+pub fn local(address: &Words, ifindex: u32, otherwise: Reason) -> Result<Endpoint, Reason> {
+    match endpoint(address) {
+        Some(endpoint) if endpoint.ifindex == ifindex => {
+            if endpoint.identity == SecurityIdentity::ANY {
+                return Err(Reason::InvalidIdentity);
+            }
+            Ok(endpoint)
+        }
+        Some(_) | None => Err(otherwise),
+    }
+}
+
+/// What an address stands for, if anything says so.
+#[inline(always)]
+pub fn known(address: &Words) -> Option<IpcacheValue> {
+    let key = Key::new(ADDRESS_BITS, *address);
+    IPCACHE.get(&key).copied()
+}
+
+/// The other side: from the ipcache, else a local endpoint, else the world.
+#[inline(always)]
+pub fn remote(address: &Words, node: NodeId) -> Result<IpcacheValue, Reason> {
+    let value = match known(address) {
+        Some(value) => value,
+        None => match endpoint(address) {
+            Some(local) => IpcacheValue {
+                identity: local.identity,
+                node,
+                ..WORLD
+            },
+            None => WORLD,
+        },
+    };
+    if value.identity == SecurityIdentity::ANY {
+        return Err(Reason::InvalidIdentity);
+    }
+    Ok(value)
+}
+
+const WORLD: IpcacheValue = IpcacheValue {
+    identity: SecurityIdentity::WORLD,
+    node: NodeId::NONE,
+    not_after: 0,
+    epoch: 0,
+    reserved: 0,
+};

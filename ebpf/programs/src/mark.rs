@@ -1,0 +1,31 @@
+//! Signet's bits of `skb->mark`.
+
+use aya_ebpf::programs::TcContext;
+use signet_abi::{MARK_DECRYPTED, MARK_MASK, MARK_TUNNEL};
+
+/// The part of a mark that says it is one of Signet's.
+const MAGIC_MASK: u32 = 0xffff_0000;
+const MAGIC: u32 = MARK_DECRYPTED & MAGIC_MASK;
+
+const _: () = assert!(MARK_TUNNEL & MAGIC_MASK == MAGIC, "all marks share one magic");
+
+/// Takes away what only Signet itself may say of a packet. Marks of others are left alone.
+#[inline(always)]
+pub fn clear(ctx: &TcContext) {
+    let mark = crate::parse::mark(ctx);
+    if mark & MAGIC_MASK == MAGIC {
+        ctx.set_mark(mark & !MARK_MASK);
+    }
+}
+
+/// Notes that the packet came out of the tunnel.
+#[inline(always)]
+pub fn set_decrypted(ctx: &TcContext) {
+    ctx.set_mark(crate::parse::mark(ctx) & !MARK_MASK | MARK_DECRYPTED);
+}
+
+/// Whether the packet is the tunnel's own, encrypted one.
+#[inline(always)]
+pub fn is_tunnel(ctx: &TcContext) -> bool {
+    crate::parse::mark(ctx) & MARK_MASK == MARK_TUNNEL
+}

@@ -1,0 +1,47 @@
+//! A packet reaches a workload: host side of its veth, egress.
+//!
+//! The destination is the interface's own → conntrack → ingress policy → lease → proof.
+
+use aya_ebpf::macros::classifier;
+use aya_ebpf::programs::TcContext;
+use signet_abi::{Ct4Key, Ct6Key, Direction, Reason};
+
+use crate::conntrack::Change;
+use crate::discovery;
+use crate::events::Trace;
+use crate::parse::{self, Family, Kind, Packet};
+use crate::verdict::{self, Scene};
+
+/// See the module.
+#[classifier]
+pub fn to_container(ctx: TcContext) -> i32 {
+    let mut packet = Packet::unknown(parse::family(&ctx));
+    let mut trace = Trace::EMPTY;
+    let scene = match Scene::open(&ctx) {
+        Ok(scene) => scene,
+        Err(reason) => {
+            return verdict::conclude(&ctx, Direction::Ingress, &packet, &trace, None, Err(reason));
+        }
+    };
+    let outcome = judge(&ctx, &scene, &mut packet, &mut trace);
+    verdict::conclude(&ctx, Direction::Ingress, &packet, &trace, Some(&scene), outcome)
+}
+
+#[inline(always)]
+fn judge(ctx: &TcContext, scene: &Scene, packet: &mut Packet, trace: &mut Trace) -> Result<Change, Reason> {
+    match packet.family {
+        Family::Arp => Ok(Change::None),
+        Family::Other => Err(Reason::UnknownL3),
+        Family::V4 => {
+            packet.read_v4(ctx)?;
+            verdict::judge::<Ct4Key>(ctx, scene, Direction::Ingress, packet, trace)
+        }
+        Family::V6 => {
+            packet.read_v6(ctx)?;
+            if let Kind::Discovery(_) = packet.kind {
+                return discovery::to_workload(packet).map(|()| Change::None);
+            }
+            verdict::judge::<Ct6Key>(ctx, scene, Direction::Ingress, packet, trace)
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The order of judgement at the two workload hooks, and the table from reasons to actions.
+
+use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
+use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_redirect};
+use aya_ebpf::programs::TcContext;
+use signet_abi::{
+    ABI_VERSION, AuthKey, Authentication, CtValue, Direction, NodeId, Reason, SignalCause, flow_hooks,
+};
+
+use crate::conntrack::{self, Change, ConnectionKey, Found};
+use crate::events::{self, Judged, Trace};
+use crate::maps::CONFIG;
+use crate::parse::{self, Kind, Packet, Tuple};
+use crate::{identity, policy, proof};
+
+/// Where and when a packet is judged, and under which settings.
+#[derive(Clone, Copy)]
+pub struct Scene {
+    pub now: u64,
+    pub ifindex: u32,
+    pub parking_ifindex: u32,
+    policy_epoch: u32,
+    node: NodeId,
+}
+
+impl Scene {
+    /// The settings, if there are any that this program understands.
+    #[inline(always)]
+    pub fn open(ctx: &TcContext) -> Result<Self, Reason> {
+        let index = 0;
+        let config = CONFIG.get(index).ok_or(Reason::NoConfig)?;
+        if config.abi_version != ABI_VERSION || config.policy_epoch == 0 {
+            return Err(Reason::NoConfig);
+        }
+        Ok(Self {
+            now: now(),
+            ifindex: parse::ifindex(ctx),
+            parking_ifindex: config.parking_ifindex,
+            policy_epoch: config.policy_epoch,
+            node: config.node,
+        })
+    }
+}
+
+/// `CLOCK_BOOTTIME`, ns.
+#[inline(always)]
+pub fn now() -> u64 {
+    #[expect(unsafe_code, reason = "kernel helper")]
+    // SAFETY: takes nothing, returns a number.
+    unsafe {
+        bpf_ktime_get_boot_ns()
+    }
+}
+
+/// Judges a packet of a local endpoint, going `direction` as the endpoint sees it.
+///
+/// 1. Which connection it belongs to (for an ICMP error: the one that it is about).
+/// 2. If that connection was allowed under the present policy: the proof alone.
+/// 3. Else: whose address is it, who is the other side, what does the rule for the opener's direction say, does the
+///    lease hold, is there a proof. Only then is the connection remembered.
+#[inline(always)]
+pub fn judge<K: ConnectionKey>(
+    ctx: &TcContext,
+    scene: &Scene,
+    direction: Direction,
+    packet: &Packet,
+    trace: &mut Trace,
+) -> Result<Change, Reason> {
+    let about = if packet.kind == Kind::Error {
+        related::<K>(ctx, scene, direction, packet)
+    } else {
+        None
+    };
+    match about {
+        Some((tuple, found)) => {
+            let case = Case {
+                tuple: &tuple,
+                going: direction.opposite(),
+                hook: direction,
+                packet,
+                tracked: false,
+            };
+            decide::<K>(scene, &case, Some(&found), trace)
+        }
+        None => {
+            let tracked = packet.kind != Kind::Error;
+            let case = Case {
+                tuple: &packet.tuple,
+                going: direction,
+                hook: direction,
+                packet,
+                tracked,
+            };
+            let found = conntrack::find::<K>(&packet.tuple, packet.kind, direction, scene.now);
+            decide::<K>(scene, &case, found.as_ref(), trace)
+        }
+    }
+}
+
+/// What is judged: for an ICMP error it is the connection that the error is about.
+struct Case<'a> {
+    tuple: &'a Tuple,
+    /// Which way a packet with this tuple goes.
+    going: Direction,
+    /// Which way the packet at hand goes.
+    hook: Direction,
+    packet: &'a Packet,
+    /// Whether the packet keeps the connection alive.
+    tracked: bool,
+}
+
+#[inline(always)]
+fn decide<K: ConnectionKey>(
+    scene: &Scene,
+    case: &Case<'_>,
+    found: Option<&Found>,
+    trace: &mut Trace,
+) -> Result<Change, Reason> {
+    let cause = match case.hook {
+        Direction::Ingress => SignalCause::Ingress,
+        Direction::Egress => SignalCause::Egress,
+    };
+    if let Some(found) = found
+        && holds(&found.value, scene)
+    {
+        let value = &found.value;
+        let pair = AuthKey {
+            local: value.local,
+            remote: value.remote,
+            node: value.node,
+        };
+        note(trace, case.hook, &pair, value.rule);
+        let authentication = policy::authentication(value.authentication);
+        let _proven = proof::demand(authentication, &pair, cause, case.packet.family, scene)?;
+        if !case.tracked {
+            return Ok(Change::None);
+        }
+        return Ok(conntrack::refresh(
+            found,
+            case.tuple.protocol,
+            case.packet.tcp_flags,
+            scene.now,
+        ));
+    }
+    let (local, remote, unknown) = match case.going {
+        Direction::Ingress => (
+            &case.tuple.destination,
+            &case.tuple.source,
+            Reason::EndpointNotReady,
+        ),
+        Direction::Egress => (
+            &case.tuple.source,
+            &case.tuple.destination,
+            Reason::InvalidSourceIp,
+        ),
+    };
+    let endpoint = identity::local(local, scene.ifindex, unknown)?;
+    let other = identity::remote(remote, scene.node)?;
+    let pair = AuthKey {
+        local: endpoint.identity,
+        remote: other.identity,
+        node: other.node,
+    };
+    note(trace, case.hook, &pair, 0);
+    let forward = found.is_none_or(|found| found.forward);
+    let opener = if forward {
+        case.going
+    } else {
+        case.going.opposite()
+    };
+    let port = policy::port(case.tuple, forward);
+    let rule = policy::judge(
+        &endpoint,
+        other.identity,
+        opener,
+        case.tuple.protocol,
+        port,
+        &mut trace.rule,
+    )?;
+    let lease = match rule.authentication() {
+        Authentication::Disabled => 0,
+        Authentication::Required | Authentication::AlwaysFail => other.not_after,
+    };
+    if lease != 0 && lease <= scene.now {
+        return Err(Reason::LeaseExpired);
+    }
+    let _proven = proof::demand(rule.authentication(), &pair, cause, case.packet.family, scene)?;
+    if !case.tracked {
+        return Ok(Change::None);
+    }
+    let value = CtValue {
+        expires: 0,
+        lease,
+        policy_epoch: scene.policy_epoch,
+        local: pair.local,
+        remote: pair.remote,
+        node: pair.node,
+        rule: rule.number(),
+        ifindex: scene.ifindex,
+        authentication: rule.authentication() as u8,
+        flags: 0,
+        reserved: [0; 6],
+    };
+    conntrack::remember::<K>(
+        case.tuple,
+        case.going,
+        found,
+        case.packet.tcp_flags,
+        scene.now,
+        value,
+    )
+}
+
+/// Whether a cached verdict still says what the maps say.
+#[inline(always)]
+fn holds(value: &CtValue, scene: &Scene) -> bool {
+    value.policy_epoch == scene.policy_epoch
+        && value.ifindex == scene.ifindex
+        && (value.lease == 0 || scene.now < value.lease)
+}
+
+/// The live connection that an ICMP error is about, if the error comes to, or from, the very endpoint that takes
+/// part in it.
+#[inline(always)]
+fn related<K: ConnectionKey>(
+    ctx: &TcContext,
+    scene: &Scene,
+    direction: Direction,
+    packet: &Packet,
+) -> Option<(Tuple, Found)> {
+    let tuple = packet.embedded(ctx)?;
+    let ours = match direction {
+        Direction::Ingress => tuple.source == packet.tuple.destination,
+        Direction::Egress => tuple.destination == packet.tuple.source,
+    };
+    if !ours {
+        return None;
+    }
+    let found = conntrack::find::<K>(&tuple, Kind::Error, direction.opposite(), scene.now)?;
+    Some((tuple, found))
+}
+
+#[inline(always)]
+fn note(trace: &mut Trace, hook: Direction, pair: &AuthKey, rule: u32) {
+    (trace.source, trace.destination) = match hook {
+        Direction::Ingress => (pair.remote, pair.local),
+        Direction::Egress => (pair.local, pair.remote),
+    };
+    trace.node = pair.node;
+    trace.rule = rule;
+}
+
+/// Counts and reports a judged packet, and says what the kernel is to do with it.
+#[inline(always)]
+pub fn conclude(
+    ctx: &TcContext,
+    direction: Direction,
+    packet: &Packet,
+    trace: &Trace,
+    scene: Option<&Scene>,
+    outcome: Result<Change, Reason>,
+) -> i32 {
+    let (reason, worth_telling) = match outcome {
+        Ok(Change::None) => (Reason::Forwarded, false),
+        Ok(Change::Opened | Change::Closed) => (Reason::Forwarded, true),
+        Err(reason) => (reason, true),
+    };
+    let length = ctx.len();
+    events::count(reason, direction, length);
+    if worth_telling {
+        let hook = match direction {
+            Direction::Ingress => flow_hooks::TO_CONTAINER,
+            Direction::Egress => flow_hooks::FROM_CONTAINER,
+        };
+        let (at, ifindex) = match scene {
+            Some(scene) => (scene.now, scene.ifindex),
+            None => (now(), parse::ifindex(ctx)),
+        };
+        events::flow(
+            packet,
+            trace,
+            &Judged {
+                at,
+                ifindex,
+                length,
+                reason,
+                hook,
+                direction,
+            },
+        );
+    }
+    action(reason, scene.map_or(0, |scene| scene.parking_ifindex))
+}
+
+/// The table. What passes goes on to the programs behind ours (`TC_ACT_UNSPEC`), so that others may still refuse it.
+#[inline(always)]
+fn action(reason: Reason, parking_ifindex: u32) -> i32 {
+    match reason {
+        Reason::Forwarded | Reason::Encrypted | Reason::Decrypted => TC_ACT_UNSPEC,
+        Reason::Parked => redirect(parking_ifindex),
+        Reason::InvalidSourceIp
+        | Reason::PolicyDenied
+        | Reason::InvalidPacket
+        | Reason::UnknownL3
+        | Reason::UnknownL4
+        | Reason::CtCreateFailed
+        | Reason::InvalidExtensionHeader
+        | Reason::FragmentNotSupported
+        | Reason::NoConfig
+        | Reason::InvalidIdentity
+        | Reason::PolicyDeny
+        | Reason::AuthenticationRequired
+        | Reason::Unencrypted
+        | Reason::EndpointNotReady
+        | Reason::AuthenticationAlwaysFails
+        | Reason::LeaseExpired => TC_ACT_SHOT as i32,
+    }
+}
+
+/// Sends the packet out of another device; the kernel drops it if there is none.
+#[inline(always)]
+pub fn redirect(ifindex: u32) -> i32 {
+    const EGRESS: u64 = 0;
+    #[expect(unsafe_code, reason = "kernel helper")]
+    // SAFETY: takes two numbers and notes them for the action that it returns.
+    let action = unsafe { bpf_redirect(ifindex, EGRESS) };
+    action as i32
+}

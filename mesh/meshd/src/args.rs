@@ -1,0 +1,124 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use signet_endpoints::InterfaceName;
+use signet_spiffe::NodeName;
+use signet_telemetry::LogFormat;
+
+/// Enforces workload identity and policy in the kernel of one node.
+#[derive(Debug, Parser)]
+#[command(name = "signet-meshd", version, about)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the mesh daemon of one node.
+    #[command(
+        after_long_help = "Needs root, or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, and Linux 5.15 or newer.\n\n\
+        The configuration directory holds Workload and Policy documents, `*.yaml`; see `signet-meshd schema` and \
+        `signet policy check FILE`. Changes are taken as they are written; a file with an error changes nothing, and \
+        `signet policy list` shows the error.\n\n\
+        Interfaces, signet-agent and signet-keyd may come before or after. Stopping or killing the daemon leaves what \
+        it enforces in force; `signet-meshd cleanup` takes it away.\n\n\
+        Example:\n  signet-meshd run --node n1 --uplink eth0 --config-dir /etc/signet/mesh"
+    )]
+    Run(RunArgs),
+    /// Print the JSON Schema of Workload and Policy documents, for editors.
+    Schema,
+    /// Detach all programs and remove all maps of this node. Nothing is judged or enforced afterwards.
+    Cleanup(CleanupArgs),
+}
+
+/// Settings of `run`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RunArgs {
+    /// This node's name, as the CA knows it.
+    #[arg(long, value_name = "NAME", env = "SIGNET_NODE", value_parser = node_name)]
+    pub(crate) node: NodeName,
+    /// Directory of Workload and Policy documents.
+    #[arg(long, value_name = "DIR", default_value = "/etc/signet/mesh")]
+    pub(crate) config_dir: PathBuf,
+    /// Directory of the node's sockets: makes meshd.sock, follows agent.sock.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "SIGNET_RUN_DIR",
+        default_value = "/run/signet"
+    )]
+    pub(crate) run_dir: PathBuf,
+    /// Directory, on a bpf file system, in which maps and attachments are pinned.
+    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/signet")]
+    pub(crate) bpffs: PathBuf,
+    /// Interface towards the other nodes; may be given several times.
+    #[arg(long = "uplink", value_name = "IFACE", required = true, value_parser = interface_name)]
+    pub(crate) uplinks: Vec<InterfaceName>,
+    /// How many flow events are kept for `signet flows`.
+    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub(crate) flow_log: u32,
+    /// `text` or `json`.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+    /// What to log, e.g. `info` or `signet_meshd=debug`.
+    #[arg(long, value_name = "FILTER", env = "SIGNET_LOG")]
+    pub(crate) log: Option<String>,
+}
+
+/// Settings of `cleanup`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CleanupArgs {
+    /// Directory of the node's sockets, in which no signet-meshd may be running.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "SIGNET_RUN_DIR",
+        default_value = "/run/signet"
+    )]
+    pub(crate) run_dir: PathBuf,
+    /// Directory of the pins.
+    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/signet")]
+    pub(crate) bpffs: PathBuf,
+}
+
+fn node_name(text: &str) -> Result<NodeName, String> {
+    NodeName::parse(text).map_err(|error| error.to_string())
+}
+
+fn interface_name(text: &str) -> Result<InterfaceName, String> {
+    InterfaceName::parse(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_uplink_is_needed_and_several_are_taken() {
+        assert!(Cli::try_parse_from(["signet-meshd", "run", "--node", "n1"]).is_err());
+        let cli = Cli::try_parse_from([
+            "signet-meshd",
+            "run",
+            "--node",
+            "n1",
+            "--uplink",
+            "a",
+            "--uplink",
+            "b",
+        ]);
+        assert!(matches!(cli.unwrap().command, Command::Run(args) if args.uplinks.len() == 2));
+        assert!(Cli::try_parse_from(["signet-meshd", "run", "--node", "N_1", "--uplink", "a"]).is_err());
+    }
+}

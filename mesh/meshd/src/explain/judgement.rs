@@ -1,0 +1,234 @@
+//! What the policies of one end say, and whether what they ask for is there.
+
+use std::time::Duration;
+
+use signet_abi::{AuthKey, NodeId, Reason, SecurityIdentity};
+use signet_endpoints::{EndpointReport, EndpointState};
+use signet_policy::{
+    Authentication, Direction, Identities, Judgement, Packet, Peer, RuleNumber, Selection,
+    judge as judge_packet, select,
+};
+
+use super::answer::{Answer, Verdict};
+use super::side::Side;
+use super::{Maps, Question};
+use crate::known::Known;
+
+pub(super) const fn title(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ingress => "ingress policy",
+        Direction::Egress => "egress policy",
+    }
+}
+
+/// Judges the half of `local`, whose report is `report`.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "all of them make up one half of one connection"
+)]
+pub(super) fn judge(
+    question: &Question,
+    known: &Known,
+    maps: &impl Maps,
+    direction: Direction,
+    report: &EndpointReport,
+    local: &Side<'_>,
+    remote: &Side<'_>,
+    answer: &mut Answer,
+) {
+    if !is_set_up(&report.state) || report.ifindex.is_none() {
+        answer.refused(
+            "endpoint",
+            format!("{} is not set up: {}", report.workload, report.state),
+        );
+        let next = format!("see `signet status` for what is wrong with {}", report.workload);
+        answer.conclude(Verdict::Refused, Some(Reason::EndpointNotReady), &next);
+    }
+    let Some((set, workload)) = known.set().zip(known.workload(&report.workload)) else {
+        return;
+    };
+    let selection = select(
+        set.policies(),
+        set.table(),
+        &workload.name.namespace,
+        &workload.labels,
+    );
+    let none = Identities::default();
+    let identities = known.view.as_ref().map_or(&none, |view| &view.identities);
+    let protocol = question.protocol(local.address);
+    let packet = Packet {
+        direction,
+        peer: remote.identity,
+        protocol,
+        port: question.port,
+    };
+    let step = title(direction);
+    let names = selection
+        .policies
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let rule = |number: RuleNumber| known.rule_name(number.get());
+    match judge_packet(&selection, identities, packet) {
+        Judgement::NotSelected => answer.ok(
+            step,
+            format!("no policy selects {}: all is allowed", report.workload),
+        ),
+        Judgement::NoRule => {
+            let detail = format!(
+                "no rule of {names} lets {} and {} talk",
+                remote.name(),
+                question.traffic()
+            );
+            answer.refused(step, detail);
+            let next = suggestion(question, known, identities, &selection, packet, remote, &names);
+            answer.conclude(Verdict::Refused, Some(Reason::PolicyDenied), &next);
+        }
+        Judgement::Deny { rule: number } => {
+            answer.refused(step, format!("{} denies it", rule(number)));
+            let next = format!("change or remove {} if it should be allowed", rule(number));
+            answer.conclude(Verdict::Refused, Some(Reason::PolicyDeny), &next);
+        }
+        Judgement::Allow {
+            authentication: Authentication::Disabled,
+            rule: number,
+        } => {
+            answer.ok(step, format!("{} allows it", rule(number)));
+        }
+        Judgement::Allow {
+            authentication: Authentication::AlwaysFail,
+            rule: number,
+        } => {
+            answer.refused(
+                step,
+                format!("{} allows it with `authentication: always-fail`", rule(number)),
+            );
+            let next = format!(
+                "write `authentication: required` in {} if it should be allowed",
+                rule(number)
+            );
+            answer.conclude(Verdict::Refused, Some(Reason::AuthenticationAlwaysFails), &next);
+        }
+        Judgement::Allow {
+            authentication: Authentication::Required,
+            rule: number,
+        } => {
+            answer.ok(step, format!("{} allows it to whom is proven", rule(number)));
+            proof(known, maps, local, remote, answer);
+        }
+    }
+}
+
+const fn is_set_up(state: &EndpointState) -> bool {
+    match state {
+        EndpointState::Ready | EndpointState::SomeAddresses | EndpointState::NodeUnknown(_) => true,
+        EndpointState::WaitingForInterface(_)
+        | EndpointState::InterfaceConflict(_)
+        | EndpointState::NoAddress => false,
+    }
+}
+
+/// What would let a packet pass that no rule matches.
+fn suggestion(
+    question: &Question,
+    known: &Known,
+    identities: &Identities,
+    selection: &Selection<'_>,
+    packet: Packet,
+    remote: &Side<'_>,
+    names: &str,
+) -> String {
+    if let Some(register) = remote.registration(known)
+        && is_meant(selection, identities, packet, remote)
+    {
+        return format!("a rule allows its SPIFFE ID, which is not registered: {register}");
+    }
+    let peer = match (
+        packet.peer,
+        remote.report.and_then(|report| report.spiffe_id.as_ref()),
+    ) {
+        (SecurityIdentity::UNMANAGED, _) => "`entity: unmanaged`".to_owned(),
+        (SecurityIdentity::HOST, _) => "`entity: host`".to_owned(),
+        (SecurityIdentity::REMOTE_NODE, _) => "`entity: remote-node`".to_owned(),
+        (_, Some(id)) => format!("`spiffeId: {id}`"),
+        (_, None) => "`entity: world`".to_owned(),
+    };
+    format!(
+        "add a rule to {names} that names {peer} and {}",
+        question.traffic()
+    )
+}
+
+/// Whether a rule names the SPIFFE ID that the other side would have, if it were registered.
+fn is_meant(selection: &Selection<'_>, identities: &Identities, packet: Packet, remote: &Side<'_>) -> bool {
+    let Some(wanted) = remote.report.and_then(|report| report.spiffe_id.as_ref()) else {
+        return false;
+    };
+    let names = |peer: &Peer| match peer {
+        Peer::SpiffeId(id) => id == wanted,
+        Peer::Workload {
+            namespace,
+            service_account,
+        } => identities.workload(namespace, service_account).as_ref() == Some(wanted),
+        Peer::Entity(_) => false,
+    };
+    let rules = selection.rules(packet.direction).unwrap_or_default();
+    rules.iter().any(|selected| {
+        selected.rule.covers(packet.protocol, packet.port) && selected.rule.peers().iter().any(names)
+    })
+}
+
+fn proof(known: &Known, maps: &impl Maps, local: &Side<'_>, remote: &Side<'_>, answer: &mut Answer) {
+    let title = "proof";
+    let reason = Some(Reason::AuthenticationRequired);
+    for side in [local, remote] {
+        if side.identity.is_workload() {
+            continue;
+        }
+        answer.missing(
+            title,
+            &format!("{} has no identity, and so nothing to prove", side.name()),
+        );
+        let next = side.registration(known).unwrap_or_else(|| {
+            format!(
+                "{} is no workload with a registration: drop `authentication: required` for it",
+                side.name()
+            )
+        });
+        return answer.conclude(Verdict::Refused, reason, &next);
+    }
+    if remote.node == NodeId::NONE {
+        answer.missing(title, &format!("the node of {} has not joined", remote.name()));
+        return answer.conclude(
+            Verdict::Refused,
+            reason,
+            "start signet-agent on that node, with a join token",
+        );
+    }
+    let pair = AuthKey {
+        local: local.identity,
+        remote: remote.identity,
+        node: remote.node,
+    };
+    let now = maps.now();
+    match maps.proof(&pair) {
+        Some(proof) if now < proof.not_after => {
+            let left = Duration::from_nanos(proof.not_after - now).as_secs();
+            answer.ok(
+                title,
+                format!("handshake {} of the pair holds for {left} s", proof.epoch),
+            );
+        }
+        found => {
+            let gone = if found.is_some() {
+                "the last one has expired"
+            } else {
+                "there is none yet"
+            };
+            answer.missing(title, &format!("{gone}; the first packet asks for one"));
+            let next = "send a packet; if none comes, `signet auth list` says why the handshake fails";
+            answer.conclude(Verdict::Waiting, reason, next);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! One end of a connection.
+
+use std::net::IpAddr;
+
+use signet_abi::{NodeId, SecurityIdentity};
+use signet_endpoints::EndpointReport;
+
+use super::Maps;
+use super::answer::Answer;
+use crate::known::Known;
+
+/// An address, and what is known of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Side<'a> {
+    pub(crate) address: IpAddr,
+    /// What the kernel takes it for.
+    pub(crate) identity: SecurityIdentity,
+    pub(crate) node: NodeId,
+    /// The workload that has it.
+    pub(crate) report: Option<&'a EndpointReport>,
+}
+
+impl<'a> Side<'a> {
+    pub(crate) fn new(address: IpAddr, known: &'a Known, maps: &impl Maps) -> Self {
+        let place = maps.place(address);
+        Self {
+            address,
+            identity: place.map_or(SecurityIdentity::WORLD, |place| place.identity),
+            node: place.map_or(NodeId::NONE, |place| place.node),
+            report: known.report_of(address),
+        }
+    }
+
+    pub(crate) fn is_local(&self) -> bool {
+        self.report.is_some_and(|report| report.local)
+    }
+
+    /// What users call it.
+    pub(crate) fn name(&self) -> String {
+        self.report
+            .map_or_else(|| self.address.to_string(), |report| report.workload.to_string())
+    }
+
+    /// What would give it an identity; `None` if it has one, or can have none.
+    pub(crate) fn registration(&self, known: &Known) -> Option<String> {
+        let report = self.report.filter(|_| !self.identity.is_workload())?;
+        let id = report.spiffe_id.as_ref()?;
+        let node = known
+            .workload(&report.workload)
+            .map(|workload| workload.node.to_string())?;
+        Some(format!(
+            "signet ca register {id} --on {node} --selector endpoint:{}",
+            report.workload
+        ))
+    }
+
+    /// Address → identity → node.
+    pub(crate) fn describe(&self, title: &str, known: &Known, answer: &mut Answer) {
+        let identities = known
+            .view
+            .as_ref()
+            .map(|view| view.identities.name(self.identity));
+        let identity = identities.unwrap_or_else(|| format!("identity {}", self.identity.0));
+        let node = known.node_name(self.node);
+        let place = if node.is_empty() {
+            "outside the mesh".to_owned()
+        } else {
+            format!("on {node}")
+        };
+        match self.report {
+            Some(report) if self.identity.is_workload() => {
+                let number = self.identity.0;
+                let detail = format!(
+                    "{} is {} {place}, {identity} ({number})",
+                    self.address, report.workload
+                );
+                answer.ok(title, detail);
+            }
+            Some(report) => {
+                let why = report.spiffe_id.as_ref().map_or_else(
+                    || "the trust domain is not known yet".to_owned(),
+                    |id| format!("{id} is not registered"),
+                );
+                let detail = format!(
+                    "{} is {} {place}, {identity}: {why}",
+                    self.address, report.workload
+                );
+                answer.missing(title, &detail);
+            }
+            None => answer.info(
+                title,
+                format!("{} is no workload's: {identity}, {place}", self.address),
+            ),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Flow events as the operator sees them. Pure.
+
+use std::net::IpAddr;
+
+use signet_abi::{Flow, Reason, SecurityIdentity, flow_hooks};
+use signet_policy::{Identities, Protocol};
+use signet_proto::mesh::v1::FlowEvent;
+
+use crate::known::Known;
+
+/// The wall clock and the kernel programs' clock, read at one instant, ns.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    /// Since 1970, UTC.
+    pub(crate) wall: i64,
+    /// `CLOCK_BOOTTIME`.
+    pub(crate) boot: u64,
+}
+
+impl Clock {
+    fn wall_time(self, boot: u64) -> i64 {
+        let ago = i64::try_from(self.boot.saturating_sub(boot)).unwrap_or(i64::MAX);
+        self.wall.saturating_sub(ago)
+    }
+}
+
+/// Whether the packet was dropped. An unknown reason is none to let a packet pass.
+pub(crate) fn is_drop(flow: &Flow) -> bool {
+    !Reason::from_u8(flow.reason).is_some_and(Reason::passed)
+}
+
+/// An event with the names of what it speaks of.
+pub(crate) fn event(flow: &Flow, lost: u64, known: &Known, clock: Clock) -> FlowEvent {
+    let reason = Reason::from_u8(flow.reason);
+    let none = Identities::default();
+    let identities = known.view.as_ref().map_or(&none, |view| &view.identities);
+    let name = |identity: SecurityIdentity| identities.name(identity);
+    FlowEvent {
+        at: clock.wall_time(flow.at),
+        source: IpAddr::from(flow.source).to_string(),
+        destination: IpAddr::from(flow.destination).to_string(),
+        source_port: u16::from_be_bytes(flow.source_port).into(),
+        destination_port: u16::from_be_bytes(flow.destination_port).into(),
+        protocol: protocol(flow.protocol),
+        source_identity: flow.source_identity.0,
+        destination_identity: flow.destination_identity.0,
+        source_name: name(flow.source_identity),
+        destination_name: name(flow.destination_identity),
+        verdict: if is_drop(flow) { "dropped" } else { "allowed" }.to_owned(),
+        reason: flow.reason.into(),
+        reason_text: reason.map_or("unknown reason", Reason::name).to_owned(),
+        rule: known.rule_name(flow.rule),
+        hook: hook(flow.hook).to_owned(),
+        node: known.node.to_string(),
+        length: flow.length,
+        lost,
+    }
+}
+
+fn protocol(number: u8) -> String {
+    Protocol::from_number(number).map_or_else(
+        || format!("ip-{number}"),
+        |protocol| protocol.name().to_ascii_lowercase(),
+    )
+}
+
+fn hook(number: u8) -> &'static str {
+    match number {
+        flow_hooks::FROM_CONTAINER => "from-container",
+        flow_hooks::TO_CONTAINER => "to-container",
+        flow_hooks::FROM_NETDEV => "from-netdev",
+        flow_hooks::TO_NETDEV => "to-netdev",
+        flow_hooks::FROM_TUNNEL => "from-tunnel",
+        _ => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use signet_abi::{Address, MeshConfig};
+    use signet_spiffe::NodeName;
+
+    use super::*;
+
+    #[test]
+    fn an_event_names_addresses_ports_identities_and_reason() {
+        let known = Known::nothing(NodeName::parse("n1").unwrap(), false, MeshConfig::default());
+        let flow = Flow {
+            at: 900,
+            source: Address::from_v4([10, 0, 0, 1]),
+            destination: Address::from("fd00::2".parse::<IpAddr>().unwrap()),
+            source_identity: SecurityIdentity::WORLD,
+            destination_identity: SecurityIdentity(256),
+            source_port: 40000_u16.to_be_bytes(),
+            destination_port: 80_u16.to_be_bytes(),
+            protocol: 6,
+            reason: Reason::AuthenticationRequired as u8,
+            hook: flow_hooks::TO_CONTAINER,
+            rule: 77,
+            ..Flow::default()
+        };
+        let event = event(
+            &flow,
+            3,
+            &known,
+            Clock {
+                wall: 5_000,
+                boot: 1_000,
+            },
+        );
+        assert_eq!(event.at, 4_900);
+        assert_eq!(
+            (event.source.as_str(), event.destination.as_str()),
+            ("10.0.0.1", "fd00::2")
+        );
+        assert_eq!((event.source_port, event.destination_port), (40000, 80));
+        assert_eq!(
+            (event.source_name.as_str(), event.destination_name.as_str()),
+            ("world", "identity 256")
+        );
+        assert_eq!((event.verdict.as_str(), event.reason), ("dropped", 189));
+        assert_eq!(
+            (event.protocol.as_str(), event.hook.as_str()),
+            ("tcp", "to-container")
+        );
+        assert_eq!((event.rule.as_str(), event.lost), ("a rule that is gone", 3));
+        assert_eq!(event.node, "n1");
+    }
+
+    #[test]
+    fn an_unknown_reason_counts_as_a_drop() {
+        assert!(is_drop(&Flow {
+            reason: 99,
+            ..Flow::default()
+        }));
+        assert!(!is_drop(&Flow {
+            reason: Reason::Forwarded as u8,
+            ..Flow::default()
+        }));
+    }
+}

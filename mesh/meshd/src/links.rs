@@ -1,0 +1,131 @@
+//! Interfaces of this node and their addresses, followed over netlink.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
+use rtnetlink::packet_core::NetlinkPayload;
+use rtnetlink::packet_route::address::AddressAttribute;
+use rtnetlink::packet_route::link::LinkAttribute;
+use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
+use signet_endpoints::{Ifindex, InterfaceName, WorkloadAddress};
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+/// Events of one change come together; they are answered once.
+const QUIET: Duration = Duration::from_millis(10);
+/// How often everything is looked at without an event: netlink drops events when it is overrun.
+const RESCAN: Duration = Duration::from_secs(10);
+/// Pause after the connection failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The interfaces that are there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Links {
+    /// By name.
+    pub(crate) interfaces: BTreeMap<InterfaceName, Ifindex>,
+    /// Addresses of all of them that other nodes or workloads can reach.
+    pub(crate) addresses: BTreeSet<IpAddr>,
+}
+
+/// Netlink failed.
+#[derive(Debug, Error)]
+enum LinkError {
+    #[error("failed to open a netlink socket")]
+    Open(#[source] io::Error),
+    #[error("failed to list interfaces or addresses")]
+    List(#[source] rtnetlink::Error),
+    #[error("the netlink socket was closed")]
+    Closed,
+}
+
+/// Follows the interfaces for ever. `None` until they were listed once.
+pub(crate) async fn follow(publish: watch::Sender<Option<Arc<Links>>>) {
+    loop {
+        if let Err(error) = stream(&publish).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "interfaces cannot be followed, trying again"
+            );
+        }
+        sleep(RETRY).await;
+    }
+}
+
+async fn stream(publish: &watch::Sender<Option<Arc<Links>>>) -> Result<(), LinkError> {
+    let groups = [
+        MulticastGroup::Link,
+        MulticastGroup::Ipv4Ifaddr,
+        MulticastGroup::Ipv6Ifaddr,
+    ];
+    let (connection, handle, mut events) = new_multicast_connection(&groups).map_err(LinkError::Open)?;
+    let _connection = AbortOnDrop(tokio::spawn(connection));
+    loop {
+        let links = list(&handle).await.map_err(LinkError::List)?;
+        publish.send_if_modified(|known| {
+            let news = known.as_deref() != Some(&links);
+            if news {
+                *known = Some(Arc::new(links));
+            }
+            news
+        });
+        match timeout(RESCAN, events.next()).await {
+            Ok(None) => return Err(LinkError::Closed),
+            Ok(Some((message, _))) => {
+                if matches!(message.payload, NetlinkPayload::Overrun(_)) {
+                    tracing::debug!("netlink was overrun");
+                }
+                while let Ok(Some(_)) = timeout(QUIET, events.next()).await {}
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+async fn list(handle: &Handle) -> Result<Links, rtnetlink::Error> {
+    let mut links = Links::default();
+    let mut interfaces = handle.link().get().execute();
+    while let Some(message) = interfaces.try_next().await? {
+        let name = message.attributes.iter().find_map(|attribute| {
+            if let LinkAttribute::IfName(name) = attribute {
+                InterfaceName::parse(name).ok()
+            } else {
+                None
+            }
+        });
+        if let Some((name, index)) = name.zip(Ifindex::new(message.header.index)) {
+            links.interfaces.insert(name, index);
+        }
+    }
+    let mut addresses = handle.address().get().execute();
+    while let Some(message) = addresses.try_next().await? {
+        // On a point-to-point link "address" is the other end; "local", where given, is ours.
+        let find = |local: bool| {
+            message
+                .attributes
+                .iter()
+                .find_map(move |attribute| match (attribute, local) {
+                    (AddressAttribute::Local(ip), true) | (AddressAttribute::Address(ip), false) => Some(*ip),
+                    _ => None,
+                })
+        };
+        // The kinds that no workload may have say nothing about the network.
+        let address = find(true)
+            .or_else(|| find(false))
+            .and_then(|ip| WorkloadAddress::new(ip).ok());
+        links.addresses.extend(address.map(WorkloadAddress::ip));
+    }
+    Ok(links)
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,223 @@
+//! Brings the kernel to where it should be, again and again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use signet_endpoints::{
+    Desired, Ifindex, Inputs, InterfaceName, KernelState, Step, Workload, WorkloadName, plan,
+};
+use signet_maps::MapError;
+use signet_source::{Set, Snapshot, Source};
+use signet_spiffe::NodeName;
+use tokio::sync::watch;
+use tokio::task::block_in_place;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::agent::AgentView;
+use crate::attach::{Attached, Attacher, chain};
+use crate::kernel::Kernel;
+use crate::known::Known;
+use crate::links::Links;
+
+/// How often everything is compared with the kernel without a reason.
+const RECHECK: Duration = Duration::from_mins(1);
+/// How soon something is tried again that failed.
+const RETRY: Duration = Duration::from_secs(1);
+/// Longer than any program runs that began before a write.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// Where changes come from.
+pub(crate) struct Changes<S> {
+    pub(crate) source: S,
+    pub(crate) agent: watch::Receiver<AgentView>,
+    pub(crate) links: watch::Receiver<Option<Arc<Links>>>,
+}
+
+/// The one that writes.
+pub(crate) struct Reconciler {
+    node: NodeName,
+    attacher: Attacher,
+    kernel: Kernel,
+    /// What the maps hold; `None` if it has to be read.
+    state: Option<KernelState>,
+    snapshot: Arc<Snapshot>,
+    publish: watch::Sender<Arc<Known>>,
+}
+
+impl Reconciler {
+    pub(crate) fn new(
+        node: NodeName,
+        attacher: Attacher,
+        kernel: Kernel,
+        publish: watch::Sender<Arc<Known>>,
+    ) -> Self {
+        Self {
+            node,
+            attacher,
+            kernel,
+            state: None,
+            snapshot: Arc::default(),
+            publish,
+        }
+    }
+
+    /// Runs until the source ends.
+    pub(crate) async fn run(mut self, mut changes: Changes<impl Source>) {
+        let mut next_recheck = Instant::now() + RECHECK;
+        loop {
+            let agent = changes.agent.borrow_and_update().clone();
+            let links = changes.links.borrow_and_update().clone();
+            let failed = self.reconcile(&agent, links.as_deref()).await;
+            let wake = if failed {
+                next_recheck.min(Instant::now() + RETRY)
+            } else {
+                next_recheck
+            };
+            tokio::select! {
+                snapshot = changes.source.changes() => match snapshot {
+                    Some(snapshot) => self.snapshot = snapshot,
+                    None => return,
+                },
+                Ok(()) = changes.agent.changed() => {}
+                Ok(()) = changes.links.changed() => {}
+                () = sleep_until(wake) => {
+                    if Instant::now() >= next_recheck {
+                        next_recheck = Instant::now() + RECHECK;
+                        self.state = None;
+                        self.attacher.recheck();
+                    }
+                }
+            }
+        }
+    }
+
+    /// One pass; whether something failed that should be tried again soon.
+    async fn reconcile(&mut self, agent: &AgentView, links: Option<&Links>) -> bool {
+        let snapshot = Arc::clone(&self.snapshot);
+        let Some(links) = links else {
+            self.publish(agent, |_| {});
+            return false;
+        };
+        // Whatever else is missing: an interface that is attached to lets nothing pass by mistake.
+        let set = snapshot.set.as_deref();
+        let local: Vec<&Workload> = set
+            .map_or(&[][..], Set::workloads)
+            .iter()
+            .filter(|workload| workload.node == self.node)
+            .collect();
+        let wanted: BTreeSet<InterfaceName> =
+            local.iter().map(|workload| workload.interface.clone()).collect();
+        let Attached {
+            endpoints,
+            mut errors,
+            list,
+        } = block_in_place(|| self.attacher.attach(&wanted, &links.interfaces));
+        let written = match set {
+            None => None,
+            // Without a view every workload would lose its identity: what an earlier run left is better.
+            Some(_) if self.attacher.adopted() && agent.view.is_none() => {
+                let waiting = "waiting for signet-agent: what an earlier run has written stays as it is";
+                errors.push(waiting.to_owned());
+                None
+            }
+            Some(set) => Some(self.write(set, agent, links, &endpoints).await),
+        };
+        let (desired, failure) = match written {
+            Some(Ok(desired)) => (Some(desired), None),
+            Some(Err(error)) => (None, Some(error)),
+            None => (None, None),
+        };
+        errors.extend(failure);
+        let failed = !errors.is_empty();
+        errors.extend(agent.error.clone());
+        let netns = local.iter().filter_map(|workload| {
+            let inode = std::fs::metadata(workload.netns.as_ref()?).ok()?.ino();
+            Some((workload.name.clone(), inode))
+        });
+        let netns: BTreeMap<WorkloadName, u64> = netns.collect();
+        self.publish(agent, |known| {
+            if let Some(desired) = desired {
+                known.desired = Arc::new(desired);
+                known.complete |= agent.view.is_some();
+            }
+            known.netns = netns;
+            known.attached = list;
+            known.errors = errors;
+        });
+        failed
+    }
+
+    /// Works out what the maps should hold and writes what has changed; says what they hold now, or what was wrong.
+    async fn write(
+        &mut self,
+        set: &Set,
+        agent: &AgentView,
+        links: &Links,
+        interfaces: &BTreeMap<InterfaceName, Ifindex>,
+    ) -> Result<Desired, String> {
+        let own_addresses: Vec<IpAddr> = links.addresses.iter().copied().collect();
+        let desired = Desired::new(&Inputs {
+            own: &self.node,
+            view: agent.view.as_deref(),
+            workloads: set.workloads(),
+            policies: set.policies(),
+            table: set.table(),
+            interfaces,
+            own_addresses: &own_addresses,
+        });
+        let state = match self.state.take() {
+            Some(state) => state,
+            None => block_in_place(|| self.kernel.read()).map_err(|error| chain(&error))?,
+        };
+        let steps = match plan(&state, &desired, self.kernel.capacity()) {
+            Ok(steps) => steps,
+            Err(error) => {
+                self.state = Some(state);
+                return Err(error.to_string());
+            }
+        };
+        // Unless all goes well, the maps are read again the next time.
+        let state = self.execute(state, &steps).await.map_err(|error| chain(&error))?;
+        if !steps.is_empty() {
+            tracing::info!(
+                writes = steps.len(),
+                policy.epoch = state.config.policy_epoch,
+                endpoints = state.endpoints.len(),
+                "kernel maps changed"
+            );
+        }
+        self.state = Some(state);
+        Ok(desired)
+    }
+
+    async fn execute(&mut self, mut state: KernelState, steps: &[Step]) -> Result<KernelState, MapError> {
+        for steps in steps.split_inclusive(|step| *step == Step::Settle) {
+            block_in_place(|| {
+                steps.iter().try_for_each(|step| {
+                    self.kernel.execute(step)?;
+                    state.apply(step);
+                    Ok(())
+                })
+            })?;
+            if steps.last() == Some(&Step::Settle) {
+                sleep(SETTLE).await;
+            }
+        }
+        Ok(state)
+    }
+
+    fn publish(&self, agent: &AgentView, change: impl FnOnce(&mut Known)) {
+        let mut known = Known::clone(&self.publish.borrow());
+        known.snapshot = Arc::clone(&self.snapshot);
+        known.view.clone_from(&agent.view);
+        known.agent_connected = agent.connected;
+        if let Some(state) = &self.state {
+            known.config = state.config;
+        }
+        change(&mut known);
+        self.publish.send_replace(Arc::new(known));
+    }
+}

@@ -1,0 +1,80 @@
+//! Streams to those who follow.
+
+use std::sync::Arc;
+
+use signet_proto::mesh::v1::{Endpoints, FlowEvent, FlowsRequest};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::{clock, list};
+use crate::flows::{FlowLog, event, is_drop};
+use crate::known::Known;
+
+/// Flow events on their way to one consumer.
+const QUEUE: usize = 256;
+
+/// This node's endpoints, at once and whenever they change; a slow consumer sees the newest state only.
+pub(super) fn endpoints(
+    mut known: watch::Receiver<Arc<Known>>,
+    permit: OwnedSemaphorePermit,
+) -> ReceiverStream<Result<Endpoints, Status>> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let _permit = permit;
+        let mut sent = None;
+        loop {
+            let now = list::local_endpoints(&known.borrow_and_update());
+            if let Some(endpoints) = now.filter(|endpoints| sent.as_ref() != Some(endpoints)) {
+                sent = Some(endpoints.clone());
+                if sender.send(Ok(endpoints)).await.is_err() {
+                    return;
+                }
+            }
+            tokio::select! {
+                changed = known.changed() => if changed.is_err() { return },
+                () = sender.closed() => return,
+            }
+        }
+    });
+    ReceiverStream::new(receiver)
+}
+
+/// Past flow events, and, if asked for, those to come.
+pub(super) fn flows(
+    request: FlowsRequest,
+    log: Arc<FlowLog>,
+    known: watch::Receiver<Arc<Known>>,
+    permit: OwnedSemaphorePermit,
+) -> ReceiverStream<Result<FlowEvent, Status>> {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    tokio::spawn(async move {
+        let _permit = permit;
+        let wanted = move |flow: &signet_abi::Flow| !request.dropped || is_drop(flow);
+        let mut cursor = log.cursor(usize::try_from(request.last).unwrap_or(usize::MAX), wanted);
+        let mut lost = 0;
+        loop {
+            let (missed, batch) = log.read(&mut cursor);
+            lost += missed;
+            let at_end = batch.is_empty();
+            let known = Arc::clone(&known.borrow());
+            let clock = clock();
+            for flow in batch.iter().filter(|flow| wanted(flow)) {
+                let event = event(flow, std::mem::take(&mut lost), &known, clock);
+                if sender.send(Ok(event)).await.is_err() {
+                    return;
+                }
+            }
+            if at_end && !request.follow {
+                return;
+            }
+            if at_end {
+                tokio::select! {
+                    () = cursor.news() => {}
+                    () = sender.closed() => return,
+                }
+            }
+        }
+    });
+    ReceiverStream::new(receiver)
+}

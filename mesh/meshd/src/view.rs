@@ -1,0 +1,312 @@
+//! The agent's messages, gathered into a view. Pure.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use signet_abi::{NodeId, SecurityIdentity};
+use signet_endpoints::{Cidr, Node, View};
+use signet_policy::Identities;
+use signet_proto::view::v1 as wire;
+use signet_spiffe::{NodeName, SpiffeId, TrustDomain};
+use thiserror::Error;
+
+/// Most nodes that are kept.
+const MAX_NODES: usize = 16_384;
+/// Most identities that are kept.
+const MAX_IDENTITIES: usize = 262_144;
+/// Most addresses and CIDRs of one node.
+const MAX_PER_NODE: usize = 64;
+
+/// Why an update cannot be used. The view before it stays.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum UpdateError {
+    /// A change, where nothing is known yet that it could change.
+    #[error("signet-agent sent a change before a snapshot")]
+    NoSnapshot,
+    /// Another node's view.
+    #[error("signet-agent runs as node {agent}, signet-meshd as {own}: give both the same --node")]
+    OtherNode {
+        /// What the agent says.
+        agent: String,
+        /// What we say.
+        own: NodeName,
+    },
+}
+
+/// Gathers updates.
+#[derive(Debug)]
+pub(crate) struct ViewBuilder {
+    own: NodeName,
+    known: bool,
+    trust_domain: Option<TrustDomain>,
+    nodes: BTreeMap<NodeName, Node>,
+    identities: BTreeMap<SpiffeId, SecurityIdentity>,
+    encrypted: bool,
+}
+
+impl ViewBuilder {
+    pub(crate) fn new(own: NodeName) -> Self {
+        Self {
+            own,
+            known: false,
+            trust_domain: None,
+            nodes: BTreeMap::new(),
+            identities: BTreeMap::new(),
+            encrypted: false,
+        }
+    }
+
+    /// Takes an update in. Parts that cannot be are left out, and so have no rights; they are returned in words.
+    pub(crate) fn apply(&mut self, update: &wire::Update) -> Result<Vec<String>, UpdateError> {
+        if update.snapshot {
+            if !update.self_node.is_empty() && update.self_node != self.own.as_str() {
+                return Err(UpdateError::OtherNode {
+                    agent: update.self_node.clone(),
+                    own: self.own.clone(),
+                });
+            }
+            *self = Self {
+                known: true,
+                ..Self::new(self.own.clone())
+            };
+        } else if !self.known {
+            return Err(UpdateError::NoSnapshot);
+        }
+        let mut refused = Vec::new();
+        if let Some(bundle) = &update.bundle {
+            match TrustDomain::parse(&bundle.trust_domain) {
+                Ok(trust_domain) => self.trust_domain = Some(trust_domain),
+                Err(error) => refused.push(format!("trust domain {:?}: {error}", bundle.trust_domain)),
+            }
+        }
+        if let Some(cluster) = &update.cluster {
+            self.encrypted = match cluster.encryption() {
+                wire::EncryptionMode::Wireguard => true,
+                wire::EncryptionMode::Unspecified | wire::EncryptionMode::Off => false,
+            };
+        }
+        for name in &update.removed_nodes {
+            self.nodes.retain(|known, _| known.as_str() != name);
+        }
+        for id in &update.removed_identities {
+            self.identities.retain(|known, _| known.as_str() != id);
+        }
+        for node in &update.nodes {
+            if let Err(why) = self.node(node) {
+                refused.push(format!("node {:?}: {why}", node.name));
+            }
+        }
+        for identity in &update.identities {
+            if let Err(why) = self.identity(identity) {
+                refused.push(format!("identity {:?}: {why}", identity.spiffe_id));
+            }
+        }
+        Ok(refused)
+    }
+
+    fn node(&mut self, node: &wire::Node) -> Result<(), String> {
+        let name = NodeName::parse(&node.name).map_err(|error| error.to_string())?;
+        let id = NodeId(node.id);
+        if id == NodeId::NONE {
+            return Err("0 is no node's number".to_owned());
+        }
+        if self
+            .nodes
+            .iter()
+            .any(|(other, known)| *other != name && known.id == id)
+        {
+            return Err(format!("number {} is another node's", node.id));
+        }
+        if self.nodes.len() >= MAX_NODES && !self.nodes.contains_key(&name) {
+            return Err(format!("there are {MAX_NODES} already"));
+        }
+        let addresses = node
+            .addresses
+            .iter()
+            .take(MAX_PER_NODE)
+            .map(|text| text.parse::<IpAddr>());
+        let pod_cidrs = node
+            .pod_cidrs
+            .iter()
+            .take(MAX_PER_NODE)
+            .map(|text| Cidr::parse(text));
+        let node = Node {
+            id,
+            addresses: addresses
+                .collect::<Result<_, _>>()
+                .map_err(|error| error.to_string())?,
+            pod_cidrs: pod_cidrs
+                .collect::<Result<_, _>>()
+                .map_err(|error| error.to_string())?,
+        };
+        self.nodes.insert(name, node);
+        Ok(())
+    }
+
+    fn identity(&mut self, identity: &wire::Identity) -> Result<(), String> {
+        let id = SpiffeId::parse(&identity.spiffe_id).map_err(|error| error.to_string())?;
+        let number = SecurityIdentity(identity.number);
+        if !number.is_workload() {
+            return Err(format!("{} is a reserved number", identity.number));
+        }
+        if self.identities.len() >= MAX_IDENTITIES && !self.identities.contains_key(&id) {
+            return Err(format!("there are {MAX_IDENTITIES} already"));
+        }
+        self.identities.insert(id, number);
+        Ok(())
+    }
+
+    /// What is known now; `None` before the first snapshot.
+    pub(crate) fn view(&self) -> Option<View> {
+        let mut identities = self.trust_domain.clone().map(Identities::new).unwrap_or_default();
+        for (id, number) in &self.identities {
+            identities.insert(id.clone(), *number);
+        }
+        self.known.then(|| View {
+            nodes: self.nodes.clone(),
+            identities,
+            encrypted: self.encrypted,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn builder() -> ViewBuilder {
+        ViewBuilder::new(NodeName::parse("n1").unwrap())
+    }
+
+    fn node(name: &str, id: u32) -> wire::Node {
+        wire::Node {
+            name: name.into(),
+            id,
+            addresses: vec!["192.0.2.1".into()],
+            session_port: 4250,
+            pod_cidrs: vec!["10.244.1.0/24".into()],
+        }
+    }
+
+    fn snapshot() -> wire::Update {
+        wire::Update {
+            snapshot: true,
+            self_node: "n1".into(),
+            nodes: vec![node("n1", 1), node("n2", 2)],
+            identities: vec![wire::Identity {
+                spiffe_id: "spiffe://a/x".into(),
+                number: 256,
+            }],
+            bundle: Some(wire::TrustBundle {
+                trust_domain: "a".into(),
+                ..Default::default()
+            }),
+            cluster: Some(wire::Cluster {
+                encryption: wire::EncryptionMode::Wireguard.into(),
+            }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn nothing_is_known_before_the_first_snapshot() {
+        let mut builder = builder();
+        assert_eq!(builder.view(), None);
+        let change = wire::Update {
+            snapshot: false,
+            ..snapshot()
+        };
+        assert_eq!(builder.apply(&change), Err(UpdateError::NoSnapshot));
+        assert_eq!(builder.view(), None);
+    }
+
+    #[test]
+    fn changes_add_to_and_take_from_the_snapshot() {
+        let mut builder = builder();
+        assert_eq!(builder.apply(&snapshot()), Ok(vec![]));
+        let change = wire::Update {
+            removed_nodes: vec!["n2".into()],
+            removed_identities: vec!["spiffe://a/x".into()],
+            nodes: vec![node("n3", 3)],
+            identities: vec![wire::Identity {
+                spiffe_id: "spiffe://a/y".into(),
+                number: 257,
+            }],
+            ..Default::default()
+        };
+        assert_eq!(builder.apply(&change), Ok(vec![]));
+        let view = builder.view().unwrap();
+        assert_eq!(
+            view.nodes.keys().map(NodeName::as_str).collect::<Vec<_>>(),
+            ["n1", "n3"]
+        );
+        assert_eq!(
+            view.identities.number(&SpiffeId::parse("spiffe://a/x").unwrap()),
+            None
+        );
+        assert_eq!(
+            view.identities.number(&SpiffeId::parse("spiffe://a/y").unwrap()),
+            Some(SecurityIdentity(257))
+        );
+        assert_eq!(view.identities.trust_domain().map(TrustDomain::as_str), Some("a"));
+        assert!(view.encrypted, "what was not said again stays");
+    }
+
+    #[test]
+    fn a_snapshot_replaces_everything() {
+        let mut builder = builder();
+        builder.apply(&snapshot()).unwrap();
+        let smaller = wire::Update {
+            nodes: vec![node("n1", 1)],
+            cluster: None,
+            ..snapshot()
+        };
+        builder.apply(&smaller).unwrap();
+        let view = builder.view().unwrap();
+        assert_eq!((view.nodes.len(), view.encrypted), (1, false));
+    }
+
+    #[test]
+    fn another_nodes_view_is_refused() {
+        let mut builder = builder();
+        builder.apply(&snapshot()).unwrap();
+        let other = wire::Update {
+            self_node: "n2".into(),
+            nodes: vec![],
+            ..snapshot()
+        };
+        assert!(
+            builder
+                .apply(&other)
+                .unwrap_err()
+                .to_string()
+                .contains("give both the same --node")
+        );
+        assert_eq!(builder.view().unwrap().nodes.len(), 2);
+    }
+
+    #[test]
+    fn parts_that_cannot_be_are_left_out_and_said() {
+        let mut builder = builder();
+        let mut update = snapshot();
+        update.nodes.push(node("N!", 7));
+        update.nodes.push(node("n4", 0));
+        update.nodes.push(node("n5", 1));
+        update.nodes.push(wire::Node {
+            pod_cidrs: vec!["10.0.0.1/8".into()],
+            ..node("n6", 6)
+        });
+        update.identities.push(wire::Identity {
+            spiffe_id: "spiffe://a/host".into(),
+            number: 1,
+        });
+        update.identities.push(wire::Identity {
+            spiffe_id: "x".into(),
+            number: 300,
+        });
+        let refused = builder.apply(&update).unwrap();
+        assert_eq!(refused.len(), 6, "{refused:?}");
+        let view = builder.view().unwrap();
+        assert_eq!((view.nodes.len(), view.identities.iter().count()), (2, 1));
+    }
+}
