@@ -1,6 +1,9 @@
 //! The interface of a device, through rtnetlink.
 
+use std::net::Ipv4Addr;
+
 use futures::TryStreamExt;
+use rtnetlink::packet_route::address::AddressScope;
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo};
 use rtnetlink::{Handle, LinkUnspec, LinkWireguard};
 use rustix::io::Errno;
@@ -8,6 +11,11 @@ use tokio::task::JoinHandle;
 
 use crate::error::link_errno;
 use crate::{DeviceError, DeviceName};
+
+/// The tunnel's own address, the same on every node. Nobody talks to it. But where an interface has no IPv4 address at
+/// all, the kernel's loose reverse-path filter drops every IPv4 packet that comes in at it
+/// (`__fib_validate_source` in net/ipv4/fib_frontend.c).
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 81, 71);
 
 /// What kind of interface has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +74,9 @@ impl Links {
         }
     }
 
+    /// Gives an interface its MTU and its address, and brings it up.
     pub(crate) async fn bring_up(&self, index: u32, mtu: u32) -> Result<(), DeviceError> {
+        self.add_address(index).await?;
         let message = LinkUnspec::new_with_index(index).mtu(mtu).up().build();
         self.handle
             .link()
@@ -74,6 +84,14 @@ impl Links {
             .execute()
             .await
             .map_err(DeviceError::link("bring up"))
+    }
+
+    /// [`ADDRESS`], with link scope: no packet of the node's own chooses it as its source.
+    async fn add_address(&self, index: u32) -> Result<(), DeviceError> {
+        let mut request = self.handle.address().add(index, ADDRESS.into(), 32);
+        request.message_mut().header.scope = AddressScope::Link;
+        let added = request.replace().execute().await;
+        added.map_err(DeviceError::link("give an address to"))
     }
 
     /// Removes an interface; it may be gone already.

@@ -4,8 +4,9 @@
 //! address leaves by the uplink (the redirect into the tunnel is the kernel program's, not the routing table's). So:
 //!
 //! - `rp_filter` is 2, loose. Strict filtering would drop every decrypted IPv4 packet, and because the kernel takes
-//!   the greater of the interface's value and that of `all`, 0 would not help where `all` is strict. The spoofing
-//!   that strict filtering guards against is refused by AllowedIPs and, later, by the from-tunnel program.
+//!   the greater of the interface's value and that of `all`, 0 would not help where `all` is strict. Loose filtering
+//!   wants an IPv4 address on the interface, which it has for that reason. The spoofing that strict filtering guards
+//!   against is refused by AllowedIPs and, later, by the from-tunnel program.
 //! - `forwarding` (IPv4) is 1, so that packets from the tunnel are routed to the workloads. IPv6 has no such setting
 //!   per interface before Linux 6.17: `net.ipv6.conf.all.forwarding` belongs to whoever set up the node.
 //! - `send_redirects` is 0: "the sender could have used the uplink" is exactly what must not be said.
