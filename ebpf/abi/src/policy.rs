@@ -83,7 +83,8 @@ pub struct PolicyValue {
     pub authentication: u8,
     /// Port of the L7 proxy, big-endian; 0: none.
     pub proxy_port: [u8; 2],
-    /// The rule that decided, an index into the node's rule table, for `signet explain` and flows; from 1.
+    /// The rule that decided, a number of the node's rule table, for `signet explain` and flows. 0, with a deny: no
+    /// rule matches this identity, though one of [`SecurityIdentity::ANY`] would.
     pub rule: u32,
 }
 
