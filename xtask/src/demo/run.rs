@@ -125,10 +125,10 @@ fn explore(narrator: &Narrator, bin_dir: &Path, lab: &LabName) {
     let signet = signet.display();
     narrator.say(&format!(
         "\nThe lab is still up. Explore on:\n\
-         {signet} --lab {lab} flows --follow                     every verdict as it falls\n\
-         {signet} --lab {lab} explain shop/guest shop/web 8080   why, and what would change it\n\
-         {signet} lab exec client -- curl http://10.244.2.10:8080/\n\
-         {signet} lab kill n2 meshd                              traffic goes on\n\
+         {signet} --lab {lab} flows --follow                    every verdict as it falls\n\
+         {signet} --lab {lab} explain shop/guest shop/web 8080  why, and what would change it\n\
+         {signet} --lab {lab} lab exec client -- curl http://10.244.2.10:8080/\n\
+         {signet} --lab {lab} lab kill n2 meshd                traffic goes on\n\
          {signet} --lab {lab} encryption set off\n\
          Policies are files in /run/signet-lab/{lab}/config: edit one, and it is in force at once.\n\
          \n\

@@ -65,7 +65,7 @@ impl StatusView {
 
     fn draw_certificates(&self, page: &mut Page) {
         page.gap();
-        let mut table = Table::new(["CERTIFICATE", "NODE", "STATE", "AGE", "EXPIRES"]);
+        let mut table = Table::new(["CERTIFICATE", "NODE", "STATE", "VALID SINCE", "EXPIRES"]);
         if let Some(ca) = &self.ca {
             let expires = expiry(ca.root_not_after, page.now());
             table.row([
@@ -85,7 +85,7 @@ impl StatusView {
                 let age = if row.not_before == 0 {
                     "-".to_owned()
                 } else {
-                    text::span(page.now() - row.not_before)
+                    text::when(row.not_before, page.now())
                 };
                 let expires = expiry(row.not_after, page.now());
                 table.row([
@@ -247,9 +247,9 @@ n1 (1)  signet-agent  up     0.1.0    not connected to keyd; 1 SVID, 0 sessions,
 n1 (1)  signet-meshd  up     0.1.0    5 endpoints (2 here), 1 policy, epoch 0; 0 programs attached
 n1 (1)  signet-keyd   down   -        cannot reach signet-keyd at /x: gone
 
-CERTIFICATE                            NODE  STATE  AGE    EXPIRES
-spiffe://cluster.local/signet/node/n1  n1    ready  -      in 1h00m
-spiffe://cluster.local/ns/a/sa/b       n1    ready  1m40s  in 58m20s
+CERTIFICATE                            NODE  STATE  VALID SINCE  EXPIRES
+spiffe://cluster.local/signet/node/n1  n1    ready  -            in 1h00m
+spiffe://cluster.local/ns/a/sa/b       n1    ready  1m40s ago    in 58m20s
 
 MAP   CAPACITY  n1
 AUTH  100       96 (96%)

@@ -12,7 +12,7 @@ use crate::demo::stage::{Stage, TransferPlan};
 const SECRET: &str = "the-recipe-of-the-sauce";
 /// Long enough to be running before, during and after the switch.
 const PLAN: TransferPlan = TransferPlan {
-    duration: Duration::from_secs(12),
+    duration: Duration::from_secs(6),
     patience: Duration::from_secs(8),
 };
 /// How long the wire is listened to.
