@@ -35,7 +35,7 @@ pub struct RunArgs {
     /// Where signet-ca listens for agents.
     #[arg(long, value_name = "IP:PORT", env = "SIGNET_CA")]
     pub ca: SocketAddr,
-    /// The trust domain's root certificates, PEM (`signet ca show --bundle`).
+    /// The trust domain's root certificates, PEM (`signet ca bundle`).
     #[arg(long, value_name = "FILE")]
     pub trust_bundle: PathBuf,
     /// The trust domain; by default the one in the first root certificate's SPIFFE ID.
