@@ -98,7 +98,10 @@ pub struct MemoryAuth {
 impl MemoryAuth {
     /// An empty map.
     pub fn new(capacity: usize) -> Self {
-        Self { entries: std::sync::Arc::default(), capacity }
+        Self {
+            entries: std::sync::Arc::default(),
+            capacity,
+        }
     }
 
     /// What the kernel would find.

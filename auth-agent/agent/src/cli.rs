@@ -20,9 +20,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the agent of one node.
-    #[command(after_long_help = "The first start trades a join token (`signet ca token NODE`) for the node's SVID, which is \
+    #[command(
+        after_long_help = "The first start trades a join token (`signet ca token NODE`) for the node's SVID, which is \
         kept in --data-dir; later starts need no token while it is valid.\n\nAll other daemons may start before, after or \
-        never: the agent keeps trying.")]
+        never: the agent keeps trying."
+    )]
     Run(RunArgs),
 }
 
@@ -48,7 +50,12 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR", default_value = "/var/lib/signet/agent")]
     pub data_dir: PathBuf,
     /// Directory of the node's sockets: makes agent.sock and workload.sock, uses meshd.sock and keyd.sock.
-    #[arg(long, value_name = "DIR", env = "SIGNET_RUN_DIR", default_value = "/run/signet")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "SIGNET_RUN_DIR",
+        default_value = "/run/signet"
+    )]
     pub run_dir: PathBuf,
     /// Directory in which signet-meshd pins the kernel maps.
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/signet")]

@@ -13,7 +13,10 @@ pub fn unix_now() -> i64 {
 
 /// Both clocks of a handshake. The deadline clock is tokio's, so that tests can turn it.
 pub fn now() -> Now {
-    Now { clock: tokio::time::Instant::now().into_std(), unix: UnixTime::now() }
+    Now {
+        clock: tokio::time::Instant::now().into_std(),
+        unix: UnixTime::now(),
+    }
 }
 
 /// Unix seconds of a certificate's time.
@@ -33,7 +36,8 @@ pub fn random() -> u64 {
 pub fn renew_in(not_before: i64, not_after: i64, now: i64, random: u64) -> Duration {
     let life = u64::try_from(not_after.saturating_sub(not_before)).unwrap_or(0);
     let jitter = scale(random, life / 5);
-    let at = not_before.saturating_add(i64::try_from(life / 2 - (life / 10).min(life / 2) + jitter).unwrap_or(0));
+    let at =
+        not_before.saturating_add(i64::try_from(life / 2 - (life / 10).min(life / 2) + jitter).unwrap_or(0));
     Duration::from_secs(u64::try_from(at.saturating_sub(now)).unwrap_or(0).max(1))
 }
 
@@ -62,7 +66,11 @@ mod tests {
             let wait = renew_in(1000, 4600, 1000, random).as_secs();
             assert!((1440..=2160).contains(&wait), "{wait}");
         }
-        assert_eq!(renew_in(1000, 1010, 5000, 0), Duration::from_secs(1), "late renewals do not spin");
+        assert_eq!(
+            renew_in(1000, 1010, 5000, 0),
+            Duration::from_secs(1),
+            "late renewals do not spin"
+        );
         assert_eq!(renew_in(1000, 900, 1000, u64::MAX), Duration::from_secs(1));
     }
 

@@ -43,12 +43,18 @@ impl Endpoints {
                 namespaces.push((netns, name));
             }
         }
-        Self { identities, namespaces: namespaces.into_iter().collect() }
+        Self {
+            identities,
+            namespaces: namespaces.into_iter().collect(),
+        }
     }
 
     /// Endpoints that have these identities.
     pub fn with_identities(identities: impl IntoIterator<Item = SpiffeId>) -> Self {
-        Self { identities: identities.into_iter().collect(), namespaces: EndpointTable::default() }
+        Self {
+            identities: identities.into_iter().collect(),
+            namespaces: EndpointTable::default(),
+        }
     }
 
     /// Whether an endpoint of this node has the identity.

@@ -49,12 +49,19 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         .with_context(|| format!("failed to listen on {}; is another agent running?", args.listen))?;
 
     let status = Arc::new(Status::default());
-    let view = Arc::new(ViewStore::new(args.node.clone(), trust_domain.clone(), BundleSet::single(bundle)));
+    let view = Arc::new(ViewStore::new(
+        args.node.clone(),
+        trust_domain.clone(),
+        BundleSet::single(bundle),
+    ));
     let (access, access_watch) = watch::channel(None);
     let (svids, svids_watch) = watch::channel(Arc::new(SvidSet::default()));
     let (endpoints, endpoints_watch) = watch::channel(None);
-    let knowledge =
-        Knowledge { view: view.subscribe(), svids: svids_watch.clone(), endpoints: endpoints_watch.clone() };
+    let knowledge = Knowledge {
+        view: view.subscribe(),
+        svids: svids_watch.clone(),
+        endpoints: endpoints_watch.clone(),
+    };
     let workloads = Arc::new(WorkloadSource::default());
     let (pairs, pair_events) = Pairs::channel();
     let context = Context {
@@ -81,8 +88,16 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         status: status.clone(),
     };
     tasks.spawn(keeper.run(access));
-    let announcement = Announcement { addresses: advertised(&args), port: listener.local_addr()?.port() };
-    tasks.spawn(follow(view.clone(), access_watch.clone(), announcement, status.clone()));
+    let announcement = Announcement {
+        addresses: advertised(&args),
+        port: listener.local_addr()?.port(),
+    };
+    tasks.spawn(follow(
+        view.clone(),
+        access_watch.clone(),
+        announcement,
+        status.clone(),
+    ));
     let manager = Manager {
         view: view.subscribe(),
         access: access_watch,
@@ -92,7 +107,11 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         status: status.clone(),
     };
     tasks.spawn(manager.run());
-    tasks.spawn(mesh::watch(args.run_dir.join("meshd.sock"), endpoints, status.clone()));
+    tasks.spawn(mesh::watch(
+        args.run_dir.join("meshd.sock"),
+        endpoints,
+        status.clone(),
+    ));
     tasks.spawn(signals::watch(args.bpffs.clone(), pairs.clone(), status.clone()));
     let auth = KernelAuth::new(args.bpffs.clone());
     let actor = Actor::new(knowledge, sessions.clone(), view.clone(), auth, status.clone());
@@ -131,8 +150,9 @@ fn trust(args: &RunArgs) -> anyhow::Result<(TrustDomain, X509Bundle)> {
     let text = fs::read_to_string(&args.trust_bundle).with_context(|| format!("failed to read {file}"))?;
     let trust_domain = match &args.trust_domain {
         Some(trust_domain) => trust_domain.clone(),
-        None => trust_domain_of(&text)
-            .with_context(|| format!("failed to find the trust domain in {file}; say it with --trust-domain"))?,
+        None => trust_domain_of(&text).with_context(|| {
+            format!("failed to find the trust domain in {file}; say it with --trust-domain")
+        })?,
     };
     let bundle = X509Bundle::from_pem(trust_domain.clone(), &text)
         .with_context(|| format!("{file} is no trust bundle of {trust_domain}"))?;
@@ -144,7 +164,9 @@ fn trust_domain_of(pem: &str) -> anyhow::Result<TrustDomain> {
     use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
     let der = CertificateDer::from_pem_slice(pem.as_bytes()).context("no certificate in it")?;
     let (_, certificate) = X509Certificate::from_der(&der).context("its first certificate is damaged")?;
-    let names = certificate.subject_alternative_name()?.context("its first certificate has no SPIFFE ID")?;
+    let names = certificate
+        .subject_alternative_name()?
+        .context("its first certificate has no SPIFFE ID")?;
     let uri = names.value.general_names.iter().find_map(|name| match name {
         GeneralName::URI(uri) => Some(*uri),
         _ => None,
@@ -182,8 +204,13 @@ fn random_bytes() -> anyhow::Result<[u8; 16]> {
 
 /// `/proc/sys/kernel/random/boot_id`, a UUID.
 fn boot_id() -> anyhow::Result<[u8; 16]> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("failed to read the kernel's boot id")?;
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .context("failed to read the kernel's boot id")?;
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).context("the boot id is no UUID")?;
-    bytes.try_into().map_err(|_| anyhow::anyhow!("the boot id is no UUID"))
+    let bytes = data_encoding::HEXLOWER_PERMISSIVE
+        .decode(digits.as_bytes())
+        .context("the boot id is no UUID")?;
+    bytes
+        .try_into()
+        .map_err(|_| anyhow::anyhow!("the boot id is no UUID"))
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use futures::stream::BoxStream;
 use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use signet_abi::{AuthKey, NodeId, SecurityIdentity};
 use signet_proto::agent::v1::agent_service_server::AgentService;
 use signet_proto::agent::v1::{
@@ -60,7 +60,15 @@ impl Service {
         sessions: Arc<Sessions>,
         status: Arc<Status>,
     ) -> Self {
-        Self { node, view, svids, pairs, sessions, status, watchers: Arc::new(Semaphore::new(WATCHERS)) }
+        Self {
+            node,
+            view,
+            svids,
+            pairs,
+            sessions,
+            status,
+            watchers: Arc::new(Semaphore::new(WATCHERS)),
+        }
     }
 }
 
@@ -89,7 +97,10 @@ impl AgentService for Service {
     ) -> Result<Response<ListProofsResponse>, Refusal> {
         let view = self.view.current();
         let reports = self.pairs.report().await;
-        let proofs = reports.iter().map(|report| report.to_wire(view.as_deref())).collect();
+        let proofs = reports
+            .iter()
+            .map(|report| report.to_wire(view.as_deref()))
+            .collect();
         Ok(Response::new(ListProofsResponse { proofs }))
     }
 
@@ -97,7 +108,9 @@ impl AgentService for Service {
         &self,
         _request: Request<ListSessionsRequest>,
     ) -> Result<Response<ListSessionsResponse>, Refusal> {
-        Ok(Response::new(ListSessionsResponse { sessions: self.sessions.report() }))
+        Ok(Response::new(ListSessionsResponse {
+            sessions: self.sessions.report(),
+        }))
     }
 
     async fn list_svids(
@@ -105,19 +118,30 @@ impl AgentService for Service {
         _request: Request<ListSvidsRequest>,
     ) -> Result<Response<ListSvidsResponse>, Refusal> {
         let set = self.svids.borrow().clone();
-        Ok(Response::new(ListSvidsResponse { svids: set.entries().iter().map(svid_to_wire).collect() }))
+        Ok(Response::new(ListSvidsResponse {
+            svids: set.entries().iter().map(svid_to_wire).collect(),
+        }))
     }
 
     async fn status(&self, _request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Refusal> {
         let view = self.view.current();
         let reports = self.pairs.report().await;
-        let proofs = reports.iter().filter(|report| report.pair.proof.is_some()).count();
+        let proofs = reports
+            .iter()
+            .filter(|report| report.pair.proof.is_some())
+            .count();
         let status = &self.status;
         Ok(Response::new(StatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: self.node.clone(),
-            node_id: view.as_ref().and_then(|view| view.own()).map_or(0, |own| own.number.get()),
-            trust_domain: view.as_ref().map(|view| view.trust_domain().to_string()).unwrap_or_default(),
+            node_id: view
+                .as_ref()
+                .and_then(|view| view.own())
+                .map_or(0, |own| own.number.get()),
+            trust_domain: view
+                .as_ref()
+                .map(|view| view.trust_domain().to_string())
+                .unwrap_or_default(),
             ca_connected: status.ca_connected(),
             revision: view.as_ref().map_or(0, |view| view.revision()),
             node_svid_not_after: status.node_svid_not_after(),
@@ -160,7 +184,11 @@ fn svid_to_wire(entry: &Entry) -> SvidEntry {
         spiffe_id: entry.registration.spiffe_id.to_string(),
         registration: entry.registration.id.clone(),
         identity: entry.registration.identity.0,
-        serial: entry.svid.as_ref().map(|svid| svid.serial.clone()).unwrap_or_default(),
+        serial: entry
+            .svid
+            .as_ref()
+            .map(|svid| svid.serial.clone())
+            .unwrap_or_default(),
         not_before: entry.svid.as_ref().map_or(0, |svid| svid.not_before),
         not_after: entry.svid.as_ref().map_or(0, |svid| svid.not_after),
         state: state.to_owned(),

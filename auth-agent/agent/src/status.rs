@@ -31,7 +31,10 @@ impl Status {
 
     /// The last fault; empty if there was none.
     pub fn last_error(&self) -> String {
-        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Whether the view is being followed.

@@ -46,7 +46,12 @@ pub struct AwaitingConfirm {
 
 impl AwaitingConfirm {
     /// Judges a complete inner handshake: the peer's SVID, and what both sides have to confirm.
-    pub(crate) fn new(engine: &Engine, party: &Party, role: Role, now: Now) -> Result<(Self, [u8; 32]), HandshakeError> {
+    pub(crate) fn new(
+        engine: &Engine,
+        party: &Party,
+        role: Role,
+        now: Now,
+    ) -> Result<(Self, [u8; 32]), HandshakeError> {
         let connection = engine.connection();
         let chain = connection.peer_certificates();
         let bundles = party.bundles.bundles();
@@ -60,8 +65,14 @@ impl AwaitingConfirm {
         let (Some(own_leaf), Some(peer_leaf)) = (own_leaf, peer_leaf) else {
             return Err(HandshakeError::Unexpected);
         };
-        let own = Half { id: party.local.id(), leaf: own_leaf };
-        let other = Half { id: peer.id(), leaf: peer_leaf };
+        let own = Half {
+            id: party.local.id(),
+            leaf: own_leaf,
+        };
+        let other = Half {
+            id: peer.id(),
+            leaf: peer_leaf,
+        };
         let (initiator, responder) = match role {
             Role::Initiator => (own, other),
             Role::Responder => (other, own),

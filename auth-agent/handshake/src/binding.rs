@@ -20,7 +20,11 @@ impl Binding {
     /// A binding to the session with this exporter value (RFC 8446 section 7.5). For a pair on one node the value is
     /// random and both nodes are the same.
     pub fn new(exporter: [u8; 32], initiator_node: SpiffeId, responder_node: SpiffeId) -> Self {
-        Self { exporter, initiator_node, responder_node }
+        Self {
+            exporter,
+            initiator_node,
+            responder_node,
+        }
     }
 }
 

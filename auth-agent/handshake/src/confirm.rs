@@ -69,7 +69,10 @@ impl Confirmations {
             transcript.extend_from_slice(&(field.len() as u64).to_be_bytes());
             transcript.extend_from_slice(field);
         }
-        Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret.as_slice()), transcript })
+        Ok(Self {
+            key: hmac::Key::new(hmac::HMAC_SHA256, secret.as_slice()),
+            transcript,
+        })
     }
 
     pub(crate) fn of(&self, role: Role) -> [u8; 32] {

@@ -15,7 +15,11 @@ pub struct Credentials {
 impl Credentials {
     /// `verified` must be the outcome of verifying `key_pair.chain`.
     pub fn new(key_pair: SvidKeyPair, verified: &VerifiedSvid) -> Self {
-        Self { id: verified.id().clone(), not_after: verified.not_after(), key_pair }
+        Self {
+            id: verified.id().clone(),
+            not_after: verified.not_after(),
+            key_pair,
+        }
     }
 
     /// Whose.
@@ -36,6 +40,8 @@ impl Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }

@@ -19,7 +19,14 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn new(connection: Connection, limits: Limits, now: Now) -> Self {
         let deadline = now.clock + limits.deadline;
-        Self { connection, limits, deadline, received: 0, sent: 0, messages: 0 }
+        Self {
+            connection,
+            limits,
+            deadline,
+            received: 0,
+            sent: 0,
+            messages: 0,
+        }
     }
 
     pub(crate) fn deadline(&self) -> Instant {
@@ -35,7 +42,11 @@ impl Engine {
     }
 
     pub(crate) fn in_time(&self, now: Now) -> Result<(), HandshakeError> {
-        if now.clock < self.deadline { Ok(()) } else { Err(HandshakeError::Deadline) }
+        if now.clock < self.deadline {
+            Ok(())
+        } else {
+            Err(HandshakeError::Deadline)
+        }
     }
 
     /// Takes the peer's records.
@@ -52,7 +63,10 @@ impl Engine {
                 Ok(0) | Err(_) => return Err(HandshakeError::Unexpected),
                 Ok(_) => {}
             }
-            let state = self.connection.process_new_packets().map_err(HandshakeError::Tls)?;
+            let state = self
+                .connection
+                .process_new_packets()
+                .map_err(HandshakeError::Tls)?;
             if state.plaintext_bytes_to_read() > 0 || state.peer_has_closed() {
                 return Err(HandshakeError::Unexpected);
             }
@@ -64,7 +78,9 @@ impl Engine {
     pub(crate) fn drain(&mut self) -> Result<Vec<u8>, HandshakeError> {
         let mut records = Vec::new();
         while self.connection.wants_write() {
-            self.connection.write_tls(&mut records).map_err(|_| HandshakeError::Unexpected)?;
+            self.connection
+                .write_tls(&mut records)
+                .map_err(|_| HandshakeError::Unexpected)?;
         }
         self.sent = bounded(self.sent, records.len(), self.limits.bytes)?;
         Ok(records)
@@ -72,5 +88,8 @@ impl Engine {
 }
 
 fn bounded(so_far: usize, more: usize, limit: usize) -> Result<usize, HandshakeError> {
-    so_far.checked_add(more).filter(|sum| *sum <= limit).ok_or(HandshakeError::TooLarge(limit))
+    so_far
+        .checked_add(more)
+        .filter(|sum| *sum <= limit)
+        .ok_or(HandshakeError::TooLarge(limit))
 }

@@ -30,8 +30,8 @@ impl Initiator {
         let config = signet_tls::client_config(Some(party.local.key_pair()), party.bundles.clone(), expect)
             .map_err(HandshakeError::Config)?;
         let name = server_name(&party.remote).map_err(|_| HandshakeError::ServerName)?;
-        let connection =
-            ClientConnection::new(Arc::new(config), ServerName::DnsName(name)).map_err(HandshakeError::Tls)?;
+        let connection = ClientConnection::new(Arc::new(config), ServerName::DnsName(name))
+            .map_err(HandshakeError::Tls)?;
         let mut engine = Engine::new(Connection::Client(connection), party.limits, now);
         let records = engine.drain()?;
         Ok((Self { engine, party }, records))
@@ -56,6 +56,8 @@ impl Initiator {
 
 impl fmt::Debug for Initiator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Initiator").field("party", &self.party).finish_non_exhaustive()
+        f.debug_struct("Initiator")
+            .field("party", &self.party)
+            .finish_non_exhaustive()
     }
 }

@@ -27,6 +27,10 @@ pub struct Limits {
 impl Default for Limits {
     /// A flight with both chains at their longest stays below 48 KiB, so that each fits one frame of the session.
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(5), bytes: 48 * 1024, messages: 8 }
+        Self {
+            deadline: Duration::from_secs(5),
+            bytes: 48 * 1024,
+            messages: 8,
+        }
     }
 }

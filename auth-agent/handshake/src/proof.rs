@@ -15,7 +15,11 @@ pub struct Proof {
 
 impl Proof {
     pub(crate) fn mint(local: SpiffeId, remote: SpiffeId, not_after: UnixTime) -> Self {
-        Self { local, remote, not_after }
+        Self {
+            local,
+            remote,
+            not_after,
+        }
     }
 
     /// The workload on this node.

@@ -65,6 +65,8 @@ impl Responder {
 
 impl fmt::Debug for Responder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Responder").field("party", &self.party).finish_non_exhaustive()
+        f.debug_struct("Responder")
+            .field("party", &self.party)
+            .finish_non_exhaustive()
     }
 }

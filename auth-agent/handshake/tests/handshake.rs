@@ -21,9 +21,18 @@ struct World {
 impl World {
     fn new() -> Self {
         let ca = Authority::new("t.example");
-        let (client, server) = (id("spiffe://t.example/ns/a/sa/client"), id("spiffe://t.example/ns/a/sa/server"));
+        let (client, server) = (
+            id("spiffe://t.example/ns/a/sa/client"),
+            id("spiffe://t.example/ns/a/sa/server"),
+        );
         let (client_svid, server_svid) = (ca.issue(&client, 600), ca.issue(&server, 900));
-        Self { ca, client, server, client_svid, server_svid }
+        Self {
+            ca,
+            client,
+            server,
+            client_svid,
+            server_svid,
+        }
     }
 
     fn initiator(&self) -> Party {
@@ -38,10 +47,18 @@ impl World {
 #[test]
 fn both_sides_get_a_proof_that_ends_with_the_shorter_svid() {
     let world = World::new();
-    let (initiator, responder) = meet(world.initiator(), world.responder()).expect("complete").confirm();
+    let (initiator, responder) = meet(world.initiator(), world.responder())
+        .expect("complete")
+        .confirm();
     let (initiator, responder) = (initiator.expect("proof"), responder.expect("proof"));
-    assert_eq!((initiator.local(), initiator.remote()), (&world.client, &world.server));
-    assert_eq!((responder.local(), responder.remote()), (&world.server, &world.client));
+    assert_eq!(
+        (initiator.local(), initiator.remote()),
+        (&world.client, &world.server)
+    );
+    assert_eq!(
+        (responder.local(), responder.remote()),
+        (&world.server, &world.client)
+    );
     assert_eq!(initiator.not_after(), world.client_svid.not_after());
     assert_eq!(responder.not_after(), world.client_svid.not_after());
 }
@@ -62,11 +79,17 @@ fn a_responder_with_another_identity_is_refused() {
     // It answers to the wanted name, but its certificate says who it is.
     let hello = Initiator::start(world.initiator(), now()).expect("starts").1;
     let refused = Responder::accept(party(&world.ca, &impostor, &world.client), &hello, now());
-    assert!(matches!(refused, Err(HandshakeError::WrongServerName)), "{refused:?}");
+    assert!(
+        matches!(refused, Err(HandshakeError::WrongServerName)),
+        "{refused:?}"
+    );
     // The other way round: the initiator wants somebody else than who answers.
     let misled = party(&world.ca, &world.client_svid, impostor.id());
     let answer = party(&world.ca, &world.server_svid, &world.client);
-    assert!(matches!(meet(misled, answer), Err(Refusal::Responder(HandshakeError::WrongServerName))));
+    assert!(matches!(
+        meet(misled, answer),
+        Err(Refusal::Responder(HandshakeError::WrongServerName))
+    ));
 }
 
 #[test]
@@ -74,8 +97,14 @@ fn a_responder_that_answers_to_any_name_is_refused_by_the_initiator() {
     let world = World::new();
     let impostor = world.ca.issue(&id("spiffe://t.example/ns/a/sa/impostor"), 600);
     let anyone = Expect::AnyInTrustDomain(world.client.trust_domain().clone());
-    let config = server_config(impostor.key_pair(), world.ca.bundles(), anyone, ClientAuth::Required);
-    let mut server = rustls::ServerConnection::new(Arc::new(config.expect("a configuration"))).expect("a server");
+    let config = server_config(
+        impostor.key_pair(),
+        world.ca.bundles(),
+        anyone,
+        ClientAuth::Required,
+    );
+    let mut server =
+        rustls::ServerConnection::new(Arc::new(config.expect("a configuration"))).expect("a server");
     let (initiator, hello) = Initiator::start(world.initiator(), now()).expect("starts");
     server.read_tls(&mut hello.as_slice()).expect("reads");
     server.process_new_packets().expect("takes any name");
@@ -83,7 +112,10 @@ fn a_responder_that_answers_to_any_name_is_refused_by_the_initiator() {
     while server.wants_write() {
         server.write_tls(&mut flight).expect("writes");
     }
-    assert!(matches!(initiator.on_records(&flight, now()), Err(HandshakeError::Tls(_))));
+    assert!(matches!(
+        initiator.on_records(&flight, now()),
+        Err(HandshakeError::Tls(_))
+    ));
 }
 
 #[test]
@@ -91,7 +123,11 @@ fn an_initiator_with_another_identity_than_it_claimed_is_refused() {
     let world = World::new();
     let impostor = world.ca.issue(&id("spiffe://t.example/ns/a/sa/impostor"), 600);
     let result = meet(party(&world.ca, &impostor, &world.server), world.responder());
-    assert!(matches!(result, Err(Refusal::Responder(HandshakeError::Tls(_)))), "{:?}", result.err());
+    assert!(
+        matches!(result, Err(Refusal::Responder(HandshakeError::Tls(_)))),
+        "{:?}",
+        result.err()
+    );
 }
 
 #[test]
@@ -104,13 +140,19 @@ fn a_victims_certificate_appended_to_the_attackers_leaf_proves_nothing() {
     pair.chain.push(world.client_svid.key_pair().chain[0].clone());
     let attacker = Arc::new(world.ca.credentials(pair, UnixTime::now()));
     let result = meet(party(&world.ca, &attacker, &world.server), world.responder());
-    assert!(matches!(result, Err(Refusal::Responder(HandshakeError::Tls(_)))), "{:?}", result.err());
+    assert!(
+        matches!(result, Err(Refusal::Responder(HandshakeError::Tls(_)))),
+        "{:?}",
+        result.err()
+    );
 }
 
 #[test]
 fn a_victims_certificate_with_the_attackers_key_proves_nothing() {
     let world = World::new();
-    let mut pair = world.ca.leaf(&world.client, SystemTime::now() + Duration::from_secs(600));
+    let mut pair = world
+        .ca
+        .leaf(&world.client, SystemTime::now() + Duration::from_secs(600));
     pair.chain = world.client_svid.key_pair().chain.clone();
     let attacker = Arc::new(world.ca.credentials(pair, UnixTime::now()));
     let result = meet(party(&world.ca, &attacker, &world.server), world.responder());
@@ -135,7 +177,11 @@ fn a_foreign_trust_domain_is_refused_on_either_side() {
     let mut credulous = party(&twin, &forged, &world.server);
     credulous.bundles = world.ca.bundles();
     let result = meet(credulous, world.responder());
-    assert!(matches!(result, Err(Refusal::Responder(HandshakeError::Tls(_)))), "{:?}", result.err());
+    assert!(
+        matches!(result, Err(Refusal::Responder(HandshakeError::Tls(_)))),
+        "{:?}",
+        result.err()
+    );
 }
 
 #[test]
@@ -145,13 +191,26 @@ fn an_expired_svid_is_refused_by_the_peer_and_not_even_shown_by_its_owner() {
     let started = Initiator::start(party(&world.ca, &expired, &world.server), now());
     assert!(matches!(started, Err(HandshakeError::LocalExpired(_))));
     // An attacker does not look at its own clock.
-    let past = Now { unix: support::an_hour_ago(), ..now() };
-    let (attacker, hello) = Initiator::start(party(&world.ca, &expired, &world.server), past).expect("starts");
-    let Ok(Progress::More { state: responder, records }) = Responder::accept(world.responder(), &hello, now()) else {
+    let past = Now {
+        unix: support::an_hour_ago(),
+        ..now()
+    };
+    let (attacker, hello) =
+        Initiator::start(party(&world.ca, &expired, &world.server), past).expect("starts");
+    let Ok(Progress::More {
+        state: responder,
+        records,
+    }) = Responder::accept(world.responder(), &hello, now())
+    else {
         panic!("no answer")
     };
-    let Ok(Progress::Complete { records, .. }) = attacker.on_records(&records, past) else { panic!("incomplete") };
-    assert!(matches!(responder.on_records(&records, now()), Err(HandshakeError::Tls(_))));
+    let Ok(Progress::Complete { records, .. }) = attacker.on_records(&records, past) else {
+        panic!("incomplete")
+    };
+    assert!(matches!(
+        responder.on_records(&records, now()),
+        Err(HandshakeError::Tls(_))
+    ));
 }
 
 #[test]
@@ -204,7 +263,10 @@ fn one_wrong_bit_in_a_confirmation_is_refused() {
         let meeting = meet(world.initiator(), world.responder()).expect("complete");
         let mut mac = meeting.initiator_mac;
         mac[bit / 8] ^= 1 << (bit % 8);
-        assert!(matches!(meeting.responder.on_confirm(&mac, now()), Err(HandshakeError::Binding)));
+        assert!(matches!(
+            meeting.responder.on_confirm(&mac, now()),
+            Err(HandshakeError::Binding)
+        ));
     }
 }
 
@@ -221,9 +283,14 @@ fn garbled_records_never_lead_to_a_proof() {
                 }
                 seen += 1;
             };
-            let Ok(meeting) = meet_over(world.initiator(), world.responder(), garble) else { continue };
+            let Ok(meeting) = meet_over(world.initiator(), world.responder(), garble) else {
+                continue;
+            };
             let (initiator, responder) = meeting.confirm();
-            assert!(initiator.is_err() && responder.is_err(), "message {message}, byte {at}");
+            assert!(
+                initiator.is_err() && responder.is_err(),
+                "message {message}, byte {at}"
+            );
         }
     }
 }
@@ -239,7 +306,10 @@ fn truncated_records_leave_the_handshake_waiting() {
             }
             seen += 1;
         };
-        assert!(meet_over(world.initiator(), world.responder(), cut).is_err(), "message {message}");
+        assert!(
+            meet_over(world.initiator(), world.responder(), cut).is_err(),
+            "message {message}"
+        );
     }
 }
 
@@ -252,7 +322,9 @@ fn records_may_arrive_in_pieces() {
         panic!("refused")
     };
     assert!(records.is_empty());
-    assert!(matches!(state.on_records(rest, now()), Ok(Progress::More { records, .. }) if !records.is_empty()));
+    assert!(
+        matches!(state.on_records(rest, now()), Ok(Progress::More { records, .. }) if !records.is_empty())
+    );
 }
 
 #[test]
@@ -273,19 +345,31 @@ fn a_plain_tls_1_2_hello_is_refused() {
     handshake.extend(body);
     let mut record = vec![22, 3, 1, 0, u8::try_from(handshake.len()).expect("short")];
     record.extend(handshake);
-    assert!(matches!(Responder::accept(world.responder(), &record, now()), Err(HandshakeError::Tls(_))));
+    assert!(matches!(
+        Responder::accept(world.responder(), &record, now()),
+        Err(HandshakeError::Tls(_))
+    ));
 }
 
 #[test]
 fn bytes_and_messages_are_bounded() {
     let world = World::new();
     let mut small = world.responder();
-    small.limits = Limits { bytes: 100, ..Limits::default() };
+    small.limits = Limits {
+        bytes: 100,
+        ..Limits::default()
+    };
     let (_, hello) = Initiator::start(world.initiator(), now()).expect("starts");
-    assert!(matches!(Responder::accept(small, &hello, now()), Err(HandshakeError::TooLarge(100))));
+    assert!(matches!(
+        Responder::accept(small, &hello, now()),
+        Err(HandshakeError::TooLarge(100))
+    ));
 
     let mut chatty = world.responder();
-    chatty.limits = Limits { messages: 3, ..Limits::default() };
+    chatty.limits = Limits {
+        messages: 3,
+        ..Limits::default()
+    };
     let mut result = Responder::accept(chatty, &hello[..1], now());
     for at in 1..10 {
         result = match result {
@@ -300,13 +384,25 @@ fn bytes_and_messages_are_bounded() {
 fn every_step_has_the_same_deadline() {
     let world = World::new();
     let (initiator, hello) = Initiator::start(world.initiator(), now()).expect("starts");
-    let late = Now { clock: initiator.deadline(), ..now() };
+    let late = Now {
+        clock: initiator.deadline(),
+        ..now()
+    };
     let Ok(Progress::More { records, .. }) = Responder::accept(world.responder(), &hello, now()) else {
         panic!("no answer")
     };
-    assert!(matches!(initiator.on_records(&records, late), Err(HandshakeError::Deadline)));
+    assert!(matches!(
+        initiator.on_records(&records, late),
+        Err(HandshakeError::Deadline)
+    ));
 
     let meeting = meet(world.initiator(), world.responder()).expect("complete");
-    let late = Now { clock: meeting.initiator.deadline(), ..now() };
-    assert!(matches!(meeting.initiator.on_confirm(&meeting.responder_mac, late), Err(HandshakeError::Deadline)));
+    let late = Now {
+        clock: meeting.initiator.deadline(),
+        ..now()
+    };
+    assert!(matches!(
+        meeting.initiator.on_confirm(&meeting.responder_mac, late),
+        Err(HandshakeError::Deadline)
+    ));
 }

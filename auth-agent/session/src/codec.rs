@@ -44,13 +44,19 @@ impl Decoder {
     /// The next whole message, or none until more bytes come. After an error the stream is of no use any more.
     pub fn next(&mut self) -> Result<Option<Message>, CodecError> {
         let pending = self.buffer.get(self.start..).unwrap_or_default();
-        let Some((prefix, rest)) = pending.split_first_chunk::<PREFIX>() else { return Ok(None) };
+        let Some((prefix, rest)) = pending.split_first_chunk::<PREFIX>() else {
+            return Ok(None);
+        };
         let length = u32::from_be_bytes(*prefix) as usize;
         if length > MAX_FRAME {
             return Err(CodecError::TooLong(length));
         }
-        let Some(frame) = rest.get(..length) else { return Ok(None) };
-        let message = Envelope::decode(frame).map_err(CodecError::Malformed)?.try_into()?;
+        let Some(frame) = rest.get(..length) else {
+            return Ok(None);
+        };
+        let message = Envelope::decode(frame)
+            .map_err(CodecError::Malformed)?
+            .try_into()?;
         self.start += PREFIX + length;
         Ok(Some(message))
     }

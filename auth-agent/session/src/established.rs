@@ -111,7 +111,11 @@ impl Established {
             }
             Message::Ready(epoch) => {
                 self.transport_message(now)?;
-                Ok(if self.epochs.is_current(epoch) { Event::Ready(epoch) } else { Event::Nothing })
+                Ok(if self.epochs.is_current(epoch) {
+                    Event::Ready(epoch)
+                } else {
+                    Event::Nothing
+                })
             }
             Message::Retire(epoch) => {
                 self.transport_message(now)?;
@@ -161,6 +165,10 @@ impl Established {
     }
 
     fn transport_message(&mut self, now: Instant) -> Result<(), SessionError> {
-        if self.transport.take(now) { Ok(()) } else { Err(SessionError::Flood) }
+        if self.transport.take(now) {
+            Ok(())
+        } else {
+            Err(SessionError::Flood)
+        }
     }
 }

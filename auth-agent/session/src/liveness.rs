@@ -22,7 +22,11 @@ pub(crate) enum Pulse {
 
 impl Liveness {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { heard: now, pinged: None, nonce: 0 }
+        Self {
+            heard: now,
+            pinged: None,
+            nonce: 0,
+        }
     }
 
     /// Anything from the peer proves that it is alive.

@@ -77,7 +77,15 @@ impl Opening {
             instance: local.instance,
             boot_id: local.boot_id,
         };
-        (Self { local, peer, limits, deadline: now + limits.hello }, Message::Hello(hello))
+        (
+            Self {
+                local,
+                peer,
+                limits,
+                deadline: now + limits.hello,
+            },
+            Message::Hello(hello),
+        )
     }
 
     /// When the peer's hello must be here.
@@ -90,12 +98,20 @@ impl Opening {
         if now >= self.deadline {
             return Err(OpenError::Deadline);
         }
-        let Message::Hello(hello) = message else { return Err(OpenError::NotHello) };
+        let Message::Hello(hello) = message else {
+            return Err(OpenError::NotHello);
+        };
         if hello.min_version > VERSION || hello.max_version < VERSION {
-            return Err(OpenError::Version { min: hello.min_version, max: hello.max_version });
+            return Err(OpenError::Version {
+                min: hello.min_version,
+                max: hello.max_version,
+            });
         }
         if hello.node != self.peer.node {
-            return Err(OpenError::Identity { claimed: hello.node, certified: self.peer.node });
+            return Err(OpenError::Identity {
+                claimed: hello.node,
+                certified: self.peer.node,
+            });
         }
         if hello.node == self.local.node || hello.instance == self.local.instance {
             return Err(OpenError::Loop);

@@ -37,7 +37,10 @@ impl Routes {
             return Err(RouteError::Full(own));
         }
         self.last_own += 1;
-        let route = Route { opener: Opener::Us, id: HandshakeId(self.last_own) };
+        let route = Route {
+            opener: Opener::Us,
+            id: HandshakeId(self.last_own),
+        };
         self.open.insert(route);
         Ok(route)
     }

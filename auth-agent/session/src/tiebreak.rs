@@ -37,7 +37,11 @@ pub fn keep(local: NodeNumber, peer: NodeNumber, existing: Contender, new: Conte
         return Keep::New;
     }
     let winner = if local < peer { Dialer::Us } else { Dialer::Peer };
-    if new.dialer == winner { Keep::New } else { Keep::Existing }
+    if new.dialer == winner {
+        Keep::New
+    } else {
+        Keep::Existing
+    }
 }
 
 #[cfg(test)]
@@ -66,8 +70,19 @@ mod tests {
             for high_first in [Dialer::Us, Dialer::Peer] {
                 let kept = |local, peer, first: Dialer, instance| {
                     let second = seen_by_peer(first);
-                    let existing = Contender { dialer: first, instance };
-                    match keep(local, peer, existing, Contender { dialer: second, instance }) {
+                    let existing = Contender {
+                        dialer: first,
+                        instance,
+                    };
+                    match keep(
+                        local,
+                        peer,
+                        existing,
+                        Contender {
+                            dialer: second,
+                            instance,
+                        },
+                    ) {
                         Keep::Existing => first,
                         Keep::New => second,
                     }
@@ -82,14 +97,23 @@ mod tests {
 
     #[test]
     fn a_restarted_peer_replaces_its_old_session_even_if_the_old_one_would_win() {
-        let existing = Contender { dialer: Dialer::Us, instance: A };
-        let new = Contender { dialer: Dialer::Peer, instance: B };
+        let existing = Contender {
+            dialer: Dialer::Us,
+            instance: A,
+        };
+        let new = Contender {
+            dialer: Dialer::Peer,
+            instance: B,
+        };
         assert_eq!(keep(node(1), node(2), existing, new), Keep::New);
     }
 
     #[test]
     fn a_second_dial_of_the_same_side_replaces_the_first() {
-        let contender = Contender { dialer: Dialer::Peer, instance: A };
+        let contender = Contender {
+            dialer: Dialer::Peer,
+            instance: A,
+        };
         assert_eq!(keep(node(1), node(2), contender, contender), Keep::New);
     }
 }

@@ -15,7 +15,11 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub(crate) fn new(burst: u32, refill: Duration, now: Instant) -> Self {
-        Self { burst, refill, full_at: now }
+        Self {
+            burst,
+            refill,
+            full_at: now,
+        }
     }
 
     /// Takes one, if there is one.

@@ -49,12 +49,14 @@ impl TryFrom<wire::Envelope> for Message {
             Wire::Ping(ping) => Self::Ping(ping.nonce),
             Wire::Pong(pong) => Self::Pong(pong.nonce),
             Wire::HandshakeOpen(open) => Self::Open(parse_open(open)?),
-            Wire::HandshakeRecords(m) => {
-                Self::Records { route: route(m.id, m.from_responder), records: full("records", m.records)? }
-            }
-            Wire::HandshakeConfirm(m) => {
-                Self::Confirm { route: route(m.id, m.from_responder), mac: sized("mac", &m.mac)? }
-            }
+            Wire::HandshakeRecords(m) => Self::Records {
+                route: route(m.id, m.from_responder),
+                records: full("records", m.records)?,
+            },
+            Wire::HandshakeConfirm(m) => Self::Confirm {
+                route: route(m.id, m.from_responder),
+                mac: sized("mac", &m.mac)?,
+            },
             Wire::HandshakeAbort(m) => Self::Abort {
                 route: route(m.id, m.from_responder),
                 cause: m.cause().into(),
@@ -106,16 +108,25 @@ impl From<&Message> for wire::Envelope {
                 public_key: offer.public_key.to_vec(),
                 port: offer.port.into(),
             }),
-            Message::Ready(key_epoch) => Wire::TransportReady(wire::TransportReady { key_epoch: *key_epoch }),
-            Message::Retire(key_epoch) => Wire::TransportRetire(wire::TransportRetire { key_epoch: *key_epoch }),
+            Message::Ready(key_epoch) => Wire::TransportReady(wire::TransportReady {
+                key_epoch: *key_epoch,
+            }),
+            Message::Retire(key_epoch) => Wire::TransportRetire(wire::TransportRetire {
+                key_epoch: *key_epoch,
+            }),
         };
-        Self { message: Some(message) }
+        Self {
+            message: Some(message),
+        }
     }
 }
 
 /// A received message of the responder is about a handshake that the receiver opened.
 fn route(id: u64, from_responder: bool) -> Route {
-    Route { opener: if from_responder { Opener::Us } else { Opener::Peer }, id: HandshakeId(id) }
+    Route {
+        opener: if from_responder { Opener::Us } else { Opener::Peer },
+        id: HandshakeId(id),
+    }
 }
 
 /// A message about a handshake that the peer opened is sent by its responder: us.
@@ -140,9 +151,13 @@ fn parse_hello(hello: &wire::Hello) -> Result<Hello, WireError> {
 }
 
 fn parse_open(open: wire::HandshakeOpen) -> Result<Open, WireError> {
-    let id = |field, text: &str| SpiffeId::parse(text).map_err(|source| WireError::SpiffeId { field, source });
+    let id =
+        |field, text: &str| SpiffeId::parse(text).map_err(|source| WireError::SpiffeId { field, source });
     Ok(Open {
-        route: Route { opener: Opener::Peer, id: HandshakeId(open.id) },
+        route: Route {
+            opener: Opener::Peer,
+            id: HandshakeId(open.id),
+        },
         initiator: id("initiator", &open.initiator)?,
         responder: id("responder", &open.responder)?,
         records: full("records", open.records)?,
@@ -150,16 +165,31 @@ fn parse_open(open: wire::HandshakeOpen) -> Result<Open, WireError> {
 }
 
 fn parse_offer(offer: &wire::TransportOffer) -> Result<Offer, WireError> {
-    let port = u16::try_from(offer.port).ok().filter(|port| *port != 0).ok_or(WireError::Range("port"))?;
-    Ok(Offer { key_epoch: offer.key_epoch, public_key: sized("public key", &offer.public_key)?, port })
+    let port = u16::try_from(offer.port)
+        .ok()
+        .filter(|port| *port != 0)
+        .ok_or(WireError::Range("port"))?;
+    Ok(Offer {
+        key_epoch: offer.key_epoch,
+        public_key: sized("public key", &offer.public_key)?,
+        port,
+    })
 }
 
 fn sized<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], WireError> {
-    bytes.try_into().map_err(|_| WireError::Length { field, want: N, got: bytes.len() })
+    bytes.try_into().map_err(|_| WireError::Length {
+        field,
+        want: N,
+        got: bytes.len(),
+    })
 }
 
 fn full(field: &'static str, bytes: Vec<u8>) -> Result<Vec<u8>, WireError> {
-    if bytes.is_empty() { Err(WireError::Empty(field)) } else { Ok(bytes) }
+    if bytes.is_empty() {
+        Err(WireError::Empty(field))
+    } else {
+        Ok(bytes)
+    }
 }
 
 impl From<wire::handshake_abort::Cause> for AbortCause {

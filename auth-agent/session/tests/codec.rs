@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use signet_session::{
-    AbortCause, CodecError, Decoder, Detail, HandshakeId, Hello, Instance, MAX_FRAME, Message, NodeNumber, Offer,
-    Open, Opener, Route, WireError, encode,
+    AbortCause, CodecError, Decoder, Detail, HandshakeId, Hello, Instance, MAX_FRAME, Message, NodeNumber,
+    Offer, Open, Opener, Route, WireError, encode,
 };
 use signet_spiffe::SpiffeId;
 
@@ -17,10 +17,23 @@ fn received(message: Message) -> Message {
         id: route.id,
     };
     match message {
-        Message::Open(open) => Message::Open(Open { route: flip(open.route), ..open }),
-        Message::Records { route, records } => Message::Records { route: flip(route), records },
-        Message::Confirm { route, mac } => Message::Confirm { route: flip(route), mac },
-        Message::Abort { route, cause, detail } => Message::Abort { route: flip(route), cause, detail },
+        Message::Open(open) => Message::Open(Open {
+            route: flip(open.route),
+            ..open
+        }),
+        Message::Records { route, records } => Message::Records {
+            route: flip(route),
+            records,
+        },
+        Message::Confirm { route, mac } => Message::Confirm {
+            route: flip(route),
+            mac,
+        },
+        Message::Abort { route, cause, detail } => Message::Abort {
+            route: flip(route),
+            cause,
+            detail,
+        },
         same @ (Message::Hello(_)
         | Message::Ping(_)
         | Message::Pong(_)
@@ -38,7 +51,8 @@ fn route() -> impl Strategy<Value = Route> {
 }
 
 fn spiffe_id() -> impl Strategy<Value = SpiffeId> {
-    "[a-z]{1,12}".prop_map(|name| SpiffeId::parse(&format!("spiffe://t.example/ns/a/sa/{name}")).expect("valid"))
+    "[a-z]{1,12}"
+        .prop_map(|name| SpiffeId::parse(&format!("spiffe://t.example/ns/a/sa/{name}")).expect("valid"))
 }
 
 fn cause() -> impl Strategy<Value = AbortCause> {
@@ -58,21 +72,38 @@ fn cause() -> impl Strategy<Value = AbortCause> {
 fn message() -> impl Strategy<Value = Message> {
     let records = || prop::collection::vec(any::<u8>(), 1..2000);
     prop_oneof![
-        (1..9u32, 0..9u32, 1..=u32::MAX, any::<[u8; 16]>(), any::<[u8; 16]>()).prop_map(
-            |(min_version, more, node, instance, boot_id)| Message::Hello(Hello {
-                min_version,
-                max_version: min_version + more,
-                node: NodeNumber::new(node).expect("not zero"),
-                instance: Instance(instance),
-                boot_id,
-            })
-        ),
+        (
+            1..9u32,
+            0..9u32,
+            1..=u32::MAX,
+            any::<[u8; 16]>(),
+            any::<[u8; 16]>()
+        )
+            .prop_map(
+                |(min_version, more, node, instance, boot_id)| Message::Hello(Hello {
+                    min_version,
+                    max_version: min_version + more,
+                    node: NodeNumber::new(node).expect("not zero"),
+                    instance: Instance(instance),
+                    boot_id,
+                })
+            ),
         any::<u64>().prop_map(Message::Ping),
         any::<u64>().prop_map(Message::Pong),
-        (any::<u64>(), spiffe_id(), spiffe_id(), records()).prop_map(|(id, initiator, responder, records)| {
-            let route = Route { opener: Opener::Us, id: HandshakeId(id) };
-            Message::Open(Open { route, initiator, responder, records })
-        }),
+        (any::<u64>(), spiffe_id(), spiffe_id(), records()).prop_map(
+            |(id, initiator, responder, records)| {
+                let route = Route {
+                    opener: Opener::Us,
+                    id: HandshakeId(id),
+                };
+                Message::Open(Open {
+                    route,
+                    initiator,
+                    responder,
+                    records,
+                })
+            }
+        ),
         (route(), records()).prop_map(|(route, records)| Message::Records { route, records }),
         (route(), any::<[u8; 32]>()).prop_map(|(route, mac)| Message::Confirm { route, mac }),
         (route(), cause(), "\\PC{0,80}").prop_map(|(route, cause, text)| Message::Abort {
@@ -80,8 +111,13 @@ fn message() -> impl Strategy<Value = Message> {
             cause,
             detail: Detail::new(&text)
         }),
-        (any::<u64>(), any::<[u8; 32]>(), 1..=u16::MAX)
-            .prop_map(|(key_epoch, public_key, port)| Message::Offer(Offer { key_epoch, public_key, port })),
+        (any::<u64>(), any::<[u8; 32]>(), 1..=u16::MAX).prop_map(|(key_epoch, public_key, port)| {
+            Message::Offer(Offer {
+                key_epoch,
+                public_key,
+                port,
+            })
+        }),
         any::<u64>().prop_map(Message::Ready),
         any::<u64>().prop_map(Message::Retire),
     ]
@@ -147,7 +183,10 @@ fn decode(frame: &[u8]) -> Result<Option<Message>, CodecError> {
 }
 
 fn framed(envelope: &[u8]) -> Vec<u8> {
-    let mut frame = u32::try_from(envelope.len()).expect("short").to_be_bytes().to_vec();
+    let mut frame = u32::try_from(envelope.len())
+        .expect("short")
+        .to_be_bytes()
+        .to_vec();
     frame.extend_from_slice(envelope);
     frame
 }
@@ -155,8 +194,14 @@ fn framed(envelope: &[u8]) -> Vec<u8> {
 #[test]
 fn an_oversize_length_is_refused_before_its_bytes_arrive() {
     let length = u32::try_from(MAX_FRAME).expect("fits") + 1;
-    assert!(matches!(decode(&length.to_be_bytes()), Err(CodecError::TooLong(_))));
-    assert!(matches!(decode(&u32::MAX.to_be_bytes()), Err(CodecError::TooLong(_))));
+    assert!(matches!(
+        decode(&length.to_be_bytes()),
+        Err(CodecError::TooLong(_))
+    ));
+    assert!(matches!(
+        decode(&u32::MAX.to_be_bytes()),
+        Err(CodecError::TooLong(_))
+    ));
 }
 
 #[test]
@@ -167,25 +212,40 @@ fn the_longest_frame_is_waited_for() {
 
 #[test]
 fn a_message_longer_than_a_frame_is_not_encoded() {
-    let route = Route { opener: Opener::Us, id: HandshakeId(1) };
-    let message = Message::Records { route, records: vec![0; MAX_FRAME] };
+    let route = Route {
+        opener: Opener::Us,
+        id: HandshakeId(1),
+    };
+    let message = Message::Records {
+        route,
+        records: vec![0; MAX_FRAME],
+    };
     assert!(matches!(encode(&message), Err(CodecError::TooLong(_))));
 }
 
 #[test]
 fn an_empty_frame_is_refused() {
-    assert!(matches!(decode(&framed(&[])), Err(CodecError::Refused(WireError::UnknownKind))));
+    assert!(matches!(
+        decode(&framed(&[])),
+        Err(CodecError::Refused(WireError::UnknownKind))
+    ));
 }
 
 #[test]
 fn a_message_of_an_unknown_kind_is_refused() {
     // Field 15, wire type 2, two bytes.
-    assert!(matches!(decode(&framed(&[0x7a, 2, 8, 1])), Err(CodecError::Refused(WireError::UnknownKind))));
+    assert!(matches!(
+        decode(&framed(&[0x7a, 2, 8, 1])),
+        Err(CodecError::Refused(WireError::UnknownKind))
+    ));
 }
 
 #[test]
 fn text_is_malformed() {
-    assert!(matches!(decode(&framed(b"GET / HTTP/1.1\r\n")), Err(CodecError::Malformed(_))));
+    assert!(matches!(
+        decode(&framed(b"GET / HTTP/1.1\r\n")),
+        Err(CodecError::Malformed(_))
+    ));
 }
 
 #[test]
@@ -193,7 +253,10 @@ fn fields_of_the_wrong_length_are_refused() {
     // Hello with only versions and a node number.
     assert!(matches!(
         decode(&framed(&[0x0a, 6, 8, 1, 16, 1, 24, 7])),
-        Err(CodecError::Refused(WireError::Length { field: "instance", .. }))
+        Err(CodecError::Refused(WireError::Length {
+            field: "instance",
+            ..
+        }))
     ));
     // Hello of node 0.
     assert!(matches!(
@@ -213,7 +276,10 @@ fn fields_of_the_wrong_length_are_refused() {
     // Open without SPIFFE IDs.
     assert!(matches!(
         decode(&framed(&[0x22, 2, 8, 1])),
-        Err(CodecError::Refused(WireError::SpiffeId { field: "initiator", .. }))
+        Err(CodecError::Refused(WireError::SpiffeId {
+            field: "initiator",
+            ..
+        }))
     ));
     // Offer whose port does not fit.
     assert!(matches!(

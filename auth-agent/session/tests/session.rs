@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use signet_session::{
-    AbortCause, Detail, Established, Event, HandshakeId, HandshakeStep, Hello, Instance, Limits, LocalNode, Message,
-    NodeNumber, Offer, Open, OpenError, Opener, Opening, PeerNode, Route, RouteError, SessionError, VERSION,
+    AbortCause, Detail, Established, Event, HandshakeId, HandshakeStep, Hello, Instance, Limits, LocalNode,
+    Message, NodeNumber, Offer, Open, OpenError, Opener, Opening, PeerNode, Route, RouteError, SessionError,
+    VERSION,
 };
 use signet_spiffe::SpiffeId;
 
@@ -14,7 +15,11 @@ fn node(number: u32) -> NodeNumber {
 
 fn local(number: u32) -> LocalNode {
     let byte = u8::try_from(number).expect("small");
-    LocalNode { node: node(number), instance: Instance([byte; 16]), boot_id: [byte; 16] }
+    LocalNode {
+        node: node(number),
+        instance: Instance([byte; 16]),
+        boot_id: [byte; 16],
+    }
 }
 
 fn hello(number: u32) -> Hello {
@@ -33,12 +38,17 @@ fn opening(now: Instant) -> Opening {
 }
 
 fn established(now: Instant) -> Established {
-    opening(now).on_message(&Message::Hello(hello(2)), now).expect("opens")
+    opening(now)
+        .on_message(&Message::Hello(hello(2)), now)
+        .expect("opens")
 }
 
 fn open(id: u64) -> Message {
     Message::Open(Open {
-        route: Route { opener: Opener::Peer, id: HandshakeId(id) },
+        route: Route {
+            opener: Opener::Peer,
+            id: HandshakeId(id),
+        },
         initiator: SpiffeId::parse("spiffe://t.example/a").expect("valid"),
         responder: SpiffeId::parse("spiffe://t.example/b").expect("valid"),
         records: vec![1],
@@ -64,33 +74,55 @@ fn a_hello_for_another_node_than_the_certificates_is_refused() {
 #[test]
 fn no_common_version_is_refused() {
     let now = Instant::now();
-    let newer = Hello { min_version: VERSION + 1, max_version: VERSION + 2, ..hello(2) };
+    let newer = Hello {
+        min_version: VERSION + 1,
+        max_version: VERSION + 2,
+        ..hello(2)
+    };
     let result = opening(now).on_message(&Message::Hello(newer), now);
     assert!(matches!(result, Err(OpenError::Version { .. })));
-    let wider = Hello { max_version: VERSION + 2, ..hello(2) };
+    let wider = Hello {
+        max_version: VERSION + 2,
+        ..hello(2)
+    };
     assert!(opening(now).on_message(&Message::Hello(wider), now).is_ok());
 }
 
 #[test]
 fn anything_before_the_hello_and_a_late_hello_are_refused() {
     let now = Instant::now();
-    assert!(matches!(opening(now).on_message(&Message::Ping(1), now), Err(OpenError::NotHello)));
+    assert!(matches!(
+        opening(now).on_message(&Message::Ping(1), now),
+        Err(OpenError::NotHello)
+    ));
     let opening = opening(now);
     let late = opening.deadline();
-    assert!(matches!(opening.on_message(&Message::Hello(hello(2)), late), Err(OpenError::Deadline)));
+    assert!(matches!(
+        opening.on_message(&Message::Hello(hello(2)), late),
+        Err(OpenError::Deadline)
+    ));
 }
 
 #[test]
 fn a_connection_to_ourselves_is_refused() {
     let now = Instant::now();
-    let mirrored = Hello { instance: local(1).instance, ..hello(2) };
-    assert!(matches!(opening(now).on_message(&Message::Hello(mirrored), now), Err(OpenError::Loop)));
+    let mirrored = Hello {
+        instance: local(1).instance,
+        ..hello(2)
+    };
+    assert!(matches!(
+        opening(now).on_message(&Message::Hello(mirrored), now),
+        Err(OpenError::Loop)
+    ));
 }
 
 #[test]
 fn a_second_hello_ends_the_session() {
     let now = Instant::now();
-    assert_eq!(established(now).on_message(Message::Hello(hello(2)), now), Err(SessionError::SecondHello));
+    assert_eq!(
+        established(now).on_message(Message::Hello(hello(2)), now),
+        Err(SessionError::SecondHello)
+    );
 }
 
 #[test]
@@ -100,10 +132,20 @@ fn silence_is_pinged_and_then_the_peer_is_dead() {
     let mut session = established(now);
     assert_eq!(session.deadline(), now + limits.ping_after);
     assert_eq!(session.on_tick(now), Ok(None));
-    assert_eq!(session.on_tick(now + limits.ping_after), Ok(Some(Message::Ping(1))));
-    assert_eq!(session.on_tick(now + limits.ping_after), Ok(None), "one ping is enough");
+    assert_eq!(
+        session.on_tick(now + limits.ping_after),
+        Ok(Some(Message::Ping(1)))
+    );
+    assert_eq!(
+        session.on_tick(now + limits.ping_after),
+        Ok(None),
+        "one ping is enough"
+    );
     assert_eq!(session.deadline(), now + limits.dead_after);
-    assert_eq!(session.on_tick(now + limits.dead_after), Err(SessionError::Silent));
+    assert_eq!(
+        session.on_tick(now + limits.dead_after),
+        Err(SessionError::Silent)
+    );
 }
 
 #[test]
@@ -120,7 +162,10 @@ fn any_message_counts_as_a_sign_of_life() {
 fn a_ping_is_answered_and_a_flood_of_them_ends_the_session() {
     let now = Instant::now();
     let mut session = established(now);
-    assert_eq!(session.on_message(Message::Ping(9), now), Ok(Event::Reply(Message::Pong(9))));
+    assert_eq!(
+        session.on_message(Message::Ping(9), now),
+        Ok(Event::Reply(Message::Pong(9)))
+    );
     let flooded = (0..1000).find_map(|n| session.on_message(Message::Ping(n), now).err());
     assert_eq!(flooded, Some(SessionError::Flood));
 }
@@ -139,9 +184,15 @@ fn pings_at_an_honest_pace_go_on_for_ever() {
 fn the_peers_handshakes_are_routed_until_they_are_closed() {
     let now = Instant::now();
     let mut session = established(now);
-    let route = Route { opener: Opener::Peer, id: HandshakeId(1) };
+    let route = Route {
+        opener: Opener::Peer,
+        id: HandshakeId(1),
+    };
     assert!(matches!(session.on_message(open(1), now), Ok(Event::Opened(_))));
-    let records = || Message::Records { route, records: vec![2] };
+    let records = || Message::Records {
+        route,
+        records: vec![2],
+    };
     let step = Event::Handshake(route, HandshakeStep::Records(vec![2]));
     assert_eq!(session.on_message(records(), now), Ok(step));
     session.close(route);
@@ -154,11 +205,23 @@ fn the_same_number_of_both_openers_names_two_handshakes() {
     let now = Instant::now();
     let mut session = established(now);
     let ours = session.open().expect("has room");
-    assert_eq!(ours, Route { opener: Opener::Us, id: HandshakeId(1) });
+    assert_eq!(
+        ours,
+        Route {
+            opener: Opener::Us,
+            id: HandshakeId(1)
+        }
+    );
     assert!(matches!(session.on_message(open(1), now), Ok(Event::Opened(_))));
     session.close(ours);
-    let theirs = Route { opener: Opener::Peer, id: HandshakeId(1) };
-    let confirm = Message::Confirm { route: theirs, mac: [3; 32] };
+    let theirs = Route {
+        opener: Opener::Peer,
+        id: HandshakeId(1),
+    };
+    let confirm = Message::Confirm {
+        route: theirs,
+        mac: [3; 32],
+    };
     let step = Event::Handshake(theirs, HandshakeStep::Confirm([3; 32]));
     assert_eq!(session.on_message(confirm, now), Ok(step));
 }
@@ -168,9 +231,18 @@ fn a_replayed_open_ends_the_session() {
     let now = Instant::now();
     let mut session = established(now);
     assert!(session.on_message(open(5), now).is_ok());
-    session.close(Route { opener: Opener::Peer, id: HandshakeId(5) });
-    assert_eq!(session.on_message(open(5), now), Err(SessionError::ReusedHandshake));
-    assert_eq!(session.on_message(open(4), now), Err(SessionError::ReusedHandshake));
+    session.close(Route {
+        opener: Opener::Peer,
+        id: HandshakeId(5),
+    });
+    assert_eq!(
+        session.on_message(open(5), now),
+        Err(SessionError::ReusedHandshake)
+    );
+    assert_eq!(
+        session.on_message(open(4), now),
+        Err(SessionError::ReusedHandshake)
+    );
 }
 
 #[test]
@@ -178,9 +250,16 @@ fn an_abort_frees_the_route() {
     let now = Instant::now();
     let mut session = established(now);
     let route = session.open().expect("has room");
-    let abort = || Message::Abort { route, cause: AbortCause::NoSvid, detail: Detail::new("gone") };
+    let abort = || Message::Abort {
+        route,
+        cause: AbortCause::NoSvid,
+        detail: Detail::new("gone"),
+    };
     let step = HandshakeStep::Abort(AbortCause::NoSvid, Detail::new("gone"));
-    assert_eq!(session.on_message(abort(), now), Ok(Event::Handshake(route, step)));
+    assert_eq!(
+        session.on_message(abort(), now),
+        Ok(Event::Handshake(route, step))
+    );
     assert_eq!(session.on_message(abort(), now), Ok(Event::Nothing));
 }
 
@@ -193,7 +272,13 @@ fn both_sides_handshakes_are_bounded() {
         assert!(matches!(session.on_message(open(id), now), Ok(Event::Opened(_))));
     }
     let refused = session.on_message(open(1000), now);
-    assert!(matches!(refused, Ok(Event::Reply(Message::Abort { cause: AbortCause::Busy, .. }))));
+    assert!(matches!(
+        refused,
+        Ok(Event::Reply(Message::Abort {
+            cause: AbortCause::Busy,
+            ..
+        }))
+    ));
     for _ in 0..limits.own_handshakes {
         session.open().expect("has room");
     }
@@ -204,12 +289,24 @@ fn both_sides_handshakes_are_bounded() {
 fn ready_counts_only_for_the_current_offer() {
     let now = Instant::now();
     let mut session = established(now);
-    assert_eq!(session.on_message(Message::Ready(1), now), Ok(Event::Nothing), "nothing was offered");
-    let offer = |key_epoch| Offer { key_epoch, public_key: [1; 32], port: 51871 };
+    assert_eq!(
+        session.on_message(Message::Ready(1), now),
+        Ok(Event::Nothing),
+        "nothing was offered"
+    );
+    let offer = |key_epoch| Offer {
+        key_epoch,
+        public_key: [1; 32],
+        port: 51871,
+    };
     assert_eq!(session.offer(offer(1)), Message::Offer(offer(1)));
     assert_eq!(session.on_message(Message::Ready(1), now), Ok(Event::Ready(1)));
     let _ = session.offer(offer(2));
-    assert_eq!(session.on_message(Message::Ready(1), now), Ok(Event::Nothing), "late answer");
+    assert_eq!(
+        session.on_message(Message::Ready(1), now),
+        Ok(Event::Nothing),
+        "late answer"
+    );
     assert_eq!(session.on_message(Message::Ready(2), now), Ok(Event::Ready(2)));
 }
 
@@ -217,10 +314,22 @@ fn ready_counts_only_for_the_current_offer() {
 fn the_peers_offers_go_forward_only() {
     let now = Instant::now();
     let mut session = established(now);
-    let offer = |key_epoch| Message::Offer(Offer { key_epoch, public_key: [1; 32], port: 51871 });
+    let offer = |key_epoch| {
+        Message::Offer(Offer {
+            key_epoch,
+            public_key: [1; 32],
+            port: 51871,
+        })
+    };
     assert!(matches!(session.on_message(offer(7), now), Ok(Event::Offer(_))));
-    assert!(matches!(session.on_message(offer(7), now), Ok(Event::Offer(_))), "again is fine");
-    assert_eq!(session.on_message(offer(6), now), Err(SessionError::EpochWentBack));
+    assert!(
+        matches!(session.on_message(offer(7), now), Ok(Event::Offer(_))),
+        "again is fine"
+    );
+    assert_eq!(
+        session.on_message(offer(6), now),
+        Err(SessionError::EpochWentBack)
+    );
 }
 
 #[test]

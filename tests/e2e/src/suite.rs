@@ -42,5 +42,5 @@ pub fn run(name: &'static str, file: &'static str, cases: &[Case]) -> ExitCode {
 }
 
 fn failed(error: &anyhow::Error) -> Failed {
-    format!("{error:?}").into()
+    format!("{error:#}").into()
 }

@@ -72,7 +72,9 @@ fn killed(stage: &mut Stage, place: &str, role: Role) -> Result<()> {
         stage.patience(),
     )?;
     stage.lab().hold(place, role)?;
-    ensure!(stage.lab().pid(place, role)?.is_none(), "the daemon still runs");
+    stage.eventually("the daemon is gone", |stage| {
+        Ok(stage.lab().pid(place, role)?.is_none().then_some(()))
+    })?;
 
     for refused in [Ask::tcp("ghost", "web", 8080), Ask::udp("stranger", "web", 8080)] {
         let answer = refused.run(stage, stage.silence())?;

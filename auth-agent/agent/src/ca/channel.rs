@@ -42,7 +42,9 @@ pub fn channel(
                 stream.set_nodelay(true)?;
                 connector.connect(ServerName::DnsName(name), stream).await
             });
-            let stream = connected.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            let stream = connected
+                .await
+                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
             Ok::<_, io::Error>(TokioIo::new(stream))
         }
     });

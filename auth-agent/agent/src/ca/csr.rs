@@ -17,7 +17,10 @@ pub fn new_request() -> Result<Request, rcgen::Error> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     let csr = params.serialize_request(&*key)?.der().to_vec();
-    Ok(Request { key: Zeroizing::new(key.serialize_der()), csr })
+    Ok(Request {
+        key: Zeroizing::new(key.serialize_der()),
+        csr,
+    })
 }
 
 impl Request {

@@ -49,7 +49,10 @@ impl NodeIdentity {
         let verified = verify_x509_svid(&key_pair.chain, bundles, now)?;
         let wanted = SpiffeId::node(trust_domain, name);
         if *verified.id() != wanted {
-            return Err(IdentityError::Other { got: verified.id().clone(), wanted });
+            return Err(IdentityError::Other {
+                got: verified.id().clone(),
+                wanted,
+            });
         }
         Ok(Self {
             key_pair,

@@ -122,7 +122,10 @@ impl Keeper {
         let join_token = self.token().await?;
         let request = new_request().context("failed to make a key")?;
         let channel = channel(self.ca, None, self.bundles.clone(), &self.trust_domain)?;
-        let call = AttestRequest { join_token: join_token.to_string(), csr: request.csr().to_vec() };
+        let call = AttestRequest {
+            join_token: join_token.to_string(),
+            csr: request.csr().to_vec(),
+        };
         let answer = timeout(CALL, NodeServiceClient::new(channel).attest(call))
             .await
             .with_context(|| format!("the CA at {} does not answer", self.ca))?
@@ -138,12 +141,17 @@ impl Keeper {
 
     async fn renew(&self, access: &NodeAccess) -> anyhow::Result<NodeIdentity> {
         let request = new_request().context("failed to make a key")?;
-        let call = RenewNodeSvidRequest { csr: request.csr().to_vec() };
-        let svid = timeout(CALL, NodeServiceClient::new(access.channel.clone()).renew_node_svid(call))
-            .await
-            .context("the CA does not answer")?
-            .context("the CA did not renew the node's SVID")?
-            .into_inner();
+        let call = RenewNodeSvidRequest {
+            csr: request.csr().to_vec(),
+        };
+        let svid = timeout(
+            CALL,
+            NodeServiceClient::new(access.channel.clone()).renew_node_svid(call),
+        )
+        .await
+        .context("the CA does not answer")?
+        .context("the CA did not renew the node's SVID")?
+        .into_inner();
         let bundles = self.bundles.bundles();
         let identity = NodeIdentity::from_answer(request, svid, &self.trust_domain, &self.node, &bundles)?;
         tracing::info!(node.id = %identity.id, svid.not_after = identity.not_after, "renewed the node's SVID");
@@ -151,15 +159,18 @@ impl Keeper {
     }
 
     async fn token(&self) -> anyhow::Result<Zeroizing<String>> {
-        let file = self
-            .token_file
-            .as_ref()
-            .context("this node has no valid SVID: start it with --join-token-file (`signet ca token NODE`)")?;
+        let file = self.token_file.as_ref().context(
+            "this node has no valid SVID: start it with --join-token-file (`signet ca token NODE`)",
+        )?;
         let text = tokio::fs::read(file)
             .await
             .map(Zeroizing::new)
             .with_context(|| format!("failed to read the join token in {}", file.display()))?;
-        anyhow::ensure!(text.len() <= TOKEN, "{} is too long for a join token", file.display());
+        anyhow::ensure!(
+            text.len() <= TOKEN,
+            "{} is too long for a join token",
+            file.display()
+        );
         let text = std::str::from_utf8(&text).context("the join token is not text")?;
         Ok(Zeroizing::new(text.trim().to_owned()))
     }
@@ -172,7 +183,12 @@ impl Keeper {
     }
 
     fn publish(&self, identity: NodeIdentity, to: &watch::Sender<Option<Arc<NodeAccess>>>) {
-        match channel(self.ca, Some(&identity.key_pair), self.bundles.clone(), &self.trust_domain) {
+        match channel(
+            self.ca,
+            Some(&identity.key_pair),
+            self.bundles.clone(),
+            &self.trust_domain,
+        ) {
             Ok(channel) => {
                 self.status.set_node_svid(identity.not_after);
                 to.send_replace(Some(Arc::new(NodeAccess { identity, channel })));

@@ -50,7 +50,10 @@ mod tests {
 
     #[test]
     fn key_and_chain_come_back() {
-        let chain = vec![CertificateDer::from(vec![1_u8; 100]), CertificateDer::from(vec![2_u8; 48])];
+        let chain = vec![
+            CertificateDer::from(vec![1_u8; 100]),
+            CertificateDer::from(vec![2_u8; 48]),
+        ];
         let pair = new_request().expect("a key").with_chain(chain);
         let back = decode(encode(&pair).as_bytes()).expect("decodes");
         assert_eq!(back.chain, pair.chain);

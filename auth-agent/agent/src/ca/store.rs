@@ -58,8 +58,14 @@ impl StateFile {
             .recursive(true)
             .mode(0o700)
             .create(directory)
-            .map_err(|source| StateError::Io { action: "create", path: directory.to_owned(), source })?;
-        Ok(Self { directory: directory.to_owned() })
+            .map_err(|source| StateError::Io {
+                action: "create",
+                path: directory.to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            directory: directory.to_owned(),
+        })
     }
 
     /// What was saved last; nothing before the first time.
@@ -68,7 +74,13 @@ impl StateFile {
         let metadata = match fs::metadata(&path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(StateError::Io { action: "read", path, source }),
+            Err(source) => {
+                return Err(StateError::Io {
+                    action: "read",
+                    path,
+                    source,
+                });
+            }
         };
         if metadata.permissions().mode() & 0o077 != 0 {
             return Err(StateError::Exposed { path });
@@ -78,7 +90,11 @@ impl StateFile {
                 Ok(pair) => Ok(Some(pair)),
                 Err(source) => Err(StateError::Damaged { path, source }),
             },
-            Err(source) => Err(StateError::Io { action: "read", path, source }),
+            Err(source) => Err(StateError::Io {
+                action: "read",
+                path,
+                source,
+            }),
         }
     }
 
@@ -91,13 +107,21 @@ impl StateFile {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}
             }
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&temporary)?;
             file.write_all(encode(pair).as_bytes())?;
             file.sync_all()?;
             fs::rename(&temporary, &path)?;
             File::open(&self.directory)?.sync_all()
         };
-        write().map_err(|source| StateError::Io { action: "write", path: path.clone(), source })
+        write().map_err(|source| StateError::Io {
+            action: "write",
+            path: path.clone(),
+            source,
+        })
     }
 }
 
@@ -114,7 +138,9 @@ mod tests {
         let state = StateFile::new(&directory.path().join("agent")).expect("made");
         assert!(state.load().expect("loads").is_none());
         for byte in [1, 2] {
-            let pair = new_request().expect("a key").with_chain(vec![CertificateDer::from(vec![byte; 9])]);
+            let pair = new_request()
+                .expect("a key")
+                .with_chain(vec![CertificateDer::from(vec![byte; 9])]);
             state.save(&pair).expect("saves");
             assert_eq!(state.load().expect("loads").expect("is there").chain, pair.chain);
         }

@@ -81,7 +81,10 @@ async fn stream(
     resume: bool,
     progressed: &mut bool,
 ) -> anyhow::Result<()> {
-    let known = store.current().filter(|_| resume).map_or(0, |view| view.revision());
+    let known = store
+        .current()
+        .filter(|_| resume)
+        .map_or(0, |view| view.revision());
     let request = SyncRequest {
         resume_revision: known,
         addresses: announcement.addresses.iter().map(ToString::to_string).collect(),

@@ -181,7 +181,11 @@ impl<A: AuthStore> Actor<A> {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Signal(signal) => {
-                let key = AuthKey { local: signal.local, remote: signal.remote, node: signal.node };
+                let key = AuthKey {
+                    local: signal.local,
+                    remote: signal.remote,
+                    node: signal.node,
+                };
                 match self.request(key, signal.at) {
                     Decision::Start | Decision::Joined => {}
                     // The kernel lacks what we have: the next reconciliation must not wait.
@@ -212,7 +216,10 @@ impl<A: AuthStore> Actor<A> {
                 }
             }
             Event::Report(reply) => {
-                let reports = self.table.iter().map(|(key, pair)| PairReport { key: *key, pair: pair.clone() });
+                let reports = self.table.iter().map(|(key, pair)| PairReport {
+                    key: *key,
+                    pair: pair.clone(),
+                });
                 // It may have gone away.
                 let _ = reply.send(reports.collect());
             }
@@ -249,7 +256,11 @@ impl<A: AuthStore> Actor<A> {
             Ok(Outcome::One(proof)) => self.write(key, &proof, true),
             Ok(Outcome::Both(proof, mirrored)) => {
                 self.write(key, &proof, true);
-                let mirror = AuthKey { local: key.remote, remote: key.local, node: key.node };
+                let mirror = AuthKey {
+                    local: key.remote,
+                    remote: key.local,
+                    node: key.node,
+                };
                 if mirror != key {
                     self.write(mirror, &mirrored, false);
                 }
@@ -260,7 +271,8 @@ impl<A: AuthStore> Actor<A> {
                     pair.local = key.local.0, pair.remote = key.remote.0, peer.node = key.node.0, %error,
                     "handshake failed"
                 );
-                self.table.failed(key, error.to_string(), boottime_now(), random());
+                self.table
+                    .failed(key, error.to_string(), boottime_now(), random());
             }
         }
         for reply in self.waiters.remove(&key).unwrap_or_default() {
@@ -273,7 +285,8 @@ impl<A: AuthStore> Actor<A> {
         let now = boottime_now();
         if !self.knowledge.is_possible(&key) {
             // Deregistered while the handshake was under way.
-            self.table.failed(key, ProveError::NoEndpoint.to_string(), now, random());
+            self.table
+                .failed(key, ProveError::NoEndpoint.to_string(), now, random());
             return;
         }
         let not_after = boottime_of(seconds(proof.not_after()));
@@ -285,7 +298,10 @@ impl<A: AuthStore> Actor<A> {
         self.status.handshakes_ok.fetch_add(1, Relaxed);
         match self.store.insert(&key, &value) {
             Ok(()) => tracing::debug!(
-                pair.local = key.local.0, pair.remote = key.remote.0, peer.node = key.node.0, pair.epoch = value.epoch,
+                pair.local = key.local.0,
+                pair.remote = key.remote.0,
+                peer.node = key.node.0,
+                pair.epoch = value.epoch,
                 "proven"
             ),
             // It will be written as soon as the map is there.
@@ -301,7 +317,9 @@ impl<A: AuthStore> Actor<A> {
     }
 
     fn rewrite(&mut self, key: AuthKey) {
-        let Some(value) = self.table.get(&key).and_then(|pair| pair.proof) else { return };
+        let Some(value) = self.table.get(&key).and_then(|pair| pair.proof) else {
+            return;
+        };
         match self.store.insert(&key, &value) {
             Ok(()) => {}
             Err(error) if error.is_missing() => {}
@@ -322,7 +340,9 @@ impl<A: AuthStore> Actor<A> {
     /// Deletes what has expired, and what cannot be any more if `changed` says that something may have.
     fn sweep(&mut self, changed: bool) {
         let knowledge = &self.knowledge;
-        let gone = self.table.sweep(boottime_now(), |key| !changed || knowledge.is_possible(key));
+        let gone = self
+            .table
+            .sweep(boottime_now(), |key| !changed || knowledge.is_possible(key));
         for key in gone {
             self.remove(key);
         }
@@ -331,7 +351,10 @@ impl<A: AuthStore> Actor<A> {
     fn remove(&mut self, key: AuthKey) {
         match self.store.remove(&key) {
             Ok(()) => tracing::debug!(
-                pair.local = key.local.0, pair.remote = key.remote.0, peer.node = key.node.0, "proof deleted"
+                pair.local = key.local.0,
+                pair.remote = key.remote.0,
+                peer.node = key.node.0,
+                "proof deleted"
             ),
             Err(error) if error.is_missing() => {}
             // The next reconciliation finds it again.
@@ -367,19 +390,30 @@ impl<A: AuthStore> Actor<A> {
             }
         }
         if !self.adopted {
-            tracing::info!(proofs = adopted, found = entries.len(), "took over the kernel's proofs");
+            tracing::info!(
+                proofs = adopted,
+                found = entries.len(),
+                "took over the kernel's proofs"
+            );
             self.adopted = true;
         }
         let written: HashMap<_, _> = entries.into_iter().collect();
-        let missing: Vec<_> =
-            self.table.proofs().filter(|(key, value)| written.get(key) != Some(value)).map(|(key, _)| key).collect();
+        let missing: Vec<_> = self
+            .table
+            .proofs()
+            .filter(|(key, value)| written.get(key) != Some(value))
+            .map(|(key, _)| key)
+            .collect();
         for key in missing {
             self.rewrite(key);
         }
     }
 
     fn report(&self, key: AuthKey) -> PairReport {
-        PairReport { key, pair: self.table.get(&key).cloned().unwrap_or_default() }
+        PairReport {
+            key,
+            pair: self.table.get(&key).cloned().unwrap_or_default(),
+        }
     }
 
     fn answer(&self, key: AuthKey, reply: oneshot::Sender<PairReport>) {
@@ -401,11 +435,14 @@ async fn handshake(
         }
         Target::Node(node) => node,
     };
-    match sessions.prove(node, resolved.local.clone(), resolved.remote.clone()).await {
+    match sessions
+        .prove(node, resolved.local.clone(), resolved.remote.clone())
+        .await
+    {
         // The session was replaced by the peer's own, or fell over: the next one is at hand.
-        Err(error) if error.is_transient() => {
-            Ok(Outcome::One(sessions.prove(node, resolved.local, resolved.remote).await?))
-        }
+        Err(error) if error.is_transient() => Ok(Outcome::One(
+            sessions.prove(node, resolved.local, resolved.remote).await?,
+        )),
         result => Ok(Outcome::One(result?)),
     }
 }

@@ -64,7 +64,9 @@ impl ProveError {
             Self::Busy => AbortCause::Busy,
             Self::Deadline | Self::Handshake(HandshakeError::Deadline) => AbortCause::Deadline,
             Self::Handshake(HandshakeError::Binding) => AbortCause::Binding,
-            Self::Handshake(HandshakeError::Config(_) | HandshakeError::LocalExpired(_)) => AbortCause::NoSvid,
+            Self::Handshake(HandshakeError::Config(_) | HandshakeError::LocalExpired(_)) => {
+                AbortCause::NoSvid
+            }
             Self::Handshake(
                 HandshakeError::ServerName
                 | HandshakeError::Tls(_)

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use signet_handshake::{Binding, Credentials, HandshakeError, Initiator, Limits, Now, Party, Progress, Proof, Responder};
+use signet_handshake::{
+    Binding, Credentials, HandshakeError, Initiator, Limits, Now, Party, Progress, Proof, Responder,
+};
 use signet_spiffe::SpiffeId;
 use signet_tls::BundleSource;
 
@@ -27,14 +29,31 @@ pub(super) fn prove(
         limits: Limits::default(),
     };
     let (client, hello) = Initiator::start(party(initiator, responder), now)?;
-    let Progress::More { state: server, records } = Responder::accept(party(responder, initiator), &hello, now)? else {
+    let Progress::More {
+        state: server,
+        records,
+    } = Responder::accept(party(responder, initiator), &hello, now)?
+    else {
         return Err(HandshakeError::Unexpected);
     };
-    let Progress::Complete { state: client, records, mac: client_mac } = client.on_records(&records, now)? else {
+    let Progress::Complete {
+        state: client,
+        records,
+        mac: client_mac,
+    } = client.on_records(&records, now)?
+    else {
         return Err(HandshakeError::Unexpected);
     };
-    let Progress::Complete { state: server, mac: server_mac, .. } = server.on_records(&records, now)? else {
+    let Progress::Complete {
+        state: server,
+        mac: server_mac,
+        ..
+    } = server.on_records(&records, now)?
+    else {
         return Err(HandshakeError::Unexpected);
     };
-    Ok((client.on_confirm(&server_mac, now)?, server.on_confirm(&client_mac, now)?))
+    Ok((
+        client.on_confirm(&server_mac, now)?,
+        server.on_confirm(&client_mac, now)?,
+    ))
 }

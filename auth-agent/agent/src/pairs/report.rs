@@ -23,7 +23,11 @@ impl PairReport {
     /// With the names that the view has for the numbers.
     pub fn to_wire(&self, view: Option<&View>) -> ProofEntry {
         let Self { key, pair } = self;
-        let name = |number| view.and_then(|view| view.spiffe_id(number)).map(ToString::to_string).unwrap_or_default();
+        let name = |number| {
+            view.and_then(|view| view.spiffe_id(number))
+                .map(ToString::to_string)
+                .unwrap_or_default()
+        };
         let node = NodeNumber::new(key.node.0).and_then(|number| view?.node_by_number(number));
         let state = match (&pair.proof, &pair.in_flight, &pair.failure) {
             (Some(_), _, _) => State::Proven,

@@ -54,8 +54,16 @@ impl Knowledge {
         let node = node(&view, key.node).ok_or(ProveError::UnknownNode(key.node.0))?;
         let is_here = view.own().is_some_and(|own| own.number == node.number);
         let local = self.live(&view, &local)?;
-        let target = if is_here { Target::Here(self.live(&view, &remote)?) } else { Target::Node(node.clone()) };
-        Ok(Resolved { local, remote, target })
+        let target = if is_here {
+            Target::Here(self.live(&view, &remote)?)
+        } else {
+            Target::Node(node.clone())
+        };
+        Ok(Resolved {
+            local,
+            remote,
+            target,
+        })
     }
 
     /// What answers a peer that wants `responder` for `initiator`: only identities with a live endpoint and an SVID here.
@@ -73,7 +81,11 @@ impl Knowledge {
     pub fn key(&self, local: &SpiffeId, remote: &SpiffeId, node: NodeNumber) -> Option<AuthKey> {
         let view = self.view().ok()?;
         let (local, remote) = (view.identity(local)?, view.identity(remote)?);
-        Some(AuthKey { local, remote, node: NodeId(node.get()) })
+        Some(AuthKey {
+            local,
+            remote,
+            node: NodeId(node.get()),
+        })
     }
 
     /// This node's number.
@@ -87,7 +99,9 @@ impl Knowledge {
         let (Some(local), Some(remote)) = (view.spiffe_id(key.local), view.spiffe_id(key.remote)) else {
             return false;
         };
-        let Some(node) = node(&view, key.node) else { return false };
+        let Some(node) = node(&view, key.node) else {
+            return false;
+        };
         let is_here = view.own().is_some_and(|own| own.number == node.number);
         self.may_live(&view, local) && (!is_here || self.may_live(&view, remote))
     }
@@ -97,12 +111,21 @@ impl Knowledge {
     }
 
     fn may_live(&self, view: &View, id: &SpiffeId) -> bool {
-        let has_endpoint = self.endpoints.borrow().as_ref().is_none_or(|endpoints| endpoints.has(id));
+        let has_endpoint = self
+            .endpoints
+            .borrow()
+            .as_ref()
+            .is_none_or(|endpoints| endpoints.has(id));
         has_endpoint && view.is_registered_here(id)
     }
 
     fn live(&self, view: &View, id: &SpiffeId) -> Result<Arc<Credentials>, ProveError> {
-        if !self.endpoints.borrow().as_ref().is_some_and(|endpoints| endpoints.has(id)) {
+        if !self
+            .endpoints
+            .borrow()
+            .as_ref()
+            .is_some_and(|endpoints| endpoints.has(id))
+        {
             return Err(ProveError::NoEndpoint);
         }
         if !view.is_registered_here(id) {

@@ -28,7 +28,11 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { in_flight: 256, per_node: 48, pairs: 65_536 }
+        Self {
+            in_flight: 256,
+            per_node: 48,
+            pairs: 65_536,
+        }
     }
 }
 
@@ -89,7 +93,12 @@ pub struct Table {
 impl Table {
     /// An empty table.
     pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, pairs: BTreeMap::new(), in_flight: 0, by_node: BTreeMap::new() }
+        Self {
+            bounds,
+            pairs: BTreeMap::new(),
+            in_flight: 0,
+            by_node: BTreeMap::new(),
+        }
     }
 
     /// A packet or a person asks for a proof; `asked` is when.
@@ -116,8 +125,15 @@ impl Table {
                 && pair.renew_at <= now
                 && pair.proof.is_some_and(|proof| proof.not_after > now)
         };
-        let due: Vec<AuthKey> = self.pairs.iter().filter(|(_, pair)| is_due(pair)).map(|(key, _)| *key).collect();
-        due.into_iter().filter(|key| self.start(*key, now, now) == Decision::Start).collect()
+        let due: Vec<AuthKey> = self
+            .pairs
+            .iter()
+            .filter(|(_, pair)| is_due(pair))
+            .map(|(key, _)| *key)
+            .collect();
+        due.into_iter()
+            .filter(|key| self.start(*key, now, now) == Decision::Start)
+            .collect()
     }
 
     fn start(&mut self, key: AuthKey, asked: u64, now: u64) -> Decision {
@@ -139,7 +155,9 @@ impl Table {
     }
 
     fn land(&mut self, key: AuthKey) {
-        let Some(pair) = self.pairs.get_mut(&key) else { return };
+        let Some(pair) = self.pairs.get_mut(&key) else {
+            return;
+        };
         if pair.in_flight.take().is_some() {
             self.in_flight = self.in_flight.saturating_sub(1);
             if let Some(count) = self.by_node.get_mut(&key.node) {
@@ -165,7 +183,11 @@ impl Table {
     pub fn proven(&mut self, key: AuthKey, not_after: u64, now: u64, random: u64) -> AuthValue {
         let pair = self.pairs.entry(key).or_default();
         pair.epoch = pair.epoch.wrapping_add(1).max(1);
-        let value = AuthValue { not_after, epoch: pair.epoch, reserved: 0 };
+        let value = AuthValue {
+            not_after,
+            epoch: pair.epoch,
+            reserved: 0,
+        };
         pair.proof = Some(value);
         pair.renew_at = renew_at(not_after, now, random);
         pair.handshakes += 1;
@@ -179,7 +201,9 @@ impl Table {
     /// A handshake of ours, or the writing of its proof, failed. An older proof stays until it expires.
     pub fn failed(&mut self, key: AuthKey, reason: String, now: u64, random: u64) {
         self.land(key);
-        let Some(pair) = self.pairs.get_mut(&key) else { return };
+        let Some(pair) = self.pairs.get_mut(&key) else {
+            return;
+        };
         let wait = backoff(FIRST_RETRY, LAST_RETRY, pair.in_a_row, random);
         pair.retry_at = now.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
         pair.in_a_row = pair.in_a_row.saturating_add(1);
@@ -212,7 +236,9 @@ impl Table {
         let keys: Vec<AuthKey> = self.pairs.keys().copied().collect();
         for key in keys {
             let is_possible = possible(&key);
-            let Some(pair) = self.pairs.get_mut(&key) else { continue };
+            let Some(pair) = self.pairs.get_mut(&key) else {
+                continue;
+            };
             let expired = pair.proof.is_some_and(|proof| proof.not_after <= now);
             if (expired || !is_possible) && pair.proof.take().is_some() {
                 gone.push(key);
@@ -237,7 +263,9 @@ impl Table {
 
     /// Live proofs.
     pub fn proofs(&self) -> impl Iterator<Item = (AuthKey, AuthValue)> {
-        self.pairs.iter().filter_map(|(key, pair)| Some((*key, pair.proof?)))
+        self.pairs
+            .iter()
+            .filter_map(|(key, pair)| Some((*key, pair.proof?)))
     }
 }
 
@@ -255,11 +283,19 @@ mod tests {
     use super::*;
 
     fn key(local: u32, node: u32) -> AuthKey {
-        AuthKey { local: SecurityIdentity(local), remote: SecurityIdentity(900), node: NodeId(node) }
+        AuthKey {
+            local: SecurityIdentity(local),
+            remote: SecurityIdentity(900),
+            node: NodeId(node),
+        }
     }
 
     fn table() -> Table {
-        Table::new(Bounds { in_flight: 3, per_node: 2, pairs: 4 })
+        Table::new(Bounds {
+            in_flight: 3,
+            per_node: 2,
+            pairs: 4,
+        })
     }
 
     #[test]
@@ -278,7 +314,11 @@ mod tests {
         assert_eq!(table.get(&key(256, 1)).expect("known").latency, 40);
         assert_eq!(table.request(key(256, 1), 60, 60), Decision::Proven);
         assert_eq!(table.request(key(256, 1), 1000, 1000), Decision::Start);
-        assert_eq!(table.succeeded(key(256, 1), 2000, 1010, 0).epoch, 2, "epochs count on");
+        assert_eq!(
+            table.succeeded(key(256, 1), 2000, 1010, 0).epoch,
+            2,
+            "epochs count on"
+        );
     }
 
     #[test]
@@ -286,11 +326,18 @@ mod tests {
         let mut table = table();
         table.request(key(256, 1), 0, 0);
         table.failed(key(256, 1), "no".to_owned(), 0, u64::MAX);
-        assert_eq!(table.request(key(256, 1), 1, 1), Decision::Refused(Refusal::Backoff));
+        assert_eq!(
+            table.request(key(256, 1), 1, 1),
+            Decision::Refused(Refusal::Backoff)
+        );
         let later = 200_000_000;
         assert_eq!(table.request(key(256, 1), later, later), Decision::Start);
         table.failed(key(256, 1), "no".to_owned(), later, u64::MAX);
-        assert_eq!(table.request(key(256, 1), 2 * later, 2 * later), Decision::Refused(Refusal::Backoff), "longer");
+        assert_eq!(
+            table.request(key(256, 1), 2 * later, 2 * later),
+            Decision::Refused(Refusal::Backoff),
+            "longer"
+        );
         let value = table.proven(key(256, 1), 10 * later, 2 * later, 0);
         assert_eq!(value.epoch, 1);
         let pair = table.get(&key(256, 1)).expect("known");
@@ -302,14 +349,26 @@ mod tests {
         let mut table = table();
         assert_eq!(table.request(key(256, 1), 0, 0), Decision::Start);
         assert_eq!(table.request(key(257, 1), 0, 0), Decision::Start);
-        assert_eq!(table.request(key(258, 1), 0, 0), Decision::Refused(Refusal::Busy), "per node");
+        assert_eq!(
+            table.request(key(258, 1), 0, 0),
+            Decision::Refused(Refusal::Busy),
+            "per node"
+        );
         assert_eq!(table.request(key(256, 2), 0, 0), Decision::Start);
-        assert_eq!(table.request(key(256, 3), 0, 0), Decision::Refused(Refusal::Busy), "total");
+        assert_eq!(
+            table.request(key(256, 3), 0, 0),
+            Decision::Refused(Refusal::Busy),
+            "total"
+        );
         table.failed(key(256, 1), "no".to_owned(), 0, 0);
         assert_eq!(table.request(key(258, 1), 0, 0), Decision::Start);
         let _ = table.succeeded(key(258, 1), 9, 0, 0);
         let _ = table.succeeded(key(257, 1), 9, 0, 0);
-        assert_eq!(table.request(key(400, 4), 0, 0), Decision::Refused(Refusal::Busy), "pairs remembered");
+        assert_eq!(
+            table.request(key(400, 4), 0, 0),
+            Decision::Refused(Refusal::Busy),
+            "pairs remembered"
+        );
     }
 
     #[test]
@@ -322,7 +381,11 @@ mod tests {
             assert_eq!(table.renewals(2161 * SECOND), vec![key(256, 1)]);
             assert!(table.renewals(2161 * SECOND).is_empty(), "in flight");
             table.failed(key(256, 1), "gone".to_owned(), 2161 * SECOND, 0);
-            assert_eq!(table.request(key(256, 1), 0, 2162 * SECOND), Decision::Proven, "the old proof still holds");
+            assert_eq!(
+                table.request(key(256, 1), 0, 2162 * SECOND),
+                Decision::Proven,
+                "the old proof still holds"
+            );
             assert_eq!(table.renewals(2200 * SECOND), vec![key(256, 1)], "tried again");
         }
     }
@@ -363,7 +426,16 @@ mod tests {
     #[test]
     fn adopted_proofs_keep_their_epoch_and_end() {
         let mut table = table();
-        table.adopt(key(256, 1), AuthValue { not_after: 1000, epoch: 41, reserved: 0 }, 0, 0);
+        table.adopt(
+            key(256, 1),
+            AuthValue {
+                not_after: 1000,
+                epoch: 41,
+                reserved: 0,
+            },
+            0,
+            0,
+        );
         assert_eq!(table.request(key(256, 1), 0, 0), Decision::Proven);
         assert_eq!(table.proven(key(256, 1), 2000, 10, 0).epoch, 42);
     }
@@ -375,6 +447,9 @@ mod tests {
         let _ = table.succeeded(key(256, 1), 1000, 0, 0);
         table.unwritten(key(256, 1), "full".to_owned(), 0, u64::MAX);
         assert_eq!(table.proofs().count(), 0);
-        assert_eq!(table.request(key(256, 1), 1, 1), Decision::Refused(Refusal::Backoff));
+        assert_eq!(
+            table.request(key(256, 1), 1, 1),
+            Decision::Refused(Refusal::Backoff)
+        );
     }
 }

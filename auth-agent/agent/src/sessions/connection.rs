@@ -187,8 +187,22 @@ impl Connection {
                 let effects = self.flights.on_step(&mut self.session, route, step, now());
                 self.apply(effects).await
             }
-            Event::Offer(offer) => self.tell(TransportEvent::Offer { node, generation, offer }).await,
-            Event::Ready(epoch) => self.tell(TransportEvent::Ready { node, generation, epoch }).await,
+            Event::Offer(offer) => {
+                self.tell(TransportEvent::Offer {
+                    node,
+                    generation,
+                    offer,
+                })
+                .await
+            }
+            Event::Ready(epoch) => {
+                self.tell(TransportEvent::Ready {
+                    node,
+                    generation,
+                    epoch,
+                })
+                .await
+            }
             Event::Retire(_) => self.tell(TransportEvent::Retire { node, generation }).await,
         }
     }
@@ -242,7 +256,9 @@ impl Connection {
     }
 
     fn send(&self, message: &Message) -> Result<(), Ended> {
-        self.outgoing.try_send(encode(message)?).map_err(|_| Ended::Stalled)?;
+        self.outgoing
+            .try_send(encode(message)?)
+            .map_err(|_| Ended::Stalled)?;
         self.traffic.sent.fetch_add(1, Relaxed);
         Ok(())
     }

@@ -38,7 +38,11 @@ pub struct Context {
 
 impl Context {
     pub(super) fn view(&self) -> Result<Arc<View>, EstablishError> {
-        self.knowledge.view.borrow().clone().ok_or(EstablishError::NotReady)
+        self.knowledge
+            .view
+            .borrow()
+            .clone()
+            .ok_or(EstablishError::NotReady)
     }
 
     pub(super) fn identity(&self) -> Result<Arc<NodeAccess>, EstablishError> {
@@ -47,7 +51,11 @@ impl Context {
 
     pub(super) fn local(&self, view: &View) -> Result<LocalNode, EstablishError> {
         let node = view.own().ok_or(EstablishError::NotReady)?.number;
-        Ok(LocalNode { node, instance: self.instance, boot_id: self.boot_id })
+        Ok(LocalNode {
+            node,
+            instance: self.instance,
+            boot_id: self.boot_id,
+        })
     }
 
     pub(super) fn node_id(&self, name: &NodeName) -> SpiffeId {

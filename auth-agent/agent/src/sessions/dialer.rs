@@ -21,7 +21,10 @@ pub(super) async fn run(sessions: Arc<Sessions>, peer: Arc<Peer>) {
     let mut view = sessions.context.knowledge.view.clone();
     let mut attempt = 0;
     loop {
-        let is_known = view.borrow_and_update().as_ref().is_none_or(|v| v.node_by_number(peer.number).is_some());
+        let is_known = view
+            .borrow_and_update()
+            .as_ref()
+            .is_none_or(|v| v.node_by_number(peer.number).is_some());
         if !is_known {
             tracing::info!(peer.node = peer.number.get(), "the node has left the view");
             sessions.forget(&peer);
@@ -41,7 +44,11 @@ pub(super) async fn run(sessions: Arc<Sessions>, peer: Arc<Peer>) {
         match attempt_once(&sessions, &peer).await {
             Ok(()) => attempt = 0,
             Err(reason) => {
-                tracing::debug!(peer.node = peer.number.get(), reason, "cannot open a node session");
+                tracing::debug!(
+                    peer.node = peer.number.get(),
+                    reason,
+                    "cannot open a node session"
+                );
                 peer.note(&reason);
                 set_unless_up(&peer, State::Backoff(reason.into()));
                 wait(&peer, backoff(FIRST_RETRY, LAST_RETRY, attempt, random())).await;
@@ -58,7 +65,9 @@ pub(super) async fn run(sessions: Arc<Sessions>, peer: Arc<Peer>) {
 async fn attempt_once(sessions: &Arc<Sessions>, peer: &Peer) -> Result<(), String> {
     let context = &sessions.context;
     let view = context.view().map_err(|error| error.to_string())?;
-    let node = view.node_by_number(peer.number).ok_or("the node has left the view")?;
+    let node = view
+        .node_by_number(peer.number)
+        .ok_or("the node has left the view")?;
     set_unless_up(peer, State::Connecting);
     let own = context.knowledge.own();
     if sessions.keep_all.load(Relaxed) && own > Some(peer.number) {

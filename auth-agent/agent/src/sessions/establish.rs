@@ -5,9 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls_pki_types::ServerName;
-use signet_session::{
-    CodecError, Decoder, Dialer, Established, OpenError, Opening, PeerNode, encode,
-};
+use signet_session::{CodecError, Decoder, Dialer, Established, OpenError, Opening, PeerNode, encode};
 use signet_spiffe::{SpiffeId, UnixTime};
 use signet_tls::{ClientAuth, Expect, PeerError, TlsError, client_config, peer_svid, server_config};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -82,13 +80,19 @@ pub(super) struct Fresh {
 }
 
 pub(super) async fn dial(context: &Context, node: &Node) -> Result<Fresh, EstablishError> {
-    let address = node.dial().ok_or_else(|| EstablishError::NoAddress(node.name.to_string()))?;
+    let address = node
+        .dial()
+        .ok_or_else(|| EstablishError::NoAddress(node.name.to_string()))?;
     let access = context.identity()?;
     let wanted = context.node_id(&node.name);
     // An error here is a name that no TLS could carry; it cannot be one.
     let name = signet_handshake::server_name(&wanted)
         .map_err(|error| EstablishError::Tls(io::Error::other(error)))?;
-    let config = client_config(Some(&access.identity.key_pair), context.bundles.clone(), Expect::Exactly(wanted))?;
+    let config = client_config(
+        Some(&access.identity.key_pair),
+        context.bundles.clone(),
+        Expect::Exactly(wanted),
+    )?;
     let stream = timeout(context.tls_deadline, TcpStream::connect(address))
         .await
         .map_err(|_| EstablishError::Deadline("TCP connection"))?
@@ -99,7 +103,14 @@ pub(super) async fn dial(context: &Context, node: &Node) -> Result<Fresh, Establ
         .await
         .map_err(|_| EstablishError::Deadline("TLS handshake"))?
         .map_err(EstablishError::Tls)?;
-    open(context, stream.into(), Dialer::Us, address, access.identity.not_after).await
+    open(
+        context,
+        stream.into(),
+        Dialer::Us,
+        address,
+        access.identity.not_after,
+    )
+    .await
 }
 
 pub(super) async fn accept(
@@ -109,14 +120,28 @@ pub(super) async fn accept(
 ) -> Result<Fresh, EstablishError> {
     let access = context.identity()?;
     let expect = Expect::AnyNode(context.trust_domain.clone());
-    let config =
-        server_config(&access.identity.key_pair, context.bundles.clone(), expect, ClientAuth::Required)?;
+    let config = server_config(
+        &access.identity.key_pair,
+        context.bundles.clone(),
+        expect,
+        ClientAuth::Required,
+    )?;
     stream.set_nodelay(true).map_err(EstablishError::Broken)?;
-    let stream = timeout(context.tls_deadline, TlsAcceptor::from(Arc::new(config)).accept(stream))
-        .await
-        .map_err(|_| EstablishError::Deadline("TLS handshake"))?
-        .map_err(EstablishError::Tls)?;
-    open(context, stream.into(), Dialer::Peer, address, access.identity.not_after).await
+    let stream = timeout(
+        context.tls_deadline,
+        TlsAcceptor::from(Arc::new(config)).accept(stream),
+    )
+    .await
+    .map_err(|_| EstablishError::Deadline("TLS handshake"))?
+    .map_err(EstablishError::Tls)?;
+    open(
+        context,
+        stream.into(),
+        Dialer::Peer,
+        address,
+        access.identity.not_after,
+    )
+    .await
 }
 
 /// Both hellos, on an authenticated connection.
@@ -131,13 +156,24 @@ async fn open(
     let svid = peer_svid(certificates, &context.bundles.bundles(), UnixTime::now())?;
     let unknown = || EstablishError::UnknownNode(svid.id().clone());
     let view = context.view()?;
-    let peer = svid.id().node_name().and_then(|name| view.node(&name).cloned()).ok_or_else(unknown)?;
-    let (opening, hello) =
-        Opening::new(context.local(&view)?, PeerNode { node: peer.number }, context.limits, now().clock);
+    let peer = svid
+        .id()
+        .node_name()
+        .and_then(|name| view.node(&name).cloned())
+        .ok_or_else(unknown)?;
+    let (opening, hello) = Opening::new(
+        context.local(&view)?,
+        PeerNode { node: peer.number },
+        context.limits,
+        now().clock,
+    );
     let deadline = tokio::time::Instant::from_std(opening.deadline());
     let mut decoder = Decoder::default();
     let exchange = async {
-        stream.write_all(&encode(&hello)?).await.map_err(EstablishError::Broken)?;
+        stream
+            .write_all(&encode(&hello)?)
+            .await
+            .map_err(EstablishError::Broken)?;
         stream.flush().await.map_err(EstablishError::Broken)?;
         let mut buffer = vec![0; 4096];
         loop {
@@ -151,12 +187,16 @@ async fn open(
             decoder.push(buffer.get(..read).unwrap_or_default());
         }
     };
-    let message = timeout_at(deadline, exchange).await.map_err(|_| EstablishError::Deadline("hello"))??;
+    let message = timeout_at(deadline, exchange)
+        .await
+        .map_err(|_| EstablishError::Deadline("hello"))??;
     let session = opening.on_message(&message, now().clock)?;
     let secrets = Arc::new(Secrets::export(&stream).map_err(EstablishError::Exporter)?);
     let group = state(&stream).negotiated_key_exchange_group();
     Ok(Fresh {
-        key_exchange: group.map(|group| format!("{:?}", group.name())).unwrap_or_default(),
+        key_exchange: group
+            .map(|group| format!("{:?}", group.name()))
+            .unwrap_or_default(),
         not_after: own_not_after.min(seconds(svid.not_after())),
         stream,
         decoder,

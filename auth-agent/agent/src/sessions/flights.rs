@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use signet_handshake::{
-    AwaitingConfirm, Binding, Credentials, HandshakeError, Initiator, Limits, Now, Party, Progress, Proof, Responder,
+    AwaitingConfirm, Binding, Credentials, HandshakeError, Initiator, Limits, Now, Party, Progress, Proof,
+    Responder,
 };
-use signet_session::{AbortCause, Detail, Established, HandshakeStep, Message, NodeNumber, Open, Opener, Route};
+use signet_session::{
+    AbortCause, Detail, Established, HandshakeStep, Message, NodeNumber, Open, Opener, Route,
+};
 use signet_spiffe::SpiffeId;
 use signet_tls::BundleSource;
 
@@ -65,7 +68,14 @@ pub(super) struct Flights {
 
 impl Flights {
     pub(super) fn new(ends: Ends, knowledge: Knowledge, bundles: Arc<dyn BundleSource>) -> Self {
-        Self { ends, knowledge, bundles, limits: Limits::default(), open: HashMap::new(), yielded: Vec::new() }
+        Self {
+            ends,
+            knowledge,
+            bundles,
+            limits: Limits::default(),
+            open: HashMap::new(),
+            yielded: Vec::new(),
+        }
     }
 
     /// Opens a handshake of ours, or joins the peer's of the same pair.
@@ -93,10 +103,21 @@ impl Flights {
         match Initiator::start(self.party(local, remote.clone(), Opener::Us), now) {
             Ok((state, records)) => {
                 let responder = remote.clone();
-                effects.messages.push(Message::Open(Open { route, initiator, responder, records }));
+                effects.messages.push(Message::Open(Open {
+                    route,
+                    initiator,
+                    responder,
+                    records,
+                }));
                 let deadline = state.deadline();
                 let stage = Stage::Initiating(state);
-                let flight = Flight { local: local_id, remote, stage, deadline, reply: Some(reply) };
+                let flight = Flight {
+                    local: local_id,
+                    remote,
+                    stage,
+                    deadline,
+                    reply: Some(reply),
+                };
                 self.open.insert(route, flight);
             }
             Err(error) => {
@@ -120,7 +141,13 @@ impl Flights {
             }
             session.close(ours);
             effects.messages.push(abort(ours, AbortCause::Yield, ""));
-            if let Some(Flight { local, remote, reply: Some(reply), .. }) = self.open.remove(&ours) {
+            if let Some(Flight {
+                local,
+                remote,
+                reply: Some(reply),
+                ..
+            }) = self.open.remove(&ours)
+            {
                 self.yield_to_peer(local, remote, reply, now);
             }
         }
@@ -136,7 +163,9 @@ impl Flights {
             Err(error) => {
                 session.close(open.route);
                 tracing::debug!(pair.local = %local, pair.remote = %remote, %error, "refused a peer's handshake");
-                effects.messages.push(abort(open.route, error.cause(), &error.to_string()));
+                effects
+                    .messages
+                    .push(abort(open.route, error.cause(), &error.to_string()));
             }
         }
         effects
@@ -151,13 +180,23 @@ impl Flights {
         now: Now,
     ) -> Effects {
         let mut effects = Effects::default();
-        let Some(flight) = self.open.remove(&route) else { return effects };
-        let Flight { local, remote, stage, deadline, reply } = flight;
+        let Some(flight) = self.open.remove(&route) else {
+            return effects;
+        };
+        let Flight {
+            local,
+            remote,
+            stage,
+            deadline,
+            reply,
+        } = flight;
         let result = match (step, stage) {
             (HandshakeStep::Abort(cause, detail), _) => {
                 session.close(route);
                 match reply {
-                    Some(reply) if cause == AbortCause::Yield => self.yield_to_peer(local, remote, reply, now),
+                    Some(reply) if cause == AbortCause::Yield => {
+                        self.yield_to_peer(local, remote, reply, now)
+                    }
                     Some(reply) => answer(reply, Err(ProveError::Refused { cause, detail })),
                     None => {}
                 }
@@ -188,7 +227,9 @@ impl Flights {
                 session.close(route);
                 let error = ProveError::from(error);
                 tracing::debug!(pair.local = %local, pair.remote = %remote, %error, "handshake broken off");
-                effects.messages.push(abort(route, error.cause(), &error.to_string()));
+                effects
+                    .messages
+                    .push(abort(route, error.cause(), &error.to_string()));
                 if let Some(reply) = reply {
                     answer(reply, Err(error));
                 }
@@ -201,12 +242,19 @@ impl Flights {
     pub(super) fn on_tick(&mut self, session: &mut Established, now: Now) -> Effects {
         let mut effects = Effects::default();
         let late = |deadline: Instant| deadline <= now.clock;
-        let overdue: Vec<Route> =
-            self.open.iter().filter(|(_, flight)| late(flight.deadline)).map(|(route, _)| *route).collect();
+        let overdue: Vec<Route> = self
+            .open
+            .iter()
+            .filter(|(_, flight)| late(flight.deadline))
+            .map(|(route, _)| *route)
+            .collect();
         for route in overdue {
             session.close(route);
             effects.messages.push(abort(route, AbortCause::Deadline, ""));
-            if let Some(Flight { reply: Some(reply), .. }) = self.open.remove(&route) {
+            if let Some(Flight {
+                reply: Some(reply), ..
+            }) = self.open.remove(&route)
+            {
                 answer(reply, Err(ProveError::Deadline));
             }
         }
@@ -219,10 +267,15 @@ impl Flights {
     /// When [`Flights::on_tick`] has something to do next.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let flights = self.open.values().map(|flight| flight.deadline);
-        flights.chain(self.yielded.iter().map(|waiting| waiting.deadline)).min()
+        flights
+            .chain(self.yielded.iter().map(|waiting| waiting.deadline))
+            .min()
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a flight taken apart, put together again in its next stage")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a flight taken apart, put together again in its next stage"
+    )]
     fn advance(
         &mut self,
         route: Route,
@@ -234,17 +287,34 @@ impl Flights {
         effects: &mut Effects,
     ) {
         if !step.records.is_empty() {
-            effects.messages.push(Message::Records { route, records: step.records });
+            effects.messages.push(Message::Records {
+                route,
+                records: step.records,
+            });
         }
         if let Some(mac) = step.mac {
             effects.messages.push(Message::Confirm { route, mac });
         }
-        self.open.insert(route, Flight { local, remote, stage: step.stage, deadline, reply });
+        self.open.insert(
+            route,
+            Flight {
+                local,
+                remote,
+                stage: step.stage,
+                deadline,
+                reply,
+            },
+        );
     }
 
     fn deliver(&mut self, proof: Proof, reply: Option<Reply>, effects: &mut Effects) {
-        let waiting = |yielded: &mut Yielded| yielded.local == *proof.local() && yielded.remote == *proof.remote();
-        let yielded = self.yielded.extract_if(.., waiting).map(|yielded| yielded.reply).next();
+        let waiting =
+            |yielded: &mut Yielded| yielded.local == *proof.local() && yielded.remote == *proof.remote();
+        let yielded = self
+            .yielded
+            .extract_if(.., waiting)
+            .map(|yielded| yielded.reply)
+            .next();
         // Nobody waits any more: the proof is good all the same.
         match reply.or(yielded).map(|reply| (reply.is_closed(), reply)) {
             Some((false, reply)) => answer(reply, Ok(proof)),
@@ -254,7 +324,12 @@ impl Flights {
 
     fn yield_to_peer(&mut self, local: SpiffeId, remote: SpiffeId, reply: Reply, now: Now) {
         let deadline = now.clock + self.limits.deadline;
-        self.yielded.push(Yielded { local, remote, deadline, reply });
+        self.yielded.push(Yielded {
+            local,
+            remote,
+            deadline,
+            reply,
+        });
     }
 
     fn find(&self, opener: Opener, local: &SpiffeId, remote: &SpiffeId) -> Option<Route> {
@@ -270,7 +345,13 @@ impl Flights {
             Opener::Us => Binding::new(exporter, own, peer),
             Opener::Peer => Binding::new(exporter, peer, own),
         };
-        Party { local, remote, bundles: self.bundles.clone(), binding, limits: self.limits }
+        Party {
+            local,
+            remote,
+            bundles: self.bundles.clone(),
+            binding,
+            limits: self.limits,
+        }
     }
 }
 
@@ -296,16 +377,26 @@ impl From<Progress<Responder>> for Step {
 impl Step {
     fn new<S>(progress: Progress<S>, stage: impl FnOnce(S) -> Stage) -> Self {
         match progress {
-            Progress::More { state, records } => Self { stage: stage(state), records, mac: None },
-            Progress::Complete { state, records, mac } => {
-                Self { stage: Stage::Confirming(state), records, mac: Some(mac) }
-            }
+            Progress::More { state, records } => Self {
+                stage: stage(state),
+                records,
+                mac: None,
+            },
+            Progress::Complete { state, records, mac } => Self {
+                stage: Stage::Confirming(state),
+                records,
+                mac: Some(mac),
+            },
         }
     }
 }
 
 fn abort(route: Route, cause: AbortCause, detail: &str) -> Message {
-    Message::Abort { route, cause, detail: Detail::new(detail) }
+    Message::Abort {
+        route,
+        cause,
+        detail: Detail::new(detail),
+    }
 }
 
 fn answer(reply: Reply, result: Result<Proof, ProveError>) {

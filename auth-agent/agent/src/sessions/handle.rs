@@ -117,6 +117,9 @@ impl SessionHandle {
     }
 
     pub(super) fn contender(&self) -> Contender {
-        Contender { dialer: self.dialer, instance: self.instance }
+        Contender {
+            dialer: self.dialer,
+            instance: self.instance,
+        }
     }
 }

@@ -32,7 +32,11 @@ impl Default for Gate {
 impl Gate {
     /// A gate with these bounds.
     pub fn new(total: usize, per_address: usize) -> Self {
-        Self { total, per_address, pending: Mutex::default() }
+        Self {
+            total,
+            per_address,
+            pending: Mutex::default(),
+        }
     }
 
     fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Pass> {
@@ -43,7 +47,10 @@ impl Gate {
             return None;
         }
         pending.insert(address, from_here + 1);
-        Some(Pass { gate: self.clone(), address })
+        Some(Pass {
+            gate: self.clone(),
+            address,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {

@@ -65,7 +65,9 @@ pub struct Sessions {
 
 impl std::fmt::Debug for Sessions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sessions").field("context", &self.context).finish_non_exhaustive()
+        f.debug_struct("Sessions")
+            .field("context", &self.context)
+            .finish_non_exhaustive()
     }
 }
 
@@ -99,14 +101,21 @@ impl Sessions {
         let session = self.session(node).await?;
         let (reply, outcome) = oneshot::channel();
         if !session.command(Command::Prove { local, remote, reply }) {
-            return Err(if session.commands.is_closed() { ProveError::SessionLost } else { ProveError::Busy });
+            return Err(if session.commands.is_closed() {
+                ProveError::SessionLost
+            } else {
+                ProveError::Busy
+            });
         }
         outcome.await.map_err(|_| ProveError::SessionLost)?
     }
 
     /// The session with a node, opened if it is not there.
     pub async fn session(self: &Arc<Self>, node: &Node) -> Result<SessionHandle, ProveError> {
-        let none = |reason: &str| ProveError::NoSession { node: node.name.to_string(), reason: reason.to_owned() };
+        let none = |reason: &str| ProveError::NoSession {
+            node: node.name.to_string(),
+            reason: reason.to_owned(),
+        };
         let peer = self.peer(node.number);
         let mut states = peer.state.subscribe();
         let waiting = async {
@@ -122,7 +131,9 @@ impl Sessions {
                 }
             }
         };
-        timeout(OPEN, waiting).await.unwrap_or_else(|_| Err(none("no session in time")))
+        timeout(OPEN, waiting)
+            .await
+            .unwrap_or_else(|_| Err(none("no session in time")))
     }
 
     /// From now on: a session with every node of the view, or on demand alone.
@@ -139,11 +150,19 @@ impl Sessions {
 
     /// Takes in a session that has just been opened, from either side. One of two lives on.
     pub(super) fn install(self: &Arc<Self>, fresh: Fresh) {
-        let Some(own) = self.context.knowledge.own() else { return };
+        let Some(own) = self.context.knowledge.own() else {
+            return;
+        };
         let peer = self.peer(fresh.peer.number);
         let generation = self.generation.fetch_add(1, Relaxed) + 1;
-        let (handle, run) =
-            connection::start(fresh, &self.context, own, generation, self.pairs.clone(), self.transport.clone());
+        let (handle, run) = connection::start(
+            fresh,
+            &self.context,
+            own,
+            generation,
+            self.pairs.clone(),
+            self.transport.clone(),
+        );
         let mut replaced = None;
         let taken = peer.state.send_if_modified(|state| {
             if let State::Up(existing) = state {
@@ -186,7 +205,10 @@ impl Sessions {
             current
         });
         let (node, generation) = (peer.number, handle.generation);
-        let _ = self.transport.send(TransportEvent::Down { node, generation }).await;
+        let _ = self
+            .transport
+            .send(TransportEvent::Down { node, generation })
+            .await;
         if self.keep_all.load(Relaxed) {
             peer.demand.notify_one();
         }
@@ -218,7 +240,10 @@ impl Sessions {
 
     /// How many sessions are up.
     pub fn count(&self) -> usize {
-        lock(&self.peers).values().filter(|peer| matches!(*peer.state.borrow(), State::Up(_))).count()
+        lock(&self.peers)
+            .values()
+            .filter(|peer| matches!(*peer.state.borrow(), State::Up(_)))
+            .count()
     }
 
     /// All peers that were ever asked for, by number.
@@ -231,7 +256,10 @@ impl Sessions {
                 let mut entry = SessionEntry {
                     node: node.map(|node| node.name.to_string()).unwrap_or_default(),
                     node_id: peer.number.get(),
-                    address: node.and_then(|node| node.dial()).map(|a| a.to_string()).unwrap_or_default(),
+                    address: node
+                        .and_then(|node| node.dial())
+                        .map(|a| a.to_string())
+                        .unwrap_or_default(),
                     last_error: lock(&peer.last_error).clone(),
                     ..SessionEntry::default()
                 };

@@ -22,13 +22,22 @@ impl Secrets {
     pub(super) fn export<T>(stream: &TlsStream<T>) -> Result<Self, rustls::Error> {
         let export = |label| match stream {
             TlsStream::Client(stream) => {
-                stream.get_ref().1.export_keying_material(Zeroizing::new([0_u8; 32]), label, None)
+                stream
+                    .get_ref()
+                    .1
+                    .export_keying_material(Zeroizing::new([0_u8; 32]), label, None)
             }
             TlsStream::Server(stream) => {
-                stream.get_ref().1.export_keying_material(Zeroizing::new([0_u8; 32]), label, None)
+                stream
+                    .get_ref()
+                    .1
+                    .export_keying_material(Zeroizing::new([0_u8; 32]), label, None)
             }
         };
-        Ok(Self { binding: export(BINDING)?, transport: export(TRANSPORT)? })
+        Ok(Self {
+            binding: export(BINDING)?,
+            transport: export(TRANSPORT)?,
+        })
     }
 
     /// Binds pair handshakes to the session.
@@ -38,8 +47,16 @@ impl Secrets {
 
     /// The `WireGuard` preshared key of the two nodes under their current transport epochs: HMAC-SHA256 under the
     /// session's transport secret. Both sides compute the same, whoever asks.
-    pub(crate) fn preshared_key(&self, ours: (NodeNumber, u64), theirs: (NodeNumber, u64)) -> Zeroizing<[u8; 32]> {
-        let (low, high) = if ours.0 < theirs.0 { (ours, theirs) } else { (theirs, ours) };
+    pub(crate) fn preshared_key(
+        &self,
+        ours: (NodeNumber, u64),
+        theirs: (NodeNumber, u64),
+    ) -> Zeroizing<[u8; 32]> {
+        let (low, high) = if ours.0 < theirs.0 {
+            (ours, theirs)
+        } else {
+            (theirs, ours)
+        };
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.transport.as_slice());
         let mut context = hmac::Context::with_key(&key);
         context.update(b"signet wireguard preshared key v1");
@@ -70,7 +87,10 @@ mod tests {
 
     #[test]
     fn both_ends_compute_one_key_and_every_epoch_another() {
-        let secrets = Secrets { binding: Zeroizing::new([1; 32]), transport: Zeroizing::new([2; 32]) };
+        let secrets = Secrets {
+            binding: Zeroizing::new([1; 32]),
+            transport: Zeroizing::new([2; 32]),
+        };
         let node = |number| NodeNumber::new(number).expect("not zero");
         let here = secrets.preshared_key((node(1), 5), (node(2), 7));
         assert_eq!(*here, *secrets.preshared_key((node(2), 7), (node(1), 5)));

@@ -73,7 +73,10 @@ impl Issuer {
     /// Makes a key and has it certified for a registration.
     pub async fn issue(self, registration: Arc<Registration>) -> Result<WorkloadSvid, IssueError> {
         let request = new_request()?;
-        let call = IssueX509SvidRequest { registration: registration.id.clone(), csr: request.csr().to_vec() };
+        let call = IssueX509SvidRequest {
+            registration: registration.id.clone(),
+            csr: request.csr().to_vec(),
+        };
         let svid = timeout(CALL, NodeServiceClient::new(self.channel).issue_x509_svid(call))
             .await
             .map_err(|_| IssueError::Deadline)?
@@ -95,7 +98,9 @@ impl WorkloadSvid {
         if verified.id() != wanted {
             return Err(IssueError::Other(verified.id().clone()));
         }
-        let PrivateKeyDer::Pkcs8(key) = &key_pair.key else { return Err(IssueError::KeyFormat) };
+        let PrivateKeyDer::Pkcs8(key) = &key_pair.key else {
+            return Err(IssueError::KeyFormat);
+        };
         let key = PrivatePkcs8KeyDer::from(key.secret_pkcs8_der().to_vec());
         let offer = X509Svid::new(wanted.clone(), key_pair.chain.clone(), key)?;
         let mut serial = String::new();

@@ -83,10 +83,15 @@ impl Manager {
     }
 
     fn issue_due(&self, table: &mut Table, flights: &mut JoinSet<Outcome>) {
-        let (Some(view), Some(access)) = (self.view.borrow().clone(), self.access.borrow().clone()) else { return };
+        let (Some(view), Some(access)) = (self.view.borrow().clone(), self.access.borrow().clone()) else {
+            return;
+        };
         let room = AT_ONCE.saturating_sub(flights.len());
         for registration in table.take_due(room, Instant::now().into_std()) {
-            let issuer = Issuer { channel: access.channel.clone(), bundles: view.bundles().clone() };
+            let issuer = Issuer {
+                channel: access.channel.clone(),
+                bundles: view.bundles().clone(),
+            };
             flights.spawn(async move {
                 let result = issuer.issue(registration.clone()).await;
                 (registration, result)
@@ -95,14 +100,21 @@ impl Manager {
     }
 
     fn take_view(&mut self, table: &mut Table) {
-        let Some(view) = self.view.borrow_and_update().clone() else { return };
+        let Some(view) = self.view.borrow_and_update().clone() else {
+            return;
+        };
         let registrations: Vec<_> = view.registrations().cloned().collect();
         table.set(&registrations, Instant::now().into_std());
         // Even if no registration changed, the bundle may have.
         self.publish(table);
     }
 
-    fn take_outcome(&self, table: &mut Table, registration: &Arc<Registration>, result: Result<WorkloadSvid, IssueError>) {
+    fn take_outcome(
+        &self,
+        table: &mut Table,
+        registration: &Arc<Registration>,
+        result: Result<WorkloadSvid, IssueError>,
+    ) {
         let result = match result {
             Ok(svid) => {
                 tracing::debug!(svid.id = %registration.spiffe_id, svid.serial, svid.not_after, "issued an SVID");
@@ -111,11 +123,18 @@ impl Manager {
             Err(error) => {
                 let error = anyhow::Error::from(error);
                 let text = format!("{error:#}");
-                self.status.fail("svid", &error.context(registration.spiffe_id.to_string()));
+                self.status
+                    .fail("svid", &error.context(registration.spiffe_id.to_string()));
                 Err(text)
             }
         };
-        table.finished(registration, result, Instant::now().into_std(), unix_now(), random());
+        table.finished(
+            registration,
+            result,
+            Instant::now().into_std(),
+            unix_now(),
+            random(),
+        );
     }
 
     fn publish(&self, table: &Table) {
@@ -136,7 +155,10 @@ impl Manager {
 fn wake(table: &Table, in_flight: usize) -> Instant {
     let now = Instant::now();
     // While all hands are busy, the next outcome wakes us.
-    let due = table.next_due().filter(|_| in_flight < AT_ONCE).map(Instant::from_std);
+    let due = table
+        .next_due()
+        .filter(|_| in_flight < AT_ONCE)
+        .map(Instant::from_std);
     let expiry = table.next_expiry().map(|unix| {
         let wait = u64::try_from(unix.saturating_sub(unix_now())).unwrap_or(0);
         now + Duration::from_secs(wait)

@@ -18,7 +18,10 @@ pub struct WorkloadSource {
 
 impl Default for WorkloadSource {
     fn default() -> Self {
-        Self { offers: watch::Sender::new(Arc::new(Offers::starting())), endpoints: watch::Sender::default() }
+        Self {
+            offers: watch::Sender::new(Arc::new(Offers::starting())),
+            endpoints: watch::Sender::default(),
+        }
     }
 }
 

@@ -28,7 +28,10 @@ impl Table {
     /// Takes over the registrations of a view. What has gone is dropped, and its key wiped with it; a registration that
     /// now means another identity starts anew. Says whether anything changed.
     pub(super) fn set(&mut self, registrations: &[Arc<Registration>], now: Instant) -> bool {
-        let ids: BTreeSet<&str> = registrations.iter().map(|registration| registration.id.as_str()).collect();
+        let ids: BTreeSet<&str> = registrations
+            .iter()
+            .map(|registration| registration.id.as_str())
+            .collect();
         let before = self.0.len();
         self.0.retain(|id, _| ids.contains(id.as_str()));
         let mut changed = self.0.len() != before;
@@ -40,8 +43,20 @@ impl Table {
                     changed = true;
                 }
                 Some(_) | None => {
-                    let entry = Entry { registration: registration.clone(), svid: None, last_error: None };
-                    self.0.insert(registration.id.clone(), Slot { entry, due: now, failures: 0, in_flight: false });
+                    let entry = Entry {
+                        registration: registration.clone(),
+                        svid: None,
+                        last_error: None,
+                    };
+                    self.0.insert(
+                        registration.id.clone(),
+                        Slot {
+                            entry,
+                            due: now,
+                            failures: 0,
+                            in_flight: false,
+                        },
+                    );
                     changed = true;
                 }
             }
@@ -51,7 +66,11 @@ impl Table {
 
     /// Takes up to `room` registrations that need an SVID now.
     pub(super) fn take_due(&mut self, room: usize, now: Instant) -> Vec<Arc<Registration>> {
-        let due = self.0.values_mut().filter(|slot| !slot.in_flight && slot.due <= now).take(room);
+        let due = self
+            .0
+            .values_mut()
+            .filter(|slot| !slot.in_flight && slot.due <= now)
+            .take(room);
         due.map(|slot| {
             slot.in_flight = true;
             slot.entry.registration.clone()
@@ -61,7 +80,11 @@ impl Table {
 
     /// When something is due next.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.0.values().filter(|slot| !slot.in_flight).map(|slot| slot.due).min()
+        self.0
+            .values()
+            .filter(|slot| !slot.in_flight)
+            .map(|slot| slot.due)
+            .min()
     }
 
     /// Notes the outcome for a registration that may have gone or changed meanwhile: then it is dropped.
@@ -73,7 +96,9 @@ impl Table {
         unix: i64,
         random: u64,
     ) {
-        let Some(slot) = self.0.get_mut(&registration.id) else { return };
+        let Some(slot) = self.0.get_mut(&registration.id) else {
+            return;
+        };
         if slot.entry.registration.spiffe_id != registration.spiffe_id {
             return;
         }
@@ -97,7 +122,12 @@ impl Table {
     pub(super) fn expire(&mut self, unix: i64) -> bool {
         let mut changed = false;
         for slot in self.0.values_mut() {
-            if slot.entry.svid.as_ref().is_some_and(|svid| svid.not_after <= unix) {
+            if slot
+                .entry
+                .svid
+                .as_ref()
+                .is_some_and(|svid| svid.not_after <= unix)
+            {
                 slot.entry.svid = None;
                 changed = true;
             }
@@ -107,7 +137,11 @@ impl Table {
 
     /// When the first SVID expires, Unix seconds.
     pub(super) fn next_expiry(&self) -> Option<i64> {
-        self.0.values().filter_map(|slot| slot.entry.svid.as_ref()).map(|svid| svid.not_after).min()
+        self.0
+            .values()
+            .filter_map(|slot| slot.entry.svid.as_ref())
+            .map(|svid| svid.not_after)
+            .min()
     }
 
     /// The state as others see it.
@@ -174,7 +208,13 @@ mod tests {
     #[test]
     fn no_more_than_there_is_room_for_are_taken() {
         let (now, mut table) = (Instant::now(), Table::default());
-        table.set(&[registration("1", "spiffe://t.example/a"), registration("2", "spiffe://t.example/b")], now);
+        table.set(
+            &[
+                registration("1", "spiffe://t.example/a"),
+                registration("2", "spiffe://t.example/b"),
+            ],
+            now,
+        );
         assert_eq!(table.take_due(1, now).len(), 1);
         assert_eq!(table.take_due(1, now).len(), 1);
     }

@@ -94,11 +94,19 @@ impl Driver {
             }
             TransportEvent::Down { node, generation } => {
                 self.peer(node).session_down(generation);
-                if self.handles.get(&node).is_some_and(|handle| handle.generation == generation) {
+                if self
+                    .handles
+                    .get(&node)
+                    .is_some_and(|handle| handle.generation == generation)
+                {
                     self.handles.remove(&node);
                 }
             }
-            TransportEvent::Offer { node, generation, offer } => {
+            TransportEvent::Offer {
+                node,
+                generation,
+                offer,
+            } => {
                 let peer = self.peer(node);
                 // The offer may overtake the news of its session.
                 peer.session_up(generation.max(peer.generation.unwrap_or(0)));
@@ -107,7 +115,11 @@ impl Driver {
                     peer.peer_retired = false;
                 }
             }
-            TransportEvent::Ready { node, generation, epoch } => {
+            TransportEvent::Ready {
+                node,
+                generation,
+                epoch,
+            } => {
                 let peer = self.peer(node);
                 if peer.generation == Some(generation) {
                     peer.ready = Some(epoch);
@@ -175,7 +187,9 @@ impl Driver {
     }
 
     async fn advance(&mut self) -> Result<(), KeydError> {
-        let Some(view) = self.view.borrow_and_update().clone() else { return Ok(()) };
+        let Some(view) = self.view.borrow_and_update().clone() else {
+            return Ok(());
+        };
         if !self.acquainted {
             return Ok(());
         }
@@ -210,7 +224,9 @@ impl Driver {
             return self.forget(node).await;
         }
         for _ in 0..STEPS {
-            let Some(peer) = self.peers.get(&node) else { return Ok(()) };
+            let Some(peer) = self.peers.get(&node) else {
+                return Ok(());
+            };
             let step = match (on, self.ours) {
                 (true, Some(ours)) => peer.next_on(ours.key_epoch),
                 (true, None) => None,
@@ -228,7 +244,9 @@ impl Driver {
     async fn take(&mut self, view: &View, node: NodeNumber, step: Step) -> Result<bool, KeydError> {
         match step {
             Step::Offer => {
-                let (Some(ours), Some(handle)) = (self.ours, self.handles.get(&node)) else { return Ok(false) };
+                let (Some(ours), Some(handle)) = (self.ours, self.handles.get(&node)) else {
+                    return Ok(false);
+                };
                 let offered = (handle.generation, ours.key_epoch);
                 if !handle.command(Command::Offer(ours)) {
                     return Ok(false);
@@ -238,7 +256,10 @@ impl Driver {
                 peer.retired = None;
             }
             Step::Install(keys, offer) => {
-                let Some(handle) = self.handles.get(&node).filter(|handle| handle.generation == keys.generation)
+                let Some(handle) = self
+                    .handles
+                    .get(&node)
+                    .filter(|handle| handle.generation == keys.generation)
                 else {
                     return Ok(false);
                 };
@@ -266,10 +287,13 @@ impl Driver {
             }
             Step::Start => {
                 let peer = self.peer(node);
-                let Some(keys) = peer.installed else { return Ok(false) };
+                let Some(keys) = peer.installed else {
+                    return Ok(false);
+                };
                 peer.starting = true;
                 let keyd = self.keyd.clone();
-                self.starts.spawn(async move { (node, keys, keyd.start_sending(node).await) });
+                self.starts
+                    .spawn(async move { (node, keys, keyd.start_sending(node).await) });
             }
             Step::Stop => {
                 self.keyd.stop_sending(node).await?;
@@ -279,7 +303,9 @@ impl Driver {
                 tracing::info!(peer.node = node.get(), "no longer encrypting towards the node");
             }
             Step::Retire => {
-                let Some(handle) = self.handles.get(&node) else { return Ok(false) };
+                let Some(handle) = self.handles.get(&node) else {
+                    return Ok(false);
+                };
                 let (generation, epoch) = (handle.generation, self.ours.map_or(0, |ours| ours.key_epoch));
                 if !handle.command(Command::Retire(epoch)) {
                     return Ok(false);

@@ -54,15 +54,31 @@ impl Keyd {
     }
 
     pub(super) async fn on(&self) -> Result<Ours, KeydError> {
-        let request = SetModeRequest { mode: EncryptionMode::Wireguard.into() };
+        let request = SetModeRequest {
+            mode: EncryptionMode::Wireguard.into(),
+        };
         let answer = call(self.0.clone().set_mode(request)).await?;
-        let public_key = answer.public_key.try_into().map_err(|_| KeydError::Answer("public key"))?;
-        let port = u16::try_from(answer.port).ok().filter(|port| *port != 0).ok_or(KeydError::Answer("port"))?;
-        Ok(Ours { key_epoch: answer.key_epoch, public_key, port })
+        let public_key = answer
+            .public_key
+            .try_into()
+            .map_err(|_| KeydError::Answer("public key"))?;
+        let port = u16::try_from(answer.port)
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or(KeydError::Answer("port"))?;
+        Ok(Ours {
+            key_epoch: answer.key_epoch,
+            public_key,
+            port,
+        })
     }
 
     pub(super) async fn off(&self) -> Result<(), KeydError> {
-        call(self.0.clone().set_mode(SetModeRequest { mode: EncryptionMode::Off.into() })).await.map(|_| ())
+        call(self.0.clone().set_mode(SetModeRequest {
+            mode: EncryptionMode::Off.into(),
+        }))
+        .await
+        .map(|_| ())
     }
 
     pub(super) async fn install(&self, peer: InstallPeerRequest) -> Result<(), KeydError> {
@@ -70,15 +86,21 @@ impl Keyd {
     }
 
     pub(super) async fn start_sending(&self, node: NodeNumber) -> Result<(), KeydError> {
-        call(self.0.clone().start_sending(PeerRequest { node_id: node.get() })).await.map(|_| ())
+        call(self.0.clone().start_sending(PeerRequest { node_id: node.get() }))
+            .await
+            .map(|_| ())
     }
 
     pub(super) async fn stop_sending(&self, node: NodeNumber) -> Result<(), KeydError> {
-        call(self.0.clone().stop_sending(PeerRequest { node_id: node.get() })).await.map(|_| ())
+        call(self.0.clone().stop_sending(PeerRequest { node_id: node.get() }))
+            .await
+            .map(|_| ())
     }
 
     pub(super) async fn remove(&self, node: NodeNumber) -> Result<(), KeydError> {
-        call(self.0.clone().remove_peer(PeerRequest { node_id: node.get() })).await.map(|_| ())
+        call(self.0.clone().remove_peer(PeerRequest { node_id: node.get() }))
+            .await
+            .map(|_| ())
     }
 
     pub(super) async fn standing(&self) -> Result<Standing, KeydError> {
@@ -87,7 +109,10 @@ impl Keyd {
             let encrypts = matches!(peer.state.as_str(), "sending" | "rekeying" | "held");
             Some((NodeNumber::new(peer.node_id)?, encrypts))
         });
-        Ok(Standing { key_epoch: status.key_epoch, peers: peers.collect() })
+        Ok(Standing {
+            key_epoch: status.key_epoch,
+            peers: peers.collect(),
+        })
     }
 }
 

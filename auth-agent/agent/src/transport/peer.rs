@@ -92,7 +92,11 @@ impl Peer {
             return Some(Step::Offer);
         }
         let theirs = self.theirs?;
-        let keys = Keys { generation, ours, theirs: theirs.key_epoch };
+        let keys = Keys {
+            generation,
+            ours,
+            theirs: theirs.key_epoch,
+        };
         if self.installed != Some(keys) {
             return Some(Step::Install(keys, theirs));
         }
@@ -119,7 +123,11 @@ mod tests {
     use super::*;
 
     fn offer(epoch: u64) -> Offer {
-        Offer { key_epoch: epoch, public_key: [1; 32], port: 51871 }
+        Offer {
+            key_epoch: epoch,
+            public_key: [1; 32],
+            port: 51871,
+        }
     }
 
     #[test]
@@ -133,7 +141,11 @@ mod tests {
         peer.ready = Some(5);
         assert_eq!(peer.next_on(5), None, "its keys are not here");
         peer.theirs = Some(offer(9));
-        let keys = Keys { generation: 1, ours: 5, theirs: 9 };
+        let keys = Keys {
+            generation: 1,
+            ours: 5,
+            theirs: 9,
+        };
         assert_eq!(peer.next_on(5), Some(Step::Install(keys, offer(9))));
         peer.installed = Some(keys);
         peer.ready = Some(4);
@@ -146,7 +158,10 @@ mod tests {
 
     #[test]
     fn a_new_session_or_key_starts_over_without_stopping() {
-        let mut peer = Peer { sending: true, ..Peer::default() };
+        let mut peer = Peer {
+            sending: true,
+            ..Peer::default()
+        };
         peer.session_up(1);
         peer.offered = Some((1, 5));
         peer.session_up(2);
@@ -158,7 +173,11 @@ mod tests {
 
     #[test]
     fn keys_go_only_after_both_have_stopped() {
-        let mut peer = Peer { sending: true, known: true, ..Peer::default() };
+        let mut peer = Peer {
+            sending: true,
+            known: true,
+            ..Peer::default()
+        };
         peer.session_up(1);
         peer.peer_retired = true;
         assert_eq!(peer.next_off(), Some(Step::Stop));

@@ -12,17 +12,29 @@ use super::error::ViewError;
 use super::state::{Encryption, Node, Registration};
 
 pub(super) fn node_name(name: &str) -> Result<NodeName, ViewError> {
-    NodeName::parse(name).map_err(|source| ViewError::NodeName { name: name.to_owned(), source })
+    NodeName::parse(name).map_err(|source| ViewError::NodeName {
+        name: name.to_owned(),
+        source,
+    })
 }
 
 pub(super) fn spiffe_id(text: &str) -> Result<SpiffeId, ViewError> {
-    SpiffeId::parse(text).map_err(|source| ViewError::SpiffeId { text: text.to_owned(), source })
+    SpiffeId::parse(text).map_err(|source| ViewError::SpiffeId {
+        text: text.to_owned(),
+        source,
+    })
 }
 
 pub(super) fn node(node: &wire::Node) -> Result<Node, ViewError> {
-    let range = |what| ViewError::Range { what, name: node.name.clone() };
+    let range = |what| ViewError::Range {
+        what,
+        name: node.name.clone(),
+    };
     let address = |text: &String| {
-        let invalid = |_| ViewError::Address { address: text.clone(), node: node.name.clone() };
+        let invalid = |_| ViewError::Address {
+            address: text.clone(),
+            node: node.name.clone(),
+        };
         text.parse::<IpAddr>().map_err(invalid)
     };
     Ok(Node {
@@ -45,12 +57,18 @@ pub(super) fn node_to_wire(node: &Node) -> wire::Node {
 }
 
 pub(super) fn identity(identity: &wire::Identity) -> Result<(SpiffeId, SecurityIdentity), ViewError> {
-    Ok((spiffe_id(&identity.spiffe_id)?, workload_number(identity.number, &identity.spiffe_id)?))
+    Ok((
+        spiffe_id(&identity.spiffe_id)?,
+        workload_number(identity.number, &identity.spiffe_id)?,
+    ))
 }
 
 pub(super) fn registration(registration: &wire::Registration) -> Result<Registration, ViewError> {
-    let selectors = RequiredSelectors::parse(&registration.selectors)
-        .map_err(|source| ViewError::Selectors { id: registration.id.clone(), source })?;
+    let selectors =
+        RequiredSelectors::parse(&registration.selectors).map_err(|source| ViewError::Selectors {
+            id: registration.id.clone(),
+            source,
+        })?;
     Ok(Registration {
         id: registration.id.clone(),
         spiffe_id: spiffe_id(&registration.spiffe_id)?,
@@ -59,12 +77,23 @@ pub(super) fn registration(registration: &wire::Registration) -> Result<Registra
     })
 }
 
-pub(super) fn bundles(trust_domain: &TrustDomain, bundle: &wire::TrustBundle) -> Result<BundleSet, ViewError> {
+pub(super) fn bundles(
+    trust_domain: &TrustDomain,
+    bundle: &wire::TrustBundle,
+) -> Result<BundleSet, ViewError> {
     if bundle.trust_domain != trust_domain.as_str() {
         return Err(ViewError::OtherTrustDomain(bundle.trust_domain.clone()));
     }
-    let authorities = bundle.x509_authorities.iter().cloned().map(CertificateDer::from).collect();
-    Ok(BundleSet::single(X509Bundle::new(trust_domain.clone(), authorities)?))
+    let authorities = bundle
+        .x509_authorities
+        .iter()
+        .cloned()
+        .map(CertificateDer::from)
+        .collect();
+    Ok(BundleSet::single(X509Bundle::new(
+        trust_domain.clone(),
+        authorities,
+    )?))
 }
 
 /// A mode that this version does not know is `Off`: it cannot encrypt in a way that it does not have.
@@ -81,6 +110,9 @@ fn workload_number(number: u32, name: &str) -> Result<SecurityIdentity, ViewErro
     if number.is_workload() {
         Ok(number)
     } else {
-        Err(ViewError::Range { what: "security identity", name: name.to_owned() })
+        Err(ViewError::Range {
+            what: "security identity",
+            name: name.to_owned(),
+        })
     }
 }

@@ -31,8 +31,14 @@ pub struct Node {
 impl Node {
     /// Where to dial it; none before it has announced an address.
     pub fn dial(&self) -> Option<SocketAddr> {
-        let port = if self.session_port == 0 { 4250 } else { self.session_port };
-        self.addresses.first().map(|address| SocketAddr::new(*address, port))
+        let port = if self.session_port == 0 {
+            4250
+        } else {
+            self.session_port
+        };
+        self.addresses
+            .first()
+            .map(|address| SocketAddr::new(*address, port))
     }
 }
 
@@ -76,7 +82,11 @@ pub struct View {
 
 impl View {
     /// The view that a snapshot describes, for the node `own` of `trust_domain`.
-    pub fn from_snapshot(own: &NodeName, trust_domain: &TrustDomain, update: &wire::Update) -> Result<Self, ViewError> {
+    pub fn from_snapshot(
+        own: &NodeName,
+        trust_domain: &TrustDomain,
+        update: &wire::Update,
+    ) -> Result<Self, ViewError> {
         if !update.snapshot {
             return Err(ViewError::NoSnapshot);
         }
@@ -84,7 +94,10 @@ impl View {
             return Err(ViewError::OtherNode(update.self_node.clone()));
         }
         let bundle = update.bundle.clone().ok_or(ViewError::Missing("trust bundle"))?;
-        let cluster = update.cluster.as_ref().ok_or(ViewError::Missing("cluster settings"))?;
+        let cluster = update
+            .cluster
+            .as_ref()
+            .ok_or(ViewError::Missing("cluster settings"))?;
         let empty = Self {
             revision: update.revision,
             self_name: own.clone(),
@@ -134,7 +147,8 @@ impl View {
         for registration in &update.registrations {
             if registration.node == self.self_name.as_str() {
                 let registration = parse::registration(registration)?;
-                self.registrations.insert(registration.id.clone(), Arc::new(registration));
+                self.registrations
+                    .insert(registration.id.clone(), Arc::new(registration));
             }
         }
         if let Some(bundle) = &update.bundle {
@@ -149,9 +163,18 @@ impl View {
     }
 
     fn set_node(&mut self, node: Node) -> Result<(), ViewError> {
-        if let Some(owner) = self.node_names.get(&node.number).filter(|owner| **owner != node.name) {
+        if let Some(owner) = self
+            .node_names
+            .get(&node.number)
+            .filter(|owner| **owner != node.name)
+        {
             let (first, second) = (owner.to_string(), node.name.to_string());
-            return Err(ViewError::Conflict { what: "node number", number: node.number.get(), first, second });
+            return Err(ViewError::Conflict {
+                what: "node number",
+                number: node.number.get(),
+                first,
+                second,
+            });
         }
         if let Some(before) = self.nodes.get(&node.name) {
             self.node_names.remove(&before.number);
@@ -164,7 +187,12 @@ impl View {
     fn set_identity(&mut self, id: SpiffeId, number: SecurityIdentity) -> Result<(), ViewError> {
         if let Some(owner) = self.spiffe_ids.get(&number).filter(|owner| **owner != id) {
             let (first, second) = (owner.to_string(), id.to_string());
-            return Err(ViewError::Conflict { what: "security identity", number: number.0, first, second });
+            return Err(ViewError::Conflict {
+                what: "security identity",
+                number: number.0,
+                first,
+                second,
+            });
         }
         if let Some(before) = self.identities.insert(id.clone(), number) {
             self.spiffe_ids.remove(&before);
@@ -220,7 +248,9 @@ impl View {
 
     /// Whether workloads of this node may have the identity.
     pub fn is_registered_here(&self, id: &SpiffeId) -> bool {
-        self.registrations.values().any(|registration| registration.spiffe_id == *id)
+        self.registrations
+            .values()
+            .any(|registration| registration.spiffe_id == *id)
     }
 
     /// What SVIDs are verified against.
@@ -244,7 +274,9 @@ impl View {
             Encryption::Off => wire::EncryptionMode::Off,
             Encryption::WireGuard => wire::EncryptionMode::Wireguard,
         };
-        wire::Cluster { encryption: mode.into() }
+        wire::Cluster {
+            encryption: mode.into(),
+        }
     }
 
     /// This view as a snapshot for the node's other daemons: without registrations.
@@ -252,11 +284,18 @@ impl View {
         wire::Update {
             revision: self.revision,
             snapshot: true,
-            nodes: self.nodes.values().map(|node| parse::node_to_wire(node)).collect(),
+            nodes: self
+                .nodes
+                .values()
+                .map(|node| parse::node_to_wire(node))
+                .collect(),
             identities: self
                 .identities
                 .iter()
-                .map(|(id, number)| wire::Identity { spiffe_id: id.to_string(), number: number.0 })
+                .map(|(id, number)| wire::Identity {
+                    spiffe_id: id.to_string(),
+                    number: number.0,
+                })
                 .collect(),
             bundle: Some(self.bundle.clone()),
             cluster: Some(self.cluster()),

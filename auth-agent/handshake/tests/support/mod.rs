@@ -9,7 +9,8 @@ use rcgen::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use signet_handshake::{
-    AwaitingConfirm, Binding, Credentials, HandshakeError, Initiator, Limits, Now, Party, Progress, Proof, Responder,
+    AwaitingConfirm, Binding, Credentials, HandshakeError, Initiator, Limits, Now, Party, Progress, Proof,
+    Responder,
 };
 use signet_spiffe::{BundleSet, SpiffeId, TrustDomain, UnixTime, X509Bundle, verify_x509_svid};
 use signet_tls::{BundleSource, SvidKeyPair};
@@ -33,7 +34,10 @@ pub(crate) fn id(text: &str) -> SpiffeId {
 }
 
 pub(crate) fn now() -> Now {
-    Now { clock: Instant::now(), unix: UnixTime::now() }
+    Now {
+        clock: Instant::now(),
+        unix: UnixTime::now(),
+    }
 }
 
 impl Authority {
@@ -41,14 +45,19 @@ impl Authority {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(rcgen::DnType::CommonName, "test root");
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "test root");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.subject_alt_names = vec![uri(&format!("spiffe://{domain}"))];
         let certificate = params.self_signed(&key).expect("a root");
         let domain = TrustDomain::parse(domain).expect("valid");
         let bundle = X509Bundle::new(domain, vec![certificate.der().clone()]).expect("a bundle");
-        Self { issuer: Issuer::new(params, key), bundle }
+        Self {
+            issuer: Issuer::new(params, key),
+            bundle,
+        }
     }
 
     pub(crate) fn bundles(&self) -> Arc<dyn BundleSource> {
@@ -67,7 +76,7 @@ impl Authority {
 
     /// An SVID that has expired a minute ago. Only an attacker has credentials with one.
     pub(crate) fn issue_expired(&self, id: &SpiffeId) -> Arc<Credentials> {
-        let pair = self.leaf(id, SystemTime::now() - Duration::from_secs(60));
+        let pair = self.leaf(id, SystemTime::now() - Duration::from_mins(1));
         Arc::new(self.credentials(pair, an_hour_ago()))
     }
 
@@ -82,8 +91,10 @@ impl Authority {
         params.distinguished_name = DistinguishedName::new();
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         params.subject_alt_names = vec![uri(id.as_str())];
         params.not_before = (SystemTime::now() - Duration::from_secs(2 * 3600)).into();
         params.not_after = end.into();
@@ -145,10 +156,11 @@ pub(crate) fn meet_over(
     let at = now();
     let (initiator, mut hello) = Initiator::start(initiator, at).map_err(Refusal::Initiator)?;
     tamper(&mut hello);
-    let (responder, mut flight) = match Responder::accept(responder, &hello, at).map_err(Refusal::Responder)? {
-        Progress::More { state, records } => (state, records),
-        Progress::Complete { .. } => panic!("complete after one message"),
-    };
+    let (responder, mut flight) =
+        match Responder::accept(responder, &hello, at).map_err(Refusal::Responder)? {
+            Progress::More { state, records } => (state, records),
+            Progress::Complete { .. } => panic!("complete after one message"),
+        };
     tamper(&mut flight);
     let (initiator, mut finish, initiator_mac) =
         match initiator.on_records(&flight, at).map_err(Refusal::Initiator)? {
@@ -159,7 +171,12 @@ pub(crate) fn meet_over(
     match responder.on_records(&finish, at).map_err(Refusal::Responder)? {
         Progress::Complete { state, records, mac } => {
             assert!(records.is_empty(), "no tickets");
-            Ok(Meeting { initiator, initiator_mac, responder: state, responder_mac: mac })
+            Ok(Meeting {
+                initiator,
+                initiator_mac,
+                responder: state,
+                responder_mac: mac,
+            })
         }
         Progress::More { .. } => Err(Refusal::Responder(HandshakeError::Deadline)),
     }
