@@ -52,7 +52,7 @@ pub fn backoff(first: Duration, most: Duration, attempt: u32, random: u64) -> Du
 
 /// `random` mapped to `0..=most`.
 pub fn scale(random: u64, most: u64) -> u64 {
-    let scaled = u128::from(random) * (u128::from(most) + 1) >> 64;
+    let scaled = (u128::from(random) * (u128::from(most) + 1)) >> 64;
     u64::try_from(scaled).unwrap_or(most)
 }
 

@@ -135,7 +135,7 @@ fn a_victims_certificate_appended_to_the_attackers_leaf_proves_nothing() {
     let world = World::new();
     let mut pair = world.ca.leaf(
         &id("spiffe://t.example/ns/a/sa/impostor"),
-        SystemTime::now() + Duration::from_secs(600),
+        SystemTime::now() + Duration::from_mins(10),
     );
     pair.chain.push(world.client_svid.key_pair().chain[0].clone());
     let attacker = Arc::new(world.ca.credentials(pair, UnixTime::now()));
@@ -152,7 +152,7 @@ fn a_victims_certificate_with_the_attackers_key_proves_nothing() {
     let world = World::new();
     let mut pair = world
         .ca
-        .leaf(&world.client, SystemTime::now() + Duration::from_secs(600));
+        .leaf(&world.client, SystemTime::now() + Duration::from_mins(10));
     pair.chain = world.client_svid.key_pair().chain.clone();
     let attacker = Arc::new(world.ca.credentials(pair, UnixTime::now()));
     let result = meet(party(&world.ca, &attacker, &world.server), world.responder());

@@ -153,7 +153,9 @@ fn any_message_counts_as_a_sign_of_life() {
     let now = Instant::now();
     let limits = Limits::default();
     let mut session = established(now);
-    let later = now + limits.dead_after - Duration::from_millis(1);
+    let later = (now + limits.dead_after)
+        .checked_sub(Duration::from_millis(1))
+        .unwrap();
     assert_eq!(session.on_message(Message::Pong(7), later), Ok(Event::Nothing));
     assert_eq!(session.on_tick(now + limits.dead_after), Ok(None));
 }

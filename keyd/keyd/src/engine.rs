@@ -115,9 +115,11 @@ impl Engine {
     }
 
     async fn reconcile_inner(&mut self) -> Result<(), EngineError> {
+        // The device first: what NODES says of a peer completes what the device and the memory say of it.
+        let followed = self.follow_mode().await;
         self.find_held()?;
-        self.follow_mode().await?;
-        self.publish()
+        self.publish()?;
+        followed
     }
 
     /// Our key, while there is a device.
@@ -245,11 +247,12 @@ impl Engine {
         for (id, state) in entries {
             let encrypting = state.flags & node_flags::SEND_ENCRYPTED != 0;
             let known = self.peers.get(&id);
-            if !encrypting || known.is_some_and(|peer| peer.generation != 0) {
+            let ours = known.is_some_and(|peer| peer.generation != 0);
+            if ours || (known.is_none() && !encrypting) {
                 continue;
             }
             let record = self.peers.entry(id).or_default();
-            record.machine = Peer::found(record.machine.state().is_installed(), true);
+            record.machine = Peer::found(record.machine.state().is_installed(), encrypting);
             record.epoch = state.epoch;
             record.found_ifindex = state.tunnel_ifindex;
             record.settle();

@@ -14,7 +14,7 @@ use crate::error::EngineError;
 /// Longest wait for a session with a peer that said that it is ready.
 const FIRST_WAIT: Duration = Duration::from_millis(300);
 /// Longest wait once the peer was put into the device afresh.
-const SECOND_WAIT: Duration = Duration::from_millis(1000);
+const SECOND_WAIT: Duration = Duration::from_secs(1);
 
 /// A peer that is about to be sent to.
 struct Pending {

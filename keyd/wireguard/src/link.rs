@@ -14,7 +14,7 @@ use crate::{DeviceError, DeviceName};
 
 /// The tunnel's own address, the same on every node. Nobody talks to it. But where an interface has no IPv4 address at
 /// all, the kernel's loose reverse-path filter drops every IPv4 packet that comes in at it
-/// (`__fib_validate_source` in net/ipv4/fib_frontend.c).
+/// (`__fib_validate_source` in `net/ipv4/fib_frontend.c`).
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 81, 71);
 
 /// What kind of interface has a name.

@@ -92,12 +92,11 @@ impl Flights {
             self.yield_to_peer(local.id().clone(), remote, reply, now);
             return effects;
         }
-        let route = match session.open() {
-            Ok(route) => route,
-            Err(_) => {
-                answer(reply, Err(ProveError::Busy));
-                return effects;
-            }
+        let route = if let Ok(route) = session.open() {
+            route
+        } else {
+            answer(reply, Err(ProveError::Busy));
+            return effects;
         };
         let (local_id, initiator) = (local.id().clone(), local.id().clone());
         match Initiator::start(self.party(local, remote.clone(), Opener::Us), now) {
@@ -195,7 +194,7 @@ impl Flights {
                 session.close(route);
                 match reply {
                     Some(reply) if cause == AbortCause::Yield => {
-                        self.yield_to_peer(local, remote, reply, now)
+                        self.yield_to_peer(local, remote, reply, now);
                     }
                     Some(reply) => answer(reply, Err(ProveError::Refused { cause, detail })),
                     None => {}

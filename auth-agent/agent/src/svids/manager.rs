@@ -21,7 +21,7 @@ use crate::view::{Registration, View};
 /// Certificates asked for at a time.
 const AT_ONCE: usize = 8;
 /// Sleeps that have nothing to wait for.
-const IDLE: Duration = Duration::from_secs(3600);
+const IDLE: Duration = Duration::from_hours(1);
 
 type Outcome = (Arc<Registration>, Result<WorkloadSvid, IssueError>);
 

@@ -96,7 +96,7 @@ impl Authority {
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
         params.subject_alt_names = vec![uri(id.as_str())];
-        params.not_before = (SystemTime::now() - Duration::from_secs(2 * 3600)).into();
+        params.not_before = (SystemTime::now() - Duration::from_hours(2)).into();
         params.not_after = end.into();
         let certificate = params.signed_by(&key, &self.issuer).expect("a leaf");
         SvidKeyPair {

@@ -67,7 +67,7 @@ fn exchange_inner(request: &WireguardMessage, answer: Answer) -> io::Result<Vec<
     sent?;
     let mut messages = Vec::new();
     receive(&socket, |message: GenlMessage<WireguardMessage>| {
-        messages.push(message.payload)
+        messages.push(message.payload);
     })?;
     Ok(messages)
 }

@@ -30,7 +30,7 @@ const POLL: Duration = Duration::from_millis(20);
 const SEND_LIMIT: Duration = Duration::from_millis(100);
 /// A handshake message without answer is sent again after this time instead of WireGuard's 5 s, so that a peer whose
 /// keyd was restarted is back within about a second.
-const RETRANSMIT: Duration = Duration::from_millis(1000);
+const RETRANSMIT: Duration = Duration::from_secs(1);
 const RETRANSMIT_JITTER: Duration = Duration::from_millis(100);
 
 type Engine = gotatun::device::Device<(UdpSocketFactory, TunPort, TunPort)>;
