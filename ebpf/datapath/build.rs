@@ -3,12 +3,6 @@
 //! Stable Rust has no `core` for the kernel's target. Debian's `rustc-web` has one prebuilt; rustup's nightly builds
 //! it from `rust-src`.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a build script talks to cargo by printing"
-)]
-
 use std::env;
 use std::ffi::OsString;
 use std::fs;
@@ -38,7 +32,10 @@ fn main() -> ExitCode {
     match build() {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            eprintln!("{message}");
+            println!(
+                "cargo::error={}",
+                message.replace('\n', "\ncargo::error=")
+            );
             ExitCode::FAILURE
         }
     }

@@ -167,9 +167,12 @@ fn trust_domain_of(pem: &str) -> anyhow::Result<TrustDomain> {
     let names = certificate
         .subject_alternative_name()?
         .context("its first certificate has no SPIFFE ID")?;
-    let uri = names.value.general_names.iter().find_map(|name| match name {
-        GeneralName::URI(uri) => Some(*uri),
-        _ => None,
+    let uri = names.value.general_names.iter().find_map(|name| {
+        if let GeneralName::URI(uri) = name {
+            Some(*uri)
+        } else {
+            None
+        }
     });
     let uri = uri.context("its first certificate has no SPIFFE ID")?;
     match SpiffeId::parse(uri) {

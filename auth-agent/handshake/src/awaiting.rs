@@ -15,6 +15,10 @@ use crate::proof::Proof;
 /// What to send and how to go on after a step of either side.
 #[derive(Debug)]
 #[must_use = "its records must be sent"]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved once for each message, never stored in numbers"
+)]
 pub enum Progress<S> {
     /// The inner handshake goes on.
     More {

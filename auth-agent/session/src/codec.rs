@@ -42,7 +42,7 @@ impl Decoder {
     }
 
     /// The next whole message, or none until more bytes come. After an error the stream is of no use any more.
-    pub fn next(&mut self) -> Result<Option<Message>, CodecError> {
+    pub fn next_message(&mut self) -> Result<Option<Message>, CodecError> {
         let pending = self.buffer.get(self.start..).unwrap_or_default();
         let Some((prefix, rest)) = pending.split_first_chunk::<PREFIX>() else {
             return Ok(None);

@@ -1,5 +1,7 @@
 //! Frames: what is accepted, and everything that is not.
 
+#![expect(clippy::expect_used, reason = "helpers of tests: what fails here is the test")]
+
 use proptest::prelude::*;
 use signet_session::{
     AbortCause, CodecError, Decoder, Detail, HandshakeId, Hello, Instance, MAX_FRAME, Message, NodeNumber,
@@ -137,7 +139,7 @@ proptest! {
         let mut seen = Vec::new();
         for piece in stream.chunks(cut) {
             decoder.push(piece);
-            while let Some(message) = decoder.next().expect("decodes") {
+            while let Some(message) = decoder.next_message().expect("decodes") {
                 seen.push(message);
             }
         }
@@ -153,7 +155,7 @@ proptest! {
         for piece in pieces {
             decoder.push(&piece);
             loop {
-                match decoder.next() {
+                match decoder.next_message() {
                     Ok(Some(_)) => {}
                     Ok(None) => break,
                     Err(_) => return Ok(()),
@@ -172,14 +174,14 @@ proptest! {
         frame[at] ^= 1 << bit;
         let mut decoder = Decoder::default();
         decoder.push(&frame);
-        let _ = decoder.next();
+        let _ = decoder.next_message();
     }
 }
 
 fn decode(frame: &[u8]) -> Result<Option<Message>, CodecError> {
     let mut decoder = Decoder::default();
     decoder.push(frame);
-    decoder.next()
+    decoder.next_message()
 }
 
 fn framed(envelope: &[u8]) -> Vec<u8> {

@@ -1,5 +1,7 @@
 //! The life of one session, with time as an argument.
 
+#![expect(clippy::expect_used, reason = "helpers of tests: what fails here is the test")]
+
 use std::time::{Duration, Instant};
 
 use signet_session::{

@@ -62,7 +62,6 @@ impl<S: SvidSource> Service<S> {
 }
 
 /// Refuses requests without the security header, before anything else is looked at.
-#[expect(clippy::result_large_err, reason = "the type that tonic's interceptors have")]
 pub(crate) fn require_security_header(request: Request<()>) -> Result<Request<()>, Status> {
     match request.metadata().get(SECURITY_HEADER) {
         Some(value) if value.as_bytes() == b"true" => Ok(request),

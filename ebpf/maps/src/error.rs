@@ -76,7 +76,7 @@ pub(crate) fn errno(error: &aya::maps::MapError) -> Option<i32> {
     }
 }
 
-/// Sorts a failed write: a full hash says `E2BIG`, a full trie `ENOSPC` (kernel/bpf/hashtab.c, lpm_trie.c).
+/// Sorts a failed write: a full hash says `E2BIG`, a full trie `ENOSPC` (kernel/bpf/hashtab.c, `lpm_trie.c`).
 pub(crate) fn write_error(map: &'static str, capacity: u32, source: aya::maps::MapError) -> MapError {
     let full = [rustix::io::Errno::TOOBIG, rustix::io::Errno::NOSPC].map(rustix::io::Errno::raw_os_error);
     match errno(&source) {

@@ -70,6 +70,7 @@ impl<K: TrieKey> PinnedTrie<K> {
     }
 
     /// All entries in key order. Entries that others add or remove meanwhile may be in it or not.
+    #[expect(clippy::type_complexity, reason = "pairs of key and value, as maps have them")]
     pub fn entries(&self) -> Result<Vec<(Prefix<K>, K::Value)>, MapError> {
         let mut entries = BTreeMap::new();
         for key in self.map.keys().take(self.pin.walk_limit()) {

@@ -126,6 +126,7 @@ impl Peer {
     ///
     /// # Errors
     /// A [`Refusal`] where the order is wrong. Inputs that change nothing are no error: each may be repeated.
+    #[expect(clippy::match_same_arms, reason = "one row for each transition")]
     pub fn step(&self, mode: Mode, input: Input) -> Result<Step, Refusal> {
         use Effect::{DropPeer, PutPeer, SendEncrypted, SendPlain};
         let (next, effects): (_, &'static [Effect]) = match (input, self.state) {

@@ -1,5 +1,11 @@
 //! The state machine against a model of the world that it steers: a device, the kernel's send flag, and the peer.
 
+#![expect(
+    clippy::expect_used,
+    clippy::struct_excessive_bools,
+    reason = "a model of flags, in a test"
+)]
+
 use proptest::prelude::*;
 use signet_toggle::{Effect, Input, Key, Mode, Peer, Refusal, State};
 

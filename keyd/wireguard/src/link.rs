@@ -1,5 +1,10 @@
 //! The interface of a device, through rtnetlink.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "enums of the netlink crates, whose variants are the kernel's to add"
+)]
+
 use std::net::Ipv4Addr;
 
 use futures::TryStreamExt;

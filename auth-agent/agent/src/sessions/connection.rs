@@ -167,7 +167,7 @@ impl Connection {
     }
 
     async fn drain(&mut self) -> Result<(), Ended> {
-        while let Some(message) = self.decoder.next()? {
+        while let Some(message) = self.decoder.next_message()? {
             self.traffic.received.fetch_add(1, Relaxed);
             self.on_message(message).await?;
         }

@@ -177,7 +177,7 @@ async fn open(
         stream.flush().await.map_err(EstablishError::Broken)?;
         let mut buffer = vec![0; 4096];
         loop {
-            if let Some(message) = decoder.next()? {
+            if let Some(message) = decoder.next_message()? {
                 return Ok(message);
             }
             let read = stream.read(&mut buffer).await.map_err(EstablishError::Broken)?;

@@ -92,9 +92,7 @@ impl Flights {
             self.yield_to_peer(local.id().clone(), remote, reply, now);
             return effects;
         }
-        let route = if let Ok(route) = session.open() {
-            route
-        } else {
+        let Ok(route) = session.open() else {
             answer(reply, Err(ProveError::Busy));
             return effects;
         };

@@ -48,7 +48,7 @@ pub(super) struct Peer {
 
 impl Peer {
     pub(super) fn note(&self, error: &str) {
-        *lock(&self.last_error) = error.to_owned();
+        error.clone_into(&mut lock(&self.last_error));
     }
 }
 

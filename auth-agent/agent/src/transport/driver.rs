@@ -112,7 +112,7 @@ impl Driver {
                 peer.session_up(generation.max(peer.generation.unwrap_or(0)));
                 if peer.generation == Some(generation) {
                     peer.theirs = Some(offer);
-                    peer.peer_retired = false;
+                    peer.they_retired = false;
                 }
             }
             TransportEvent::Ready {
@@ -128,7 +128,7 @@ impl Driver {
             TransportEvent::Retire { node, generation } => {
                 let peer = self.peer(node);
                 if peer.generation == Some(generation) {
-                    peer.peer_retired = true;
+                    peer.they_retired = true;
                 }
             }
         }

@@ -29,6 +29,10 @@ pub(super) enum Step {
 
 /// The transport with one peer.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one fact about the peer, and all combinations occur"
+)]
 pub(super) struct Peer {
     /// The session that is up.
     pub(super) generation: Option<u64>,
@@ -51,7 +55,7 @@ pub(super) struct Peer {
     /// In which session we have said that we do not encrypt.
     pub(super) retired: Option<u64>,
     /// The peer has said that it does not encrypt.
-    pub(super) peer_retired: bool,
+    pub(super) they_retired: bool,
 }
 
 impl Peer {
@@ -62,7 +66,7 @@ impl Peer {
         if !same {
             self.theirs = None;
             self.ready = None;
-            self.peer_retired = false;
+            self.they_retired = false;
         }
     }
 
@@ -114,7 +118,7 @@ impl Peer {
             return Some(Step::Retire);
         }
         // Without the peer's word its packets may still come encrypted.
-        (self.known && self.peer_retired).then_some(Step::Remove)
+        (self.known && self.they_retired).then_some(Step::Remove)
     }
 }
 
@@ -179,14 +183,14 @@ mod tests {
             ..Peer::default()
         };
         peer.session_up(1);
-        peer.peer_retired = true;
+        peer.they_retired = true;
         assert_eq!(peer.next_off(), Some(Step::Stop));
         peer.sending = false;
         assert_eq!(peer.next_off(), Some(Step::Retire));
         peer.retired = Some(1);
-        peer.peer_retired = false;
+        peer.they_retired = false;
         assert_eq!(peer.next_off(), None, "the peer may still encrypt");
-        peer.peer_retired = true;
+        peer.they_retired = true;
         assert_eq!(peer.next_off(), Some(Step::Remove));
         peer.known = false;
         assert_eq!(peer.next_off(), None);

@@ -97,7 +97,7 @@ pub(super) fn bundles(
 }
 
 /// A mode that this version does not know is `Off`: it cannot encrypt in a way that it does not have.
-pub(super) fn encryption(cluster: &wire::Cluster) -> Encryption {
+pub(super) fn encryption(cluster: wire::Cluster) -> Encryption {
     match cluster.encryption() {
         wire::EncryptionMode::Wireguard => Encryption::WireGuard,
         wire::EncryptionMode::Off | wire::EncryptionMode::Unspecified => Encryption::Off,

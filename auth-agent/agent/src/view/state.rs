@@ -94,10 +94,7 @@ impl View {
             return Err(ViewError::OtherNode(update.self_node.clone()));
         }
         let bundle = update.bundle.clone().ok_or(ViewError::Missing("trust bundle"))?;
-        let cluster = update
-            .cluster
-            .as_ref()
-            .ok_or(ViewError::Missing("cluster settings"))?;
+        let cluster = update.cluster.ok_or(ViewError::Missing("cluster settings"))?;
         let empty = Self {
             revision: update.revision,
             self_name: own.clone(),
@@ -155,7 +152,7 @@ impl View {
             self.bundles = Arc::new(parse::bundles(&self.trust_domain, bundle)?);
             self.bundle = bundle.clone();
         }
-        if let Some(cluster) = &update.cluster {
+        if let Some(cluster) = update.cluster {
             self.encryption = parse::encryption(cluster);
         }
         self.revision = update.revision;

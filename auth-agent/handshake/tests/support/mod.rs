@@ -1,5 +1,11 @@
 //! A certificate authority, workloads, and a wire for tests.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests: what fails here is the test"
+)]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 

@@ -1,5 +1,10 @@
 //! Messages of the "wireguard" generic netlink family: built from and parsed into our types. Pure.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "enums of the netlink crates, whose variants are the kernel's to add"
+)]
+
 use std::time::{Duration, SystemTime};
 
 use netlink_packet_wireguard::{

@@ -4,6 +4,11 @@
 //! The socket is blocking. The kernel answers a generic netlink request before `send` returns, so nothing is waited
 //! for but the kernel's own locks; callers run this on a blocking thread.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "enums of the netlink crates, whose variants are the kernel's to add"
+)]
+
 use std::io;
 
 use netlink_packet_core::{

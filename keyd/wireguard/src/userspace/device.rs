@@ -1,5 +1,10 @@
 //! A device of the embedded engine.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the engine's own errors: any other than those met is passed on"
+)]
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
