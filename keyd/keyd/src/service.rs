@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 
 use crate::engine::Engine;
-use crate::error::EngineError;
+use crate::error::{EngineError, chain};
 use crate::ready::start_sending;
 use crate::request;
 
@@ -75,9 +75,13 @@ impl KeyService for Service {
 
     async fn status(&self, _request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         let engine = self.engine.lock().await;
-        let live = match &engine.device {
-            Some(device) => device.peers().await.map_err(EngineError::from)?,
-            None => Vec::new(),
+        let (live, error) = match &engine.device {
+            Some(device) => match device.peers().await {
+                Ok(peers) => (peers, engine.last_error.clone()),
+                // What is known without the device is still worth seeing, most of all now.
+                Err(error) => (Vec::new(), Some(chain(&error))),
+            },
+            None => (Vec::new(), engine.last_error.clone()),
         };
         let live: BTreeMap<_, _> = live.into_iter().map(|peer| (peer.public_key, peer)).collect();
         let peers = engine.peers.iter().map(|(id, peer)| {
@@ -108,7 +112,7 @@ impl KeyService for Service {
             port: u32::from(self.port),
             public_key: device.map_or_else(String::new, |device| device.public_key().to_string()),
             peers: peers.collect(),
-            last_error: engine.last_error.clone().unwrap_or_default(),
+            last_error: error.unwrap_or_default(),
             key_epoch: engine.key_epoch,
         }))
     }
