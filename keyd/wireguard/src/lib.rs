@@ -31,5 +31,5 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use error::DeviceError;
 pub use key::{KEY_LEN, KeyError, PresharedKey, PrivateKey, PublicKey};
 pub use name::{DeviceName, DeviceNameError};
-pub use open::{Choice, DeviceConfig, Opened, destroy_leftover, find_leftover, open};
+pub use open::{Choice, DeviceConfig, Opened, find_leftover, open};
 pub use peer::{PeerConfig, PeerStatus};

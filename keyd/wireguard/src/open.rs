@@ -93,15 +93,6 @@ pub async fn find_leftover(name: &DeviceName) -> Result<bool, DeviceError> {
     Ok(link.is_some_and(|link| link.kind != Kind::Other))
 }
 
-/// Removes such an interface without opening it.
-pub async fn destroy_leftover(name: &DeviceName) -> Result<(), DeviceError> {
-    let links = Links::connect()?;
-    match links.find(name).await? {
-        Some(link) if link.kind != Kind::Other => links.delete(link.index).await,
-        Some(_) | None => Ok(()),
-    }
-}
-
 async fn open_kernel(config: &DeviceConfig) -> Result<Opened, DeviceError> {
     let (device, adopted) = KernelDevice::open(config).await?;
     Ok(Opened {
