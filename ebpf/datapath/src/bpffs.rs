@@ -62,7 +62,7 @@ fn nearest_existing(directory: &Path) -> PathBuf {
 
 fn is_bpffs(path: &Path) -> io::Result<bool> {
     // The field's type differs between architectures; the magic has 32 bits.
-    Ok(i64::from(statfs(path)?.f_type) & 0xffff_ffff == i64::from(MAGIC))
+    Ok(statfs(path)?.f_type & 0xffff_ffff == i64::from(MAGIC))
 }
 
 fn failed(action: &'static str, path: &Path, source: io::Error) -> DatapathError {

@@ -575,51 +575,46 @@ mod slow {
 
     /// Works on a copy of fixed size, zeros (end of options) behind it: offsets into it stay below a constant, which
     /// is what lets the verifier come to an end.
+    /// Looks at one byte after the other: with an offset that depends on what was read, the verifier would have to
+    /// follow every combination of option lengths.
     #[inline(always)]
     fn scan_options(ctx: &TcContext) -> Result<(), Reason> {
         const END: u8 = 0;
         const NO_OPERATION: u8 = 1;
         const LOOSE: u8 = 131;
         const STRICT: u8 = 137;
-        const MAX_OPTIONS: usize = 40;
-        let options = load_options(ctx)?;
-        let mut offset = 0_usize;
-        for _ in 0..MAX_OPTIONS {
-            if offset >= MAX_OPTIONS {
+        const MAX_BYTES: u32 = 40;
+        let ip: Ipv4 = load(ctx, 0)?;
+        let header = u32::from(ip.version_ihl & 0x0f) * 4;
+        let mut length_next = false;
+        let mut skip = 0_u8;
+        for position in 0..MAX_BYTES {
+            let offset = size_of::<Ipv4>() as u32 + position;
+            if offset >= header {
                 break;
             }
-            match options[offset & 63] {
-                END => break,
-                NO_OPERATION => offset += 1,
-                LOOSE | STRICT => return Err(Reason::InvalidPacket),
-                _ => {
-                    let length = options[(offset + 1) & 63];
-                    if length < 2 {
-                        return Err(Reason::InvalidPacket);
-                    }
-                    offset += usize::from(length);
+            let byte: u8 = load(ctx, offset)?;
+            if length_next {
+                if byte < 2 {
+                    return Err(Reason::InvalidPacket);
+                }
+                (length_next, skip) = (false, byte - 2);
+            } else if skip > 0 {
+                skip -= 1;
+            } else {
+                match byte {
+                    END => break,
+                    NO_OPERATION => {}
+                    LOOSE | STRICT => return Err(Reason::InvalidPacket),
+                    _ => length_next = true,
                 }
             }
         }
-        Ok(())
-    }
-
-    /// The options of an IPv4 header, and zeros.
-    #[inline(always)]
-    fn load_options(ctx: &TcContext) -> Result<[u8; 64], Reason> {
-        const START: u32 = size_of::<Ipv4>() as u32;
-        let ip: Ipv4 = load(ctx, 0)?;
-        let end = u32::from(ip.version_ihl & 0x0f) * 4;
-        let mut options = [[0_u8; 4]; 16];
-        // Whole words: an IPv4 header is made of them.
-        for (index, word) in options.iter_mut().take(10).enumerate() {
-            let offset = START + index as u32 * 4;
-            if offset >= end {
-                break;
-            }
-            *word = load(ctx, offset)?;
+        if length_next {
+            Err(Reason::InvalidPacket)
+        } else {
+            Ok(())
         }
-        Ok(*options.as_flattened().first_chunk().ok_or(Reason::InvalidPacket)?)
     }
 
     /// Low half: offset of the transport header; third byte: its protocol; fourth: what is wrong.

@@ -1,4 +1,4 @@
 //! A datapath of its own for each test: own pin directory, own maps, gone on drop.
 
-pub mod node;
-pub mod packet;
+pub(crate) mod node;
+pub(crate) mod packet;

@@ -18,36 +18,36 @@ use signet_maps::{
 use super::packet;
 
 /// `TC_ACT_UNSPEC`: go on.
-pub const PASS: i32 = -1;
+pub(crate) const PASS: i32 = -1;
 /// `TC_ACT_SHOT`: drop.
-pub const DROP: i32 = 2;
+pub(crate) const DROP: i32 = 2;
 /// `TC_ACT_REDIRECT`
-pub const REDIRECT: i32 = 7;
+pub(crate) const REDIRECT: i32 = 7;
 
 /// The loopback device: the one interface that every namespace has, here standing for the workload's.
-pub const INTERFACE: u32 = 1;
+pub(crate) const INTERFACE: u32 = 1;
 /// An interface that is not the workload's.
-pub const OTHER_INTERFACE: u32 = 9_999;
+pub(crate) const OTHER_INTERFACE: u32 = 9_999;
 
-pub const OWN_NODE: NodeId = NodeId(1);
-pub const PEER_NODE: NodeId = NodeId(2);
-pub const LOCAL: SecurityIdentity = SecurityIdentity(300);
-pub const REMOTE: SecurityIdentity = SecurityIdentity(400);
-pub const POLICY: PolicyId = PolicyId(7);
-pub const BOTH_ENFORCED: u32 = endpoint_flags::INGRESS_ENFORCED | endpoint_flags::EGRESS_ENFORCED;
+pub(crate) const OWN_NODE: NodeId = NodeId(1);
+pub(crate) const PEER_NODE: NodeId = NodeId(2);
+pub(crate) const LOCAL: SecurityIdentity = SecurityIdentity(300);
+pub(crate) const REMOTE: SecurityIdentity = SecurityIdentity(400);
+pub(crate) const POLICY: PolicyId = PolicyId(7);
+pub(crate) const BOTH_ENFORCED: u32 = endpoint_flags::INGRESS_ENFORCED | endpoint_flags::EGRESS_ENFORCED;
 
 /// A minute, ns.
-pub const MINUTE: u64 = 60_000_000_000;
+pub(crate) const MINUTE: u64 = 60_000_000_000;
 
 /// Address family of a test's packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
+pub(crate) enum Family {
     V4,
     V6,
 }
 
 impl Family {
-    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
+    pub(crate) const BOTH: [Self; 2] = [Self::V4, Self::V6];
 
     fn pick(self, v4: &str, v6: &str) -> IpAddr {
         match self {
@@ -57,23 +57,23 @@ impl Family {
     }
 
     /// The local endpoint.
-    pub fn local(self) -> IpAddr {
+    pub(crate) fn local(self) -> IpAddr {
         self.pick("10.244.1.10", "fd00:244:1::10")
     }
 
     /// A workload on another node.
-    pub fn remote(self) -> IpAddr {
+    pub(crate) fn remote(self) -> IpAddr {
         self.pick("10.244.2.10", "fd00:244:2::10")
     }
 
     /// An address that nobody knows.
-    pub fn stranger(self) -> IpAddr {
+    pub(crate) fn stranger(self) -> IpAddr {
         self.pick("198.51.100.7", "2001:db8::7")
     }
 }
 
 /// The hook of a direction.
-pub fn hook(direction: Direction) -> Hook {
+pub(crate) fn hook(direction: Direction) -> Hook {
     match direction {
         Direction::Ingress => Hook::ToContainer,
         Direction::Egress => Hook::FromContainer,
@@ -81,7 +81,7 @@ pub fn hook(direction: Direction) -> Hook {
 }
 
 /// The ends of a packet going `direction`, seen from the local endpoint.
-pub fn ends(family: Family, direction: Direction) -> (IpAddr, IpAddr) {
+pub(crate) fn ends(family: Family, direction: Direction) -> (IpAddr, IpAddr) {
     match direction {
         Direction::Ingress => (family.remote(), family.local()),
         Direction::Egress => (family.local(), family.remote()),
@@ -90,7 +90,7 @@ pub fn ends(family: Family, direction: Direction) -> (IpAddr, IpAddr) {
 
 /// A connection's packets for tests that go through all transports.
 #[derive(Clone, Copy, Debug)]
-pub enum Transport {
+pub(crate) enum Transport {
     Tcp,
     Udp,
     Sctp,
@@ -99,12 +99,12 @@ pub enum Transport {
 }
 
 impl Transport {
-    pub const ALL: [Self; 5] = [Self::Tcp, Self::Udp, Self::Sctp, Self::Echo, Self::Gre];
+    pub(crate) const ALL: [Self; 5] = [Self::Tcp, Self::Udp, Self::Sctp, Self::Echo, Self::Gre];
 
-    pub const CLIENT_PORT: u16 = 40_000;
-    pub const SERVER_PORT: u16 = 8_080;
+    pub(crate) const CLIENT_PORT: u16 = 40_000;
+    pub(crate) const SERVER_PORT: u16 = 8_080;
 
-    pub fn protocol(self, family: Family) -> u8 {
+    pub(crate) fn protocol(self, family: Family) -> u8 {
         match self {
             Self::Tcp => packet::TCP,
             Self::Udp => packet::UDP,
@@ -116,7 +116,7 @@ impl Transport {
     }
 
     /// The port that rules are looked up with.
-    pub fn rule_port(self) -> u16 {
+    pub(crate) fn rule_port(self) -> u16 {
         match self {
             Self::Tcp | Self::Udp | Self::Sctp => Self::SERVER_PORT,
             Self::Echo | Self::Gre => 0,
@@ -124,18 +124,18 @@ impl Transport {
     }
 
     /// The first packet of a connection opened in `direction`.
-    pub fn opening(self, family: Family, direction: Direction) -> Vec<u8> {
+    pub(crate) fn opening(self, family: Family, direction: Direction) -> Vec<u8> {
         let (source, destination) = ends(family, direction);
         self.between(source, destination, true)
     }
 
     /// The answer to it: it goes the other way.
-    pub fn answer(self, family: Family, direction: Direction) -> Vec<u8> {
+    pub(crate) fn answer(self, family: Family, direction: Direction) -> Vec<u8> {
         let (source, destination) = ends(family, direction);
         self.between(destination, source, false)
     }
 
-    pub fn between(self, source: IpAddr, destination: IpAddr, forward: bool) -> Vec<u8> {
+    pub(crate) fn between(self, source: IpAddr, destination: IpAddr, forward: bool) -> Vec<u8> {
         let (from, to) = if forward {
             (Self::CLIENT_PORT, Self::SERVER_PORT)
         } else {
@@ -157,7 +157,7 @@ impl Transport {
 }
 
 /// A node under test.
-pub struct Node {
+pub(crate) struct Node {
     pub directory: PathBuf,
     pub datapath: Datapath,
     pub ipcache: IpcacheMap,
@@ -183,7 +183,7 @@ impl Drop for Node {
 }
 
 /// Small maps: tests run side by side.
-pub fn capacities() -> Capacities {
+pub(crate) fn capacities() -> Capacities {
     Capacities {
         ipcache: 256,
         endpoints: 64,
@@ -197,7 +197,7 @@ pub fn capacities() -> Capacities {
 }
 
 /// A pin directory that no other test has.
-pub fn directory() -> PathBuf {
+pub(crate) fn directory() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     PathBuf::from(format!("/sys/fs/bpf/signet-test-{}-{number}", std::process::id()))
@@ -205,17 +205,17 @@ pub fn directory() -> PathBuf {
 
 impl Node {
     /// A node with settings, one local endpoint that no policy selects, and a peer's workload, in both families.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(&capacities())
     }
 
-    pub fn with(capacities: &Capacities) -> Self {
+    pub(crate) fn with(capacities: &Capacities) -> Self {
         let directory = directory();
         let datapath = Datapath::load(&directory, capacities).unwrap();
         Self::over(directory, datapath)
     }
 
-    pub fn over(directory: PathBuf, datapath: Datapath) -> Self {
+    pub(crate) fn over(directory: PathBuf, datapath: Datapath) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()
@@ -249,7 +249,7 @@ impl Node {
     }
 
     /// Writes the settings: this version's, node 1, epoch 1, and what `change` makes of them.
-    pub fn configure(&mut self, change: impl FnOnce(&mut MeshConfig)) {
+    pub(crate) fn configure(&mut self, change: impl FnOnce(&mut MeshConfig)) {
         let mut config = MeshConfig {
             abi_version: ABI_VERSION,
             node: OWN_NODE,
@@ -261,14 +261,14 @@ impl Node {
     }
 
     /// Says that endpoints, addresses or rules have changed.
-    pub fn next_epoch(&mut self) {
+    pub(crate) fn next_epoch(&mut self) {
         let mut config = self.config.get().unwrap();
         config.policy_epoch += 1;
         self.config.set(&config).unwrap();
     }
 
     /// Writes a local endpoint: the workload's interface and identity, no policy, and what `change` makes of it.
-    pub fn endpoint(&mut self, address: IpAddr, change: impl FnOnce(&mut Endpoint)) {
+    pub(crate) fn endpoint(&mut self, address: IpAddr, change: impl FnOnce(&mut Endpoint)) {
         let mut endpoint = Endpoint {
             ifindex: INTERFACE,
             identity: LOCAL,
@@ -280,14 +280,14 @@ impl Node {
     }
 
     /// Makes both directions of the local endpoint subject to rules.
-    pub fn enforce(&mut self, flags: u32) {
+    pub(crate) fn enforce(&mut self, flags: u32) {
         for family in Family::BOTH {
             self.endpoint(family.local(), |endpoint| endpoint.flags = flags);
         }
     }
 
     /// Says who an address is.
-    pub fn know(&mut self, address: IpAddr, identity: SecurityIdentity, node: NodeId, not_after: u64) {
+    pub(crate) fn know(&mut self, address: IpAddr, identity: SecurityIdentity, node: NodeId, not_after: u64) {
         let value = IpcacheValue {
             identity,
             node,
@@ -300,13 +300,13 @@ impl Node {
     }
 
     /// A rule for the remote workload, all traffic.
-    pub fn rule(&mut self, direction: Direction, verdict: Verdict, authentication: Authentication) {
+    pub(crate) fn rule(&mut self, direction: Direction, verdict: Verdict, authentication: Authentication) {
         let prefix = PolicyPrefix::everything(POLICY, REMOTE, direction);
         self.rule_at(&prefix, verdict as u8, authentication as u8);
     }
 
     /// A rule with number 5 at any prefix, known values or not.
-    pub fn rule_at(&mut self, prefix: &PolicyPrefix, verdict: u8, authentication: u8) {
+    pub(crate) fn rule_at(&mut self, prefix: &PolicyPrefix, verdict: u8, authentication: u8) {
         let value = PolicyValue {
             verdict,
             authentication,
@@ -317,7 +317,7 @@ impl Node {
     }
 
     /// Takes away the rule that [`Node::rule`] wrote.
-    pub fn no_rule(&mut self, direction: Direction) {
+    pub(crate) fn no_rule(&mut self, direction: Direction) {
         assert!(
             self.policy
                 .remove(&PolicyPrefix::everything(POLICY, REMOTE, direction))
@@ -326,7 +326,7 @@ impl Node {
     }
 
     /// Writes the proof of the pair with the peer's node, good for `ns` from now (negative: void since then).
-    pub fn prove(&mut self, ns: i64) {
+    pub(crate) fn prove(&mut self, ns: i64) {
         self.prove_pair(
             AuthKey {
                 local: LOCAL,
@@ -337,7 +337,7 @@ impl Node {
         );
     }
 
-    pub fn prove_pair(&mut self, pair: AuthKey, ns: i64) {
+    pub(crate) fn prove_pair(&mut self, pair: AuthKey, ns: i64) {
         let not_after = boottime_now().checked_add_signed(ns).unwrap();
         self.auth
             .insert(
@@ -351,7 +351,7 @@ impl Node {
             .unwrap();
     }
 
-    pub fn tunnel(&mut self, tunnel_ifindex: u32, flags: u32) {
+    pub(crate) fn tunnel(&mut self, tunnel_ifindex: u32, flags: u32) {
         self.nodes
             .insert(
                 &PEER_NODE,
@@ -366,13 +366,13 @@ impl Node {
 
     /// Judges a packet of the workload going `direction`: what became of it, and why. The counter and the action must
     /// agree.
-    pub fn judge(&mut self, direction: Direction, packet: &[u8]) -> Reason {
+    pub(crate) fn judge(&mut self, direction: Direction, packet: &[u8]) -> Reason {
         self.run(hook(direction), direction, packet)
             .expect("the packet was counted")
     }
 
     /// Runs any hook; none if the packet was not counted.
-    pub fn run(&mut self, hook: Hook, direction: Direction, packet: &[u8]) -> Option<Reason> {
+    pub(crate) fn run(&mut self, hook: Hook, direction: Direction, packet: &[u8]) -> Option<Reason> {
         let before = self.reasons(direction);
         let action = self.act(hook, packet, 0).0;
         let after = self.reasons(direction);
@@ -410,7 +410,7 @@ impl Node {
             .collect()
     }
 
-    pub fn counter(&self, metric: Metric, direction: Direction) -> u64 {
+    pub(crate) fn counter(&self, metric: Metric, direction: Direction) -> u64 {
         self.metrics
             .get(CounterName::Metric(metric), direction)
             .unwrap()
@@ -418,7 +418,7 @@ impl Node {
     }
 
     /// Action and mark.
-    pub fn act(&mut self, hook: Hook, packet: &[u8], mark: u32) -> (i32, u32) {
+    pub(crate) fn act(&mut self, hook: Hook, packet: &[u8], mark: u32) -> (i32, u32) {
         let run = self
             .datapath
             .run(
@@ -434,23 +434,23 @@ impl Node {
         (run.action, run.mark)
     }
 
-    pub fn signals(&mut self) -> Vec<Signal> {
+    pub(crate) fn signals(&mut self) -> Vec<Signal> {
         drain(|| self.signals.take_ready())
     }
 
-    pub fn flows(&mut self) -> Vec<Flow> {
+    pub(crate) fn flows(&mut self) -> Vec<Flow> {
         drain(|| self.flows.take_ready())
     }
 
     /// The one connection that is tracked.
-    pub fn connection(&self) -> Connection {
+    pub(crate) fn connection(&self) -> Connection {
         let connections = self.connections.entries().unwrap();
         assert_eq!(connections.len(), 1, "{connections:?}");
         connections[0]
     }
 
     /// Changes what is remembered of every connection.
-    pub fn rewrite_connections(&mut self, change: impl Fn(&mut CtValue)) {
+    pub(crate) fn rewrite_connections(&mut self, change: impl Fn(&mut CtValue)) {
         for (key, mut value) in self.connections.v4.entries().unwrap() {
             change(&mut value);
             self.connections.v4.insert(&key, &value).unwrap();
@@ -474,7 +474,12 @@ fn drain<R>(mut take: impl FnMut() -> Vec<R>) -> Vec<R> {
 }
 
 /// The key of a rule for exactly one port of the remote workload.
-pub fn exact(identity: SecurityIdentity, direction: Direction, protocol: u8, port: u16) -> PolicyPrefix {
+pub(crate) fn exact(
+    identity: SecurityIdentity,
+    direction: Direction,
+    protocol: u8,
+    port: u16,
+) -> PolicyPrefix {
     PolicyPrefix::exactly(PolicyKey {
         policy: POLICY,
         identity,
@@ -485,7 +490,7 @@ pub fn exact(identity: SecurityIdentity, direction: Direction, protocol: u8, por
 }
 
 /// Every combination that the two workload hooks have to treat alike.
-pub fn everywhere(test: impl Fn(Family, Direction)) {
+pub(crate) fn everywhere(test: impl Fn(Family, Direction)) {
     for family in Family::BOTH {
         for direction in [Direction::Ingress, Direction::Egress] {
             test(family, direction);

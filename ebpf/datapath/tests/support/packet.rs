@@ -2,22 +2,22 @@
 
 use std::net::IpAddr;
 
-pub const TCP: u8 = 6;
-pub const UDP: u8 = 17;
-pub const ICMP: u8 = 1;
-pub const ICMPV6: u8 = 58;
-pub const GRE: u8 = 47;
-pub const SCTP: u8 = 132;
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
+pub(crate) const ICMP: u8 = 1;
+pub(crate) const ICMPV6: u8 = 58;
+pub(crate) const GRE: u8 = 47;
+pub(crate) const SCTP: u8 = 132;
 
-pub const FIN: u8 = 1;
-pub const SYN: u8 = 2;
-pub const RST: u8 = 4;
-pub const ACK: u8 = 16;
+pub(crate) const FIN: u8 = 1;
+pub(crate) const SYN: u8 = 2;
+pub(crate) const RST: u8 = 4;
+pub(crate) const ACK: u8 = 16;
 
-pub const ETHERNET: usize = 14;
+pub(crate) const ETHERNET: usize = 14;
 
 /// A frame with this ethertype.
-pub fn ethernet(ethertype: u16, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn ethernet(ethertype: u16, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
     frame.extend(ethertype.to_be_bytes());
     frame.extend(payload);
@@ -25,12 +25,18 @@ pub fn ethernet(ethertype: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 /// An IP packet between two addresses of one family.
-pub fn ip(source: IpAddr, destination: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn ip(source: IpAddr, destination: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
     ip_hops(source, destination, protocol, 64, payload)
 }
 
 /// The same with a chosen TTL or hop limit.
-pub fn ip_hops(source: IpAddr, destination: IpAddr, protocol: u8, hops: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn ip_hops(
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: u8,
+    hops: u8,
+    payload: &[u8],
+) -> Vec<u8> {
     match (source, destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             let length = u16::try_from(20 + payload.len()).unwrap();
@@ -56,7 +62,7 @@ pub fn ip_hops(source: IpAddr, destination: IpAddr, protocol: u8, hops: u8, payl
 }
 
 /// A TCP header.
-pub fn tcp(source: u16, destination: u16, flags: u8) -> Vec<u8> {
+pub(crate) fn tcp(source: u16, destination: u16, flags: u8) -> Vec<u8> {
     let mut header = Vec::new();
     header.extend(source.to_be_bytes());
     header.extend(destination.to_be_bytes());
@@ -65,7 +71,7 @@ pub fn tcp(source: u16, destination: u16, flags: u8) -> Vec<u8> {
 }
 
 /// A UDP header without data. SCTP's common header starts alike.
-pub fn udp(source: u16, destination: u16) -> Vec<u8> {
+pub(crate) fn udp(source: u16, destination: u16) -> Vec<u8> {
     let mut header = Vec::new();
     header.extend(source.to_be_bytes());
     header.extend(destination.to_be_bytes());
@@ -73,8 +79,8 @@ pub fn udp(source: u16, destination: u16) -> Vec<u8> {
     header
 }
 
-/// An ICMP or ICMPv6 message of 8 bytes and more.
-pub fn icmp(kind: u8, code: u8, rest: [u8; 4], body: &[u8]) -> Vec<u8> {
+/// An ICMP or `ICMPv6` message of 8 bytes and more.
+pub(crate) fn icmp(kind: u8, code: u8, rest: [u8; 4], body: &[u8]) -> Vec<u8> {
     let mut message = vec![kind, code, 0, 0];
     message.extend(rest);
     message.extend(body);
@@ -82,7 +88,7 @@ pub fn icmp(kind: u8, code: u8, rest: [u8; 4], body: &[u8]) -> Vec<u8> {
 }
 
 /// An echo request or reply of the address's family.
-pub fn echo(source: IpAddr, destination: IpAddr, identifier: u16, request: bool) -> Vec<u8> {
+pub(crate) fn echo(source: IpAddr, destination: IpAddr, identifier: u16, request: bool) -> Vec<u8> {
     let [a, b] = identifier.to_be_bytes();
     let (protocol, kind) = match (source, request) {
         (IpAddr::V4(_), true) => (ICMP, 8),
@@ -94,7 +100,7 @@ pub fn echo(source: IpAddr, destination: IpAddr, identifier: u16, request: bool)
 }
 
 /// A "port unreachable" about `about`, a whole frame.
-pub fn unreachable(source: IpAddr, destination: IpAddr, about: &[u8]) -> Vec<u8> {
+pub(crate) fn unreachable(source: IpAddr, destination: IpAddr, about: &[u8]) -> Vec<u8> {
     let body = &about[ETHERNET..];
     match source {
         IpAddr::V4(_) => ip(source, destination, ICMP, &icmp(3, 3, [0; 4], body)),
