@@ -29,7 +29,7 @@ pub(crate) struct Options {
     /// Only the test binary of this cargo target, e.g. the file's name under `tests/`.
     #[arg(long)]
     test: Option<String>,
-    /// Run this bash command inside, instead of tests.
+    /// Run this bash command inside, instead of tests. The daemons and `signet` are on PATH.
     #[arg(long, value_name = "COMMAND", conflicts_with_all = ["test", "package"])]
     shell_command: Option<String>,
     /// The guest's memory, in MiB.
@@ -57,21 +57,18 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         processors: options.processors,
         limit: Duration::from_mins(options.deadline),
     };
-    let executables = if options.shell_command.is_some() {
-        Vec::new()
-    } else {
-        repository::build()?
-    };
+    let executables = repository::build()?;
     let mut script = Script::default();
     if let Some(command) = &options.shell_command {
         script.lines.push(format!("{{ {command}\n}} || status=$?"));
     }
     script.daemons(&executables);
-    let wanted = |e: &&Executable| options.test.as_ref().is_none_or(|test| *test == e.target);
-    let tests = executables
-        .iter()
-        .filter(|e| e.test && e.package == options.package)
-        .filter(wanted);
+    let wanted = |e: &&Executable| {
+        options.shell_command.is_none()
+            && e.package == options.package
+            && options.test.as_ref().is_none_or(|test| *test == e.target)
+    };
+    let tests = executables.iter().filter(|e| e.test).filter(wanted);
     tests.for_each(|test| script.test(test, &options.arguments));
     let tally = boot(&machine, &script)?;
     println!("{tally}");
