@@ -34,7 +34,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Takes bytes as they came off the connection. Call [`Decoder::next`] until it has none before pushing more.
+    /// Takes bytes as they came off the connection. Call [`Decoder::next_message`] until it has none before pushing more.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.start);
         self.start = 0;

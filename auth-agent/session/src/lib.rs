@@ -1,7 +1,7 @@
 //! The node session protocol, as a state machine without sockets.
 //!
 //! A node session is one TLS 1.3 connection between two agents. On top of it both sides exchange [`Message`]s, each
-//! framed by [`codec`]. A session starts as [`Opening`]; the peer's first message turns it into [`Established`] or
+//! framed by `codec`. A session starts as [`Opening`]; the peer's first message turns it into [`Established`] or
 //! ends it. Time is an argument, what to do is a returned value; this crate opens nothing and reads no clock.
 
 mod codec;

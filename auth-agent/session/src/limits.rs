@@ -34,7 +34,7 @@ impl Default for Limits {
             peer_handshakes: 64,
             own_handshakes: 64,
             transport_burst: 64,
-            transport_refill: Duration::from_millis(500),
+            transport_refill: Duration::from_millis(100),
             ping_burst: 32,
             ping_refill: Duration::from_millis(500),
         }
