@@ -5,6 +5,8 @@
 )]
 
 mod arrows;
+mod bench;
+mod commands;
 mod demo;
 mod process;
 mod reasons;
@@ -27,10 +29,14 @@ enum Task {
     Vm(vm::Options),
     /// Three nodes, five workloads: packets proven, refused and encrypted, with real output.
     Demo(demo::Options),
+    /// Raw veth beside the enforced path, first contact, handshakes, memory.
+    Bench(bench::Options),
     /// Check which crates may depend on which (ARCHITECTURE.md, "Which way arrows point").
     Arrows,
     /// Write docs/reference/reasons.md from the kernel programs' reasons, or check that it is up to date.
     Reasons(reasons::Options),
+    /// Write docs/reference/cli.md from each command's own help, or check that it is up to date.
+    Commands(commands::Options),
 }
 
 fn main() -> ExitCode {
@@ -38,8 +44,10 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Vm(options) => vm::run(&options),
         Task::Demo(options) => demo::run(&options),
+        Task::Bench(options) => bench::run(&options),
         Task::Arrows => arrows::run(),
         Task::Reasons(options) => reasons::run(&options),
+        Task::Commands(options) => commands::run(&options),
     };
     done.unwrap_or_else(|error| {
         println!("xtask: {error:#}");

@@ -38,6 +38,8 @@ pub(crate) struct Executable {
     pub(crate) package: String,
     /// Name of the cargo target: the binary's, the test's, or the library's for unit tests.
     pub(crate) target: String,
+    /// Cargo's word for the target: `bin`, `test`, `bench`, `lib`, ...
+    pub(crate) kind: String,
     /// Whether it is a test harness.
     pub(crate) test: bool,
     /// Where it lies.
@@ -47,13 +49,21 @@ pub(crate) struct Executable {
 /// Builds the whole workspace the way `cargo test --workspace` does, so that nothing is compiled twice, and lists
 /// what can be run.
 pub(crate) fn build() -> anyhow::Result<Vec<Executable>> {
+    compile(&["--workspace", "--all-targets"])
+}
+
+/// Builds the crates' benches in release mode and lists them.
+pub(crate) fn benches() -> anyhow::Result<Vec<Executable>> {
+    let mut built = compile(&["--workspace", "--benches", "--release"])?;
+    built.retain(|executable| executable.kind == "bench");
+    Ok(built)
+}
+
+fn compile(what: &[&str]) -> anyhow::Result<Vec<Executable>> {
     let output = cargo()
-        .args([
-            "build",
-            "--workspace",
-            "--all-targets",
-            "--message-format=json-render-diagnostics",
-        ])
+        .arg("build")
+        .args(what)
+        .args(["--quiet", "--message-format=json-render-diagnostics"])
         .stderr(Stdio::inherit())
         .output()
         .context("cargo could not be started")?;
@@ -75,6 +85,7 @@ struct Artifact {
 #[derive(Deserialize)]
 struct Target {
     name: String,
+    kind: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -92,6 +103,7 @@ fn executable(line: &str) -> Option<Executable> {
     Some(Executable {
         package: package.to_owned(),
         target: artifact.target.name,
+        kind: artifact.target.kind.into_iter().next()?,
         test: artifact.profile.test,
         path: artifact.executable?,
     })
