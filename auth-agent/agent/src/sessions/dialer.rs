@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::establish::dial;
 use super::manager::{Peer, Sessions, State};
@@ -16,10 +16,14 @@ const LAST_RETRY: Duration = Duration::from_secs(10);
 /// Where every node wants a session with every other, the higher number gives the lower one this long to dial first.
 const COURTESY: Duration = Duration::from_secs(1);
 
+/// A session that ends sooner counts as a failure to open one.
+const SETTLED: Duration = Duration::from_secs(2);
+
 /// Runs until the peer leaves the view.
 pub(super) async fn run(sessions: Arc<Sessions>, peer: Arc<Peer>) {
     let mut view = sessions.context.knowledge.view.clone();
     let mut attempt = 0;
+    let mut opened: Option<Instant> = None;
     loop {
         let is_known = view
             .borrow_and_update()
@@ -38,11 +42,32 @@ pub(super) async fn run(sessions: Arc<Sessions>, peer: Arc<Peer>) {
             },
         }
         if matches!(*peer.state.borrow(), State::Up(_)) {
-            attempt = 0;
             continue;
         }
+        match opened.take() {
+            // Whoever closes our sessions at once would be dialed in a circle.
+            Some(at) if at.elapsed() < SETTLED => {
+                wait(&peer, backoff(FIRST_RETRY, LAST_RETRY, attempt, random())).await;
+                attempt = attempt.saturating_add(1);
+                if matches!(*peer.state.borrow(), State::Up(_)) {
+                    continue;
+                }
+            }
+            Some(_) => attempt = 0,
+            None => {}
+        }
         match attempt_once(&sessions, &peer).await {
-            Ok(()) => attempt = 0,
+            Ok(()) => {
+                opened = Some(Instant::now());
+                // Unless it is up, it was refused here, and nobody may wait for it.
+                peer.state.send_if_modified(|state| {
+                    let waiting = matches!(state, State::Connecting);
+                    if waiting {
+                        *state = State::Idle;
+                    }
+                    waiting
+                });
+            }
             Err(reason) => {
                 tracing::debug!(
                     peer.node = peer.number.get(),

@@ -12,7 +12,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use zeroize::Zeroize as _;
 
 use super::keyd::{Keyd, KeydError, Ours};
-use super::peer::{Keys, Peer, Step};
+use super::peer::{Hold, Keys, Peer, Step};
+use crate::clock::{now, random};
 use crate::sessions::{Command, SessionHandle, Sessions, TransportEvent};
 use crate::status::Status;
 use crate::view::{Encryption, View};
@@ -37,6 +38,10 @@ pub struct Driver {
     starts: JoinSet<Started>,
     /// keyd has been asked what it has since it was last away.
     acquainted: bool,
+    /// keyd was told that the cluster wants plaintext, and had no peer.
+    is_off: bool,
+    /// The last change of mode failed.
+    hold: Hold,
 }
 
 impl Driver {
@@ -57,6 +62,8 @@ impl Driver {
             handles: BTreeMap::new(),
             starts: JoinSet::new(),
             acquainted: false,
+            is_off: false,
+            hold: Hold::default(),
         }
     }
 
@@ -78,11 +85,7 @@ impl Driver {
                 changed = self.view.changed() => if changed.is_err() { return },
                 _ = tick.tick() => self.look_at_keyd().await,
             }
-            if let Err(error) = self.advance().await {
-                // keyd may be away for a moment; the next tick tries again.
-                tracing::debug!(%error, "transport");
-                self.lost(&error);
-            }
+            self.advance().await;
         }
     }
 
@@ -111,8 +114,7 @@ impl Driver {
                 // The offer may overtake the news of its session.
                 peer.session_up(generation.max(peer.generation.unwrap_or(0)));
                 if peer.generation == Some(generation) {
-                    peer.theirs = Some(offer);
-                    peer.they_retired = false;
+                    peer.offered_to_us(offer);
                 }
             }
             TransportEvent::Ready {
@@ -145,7 +147,7 @@ impl Driver {
                 }
                 tracing::info!(peer.node = node.get(), "encrypting towards the node");
             }
-            Err(error) => self.lost(&error),
+            Err(error) => self.peer_failed(node, &error),
         }
     }
 
@@ -164,6 +166,7 @@ impl Driver {
             return;
         }
         self.acquainted = true;
+        self.is_off = false;
         self.ours = None;
         for node in standing.peers.keys() {
             self.peers.entry(*node).or_default();
@@ -174,55 +177,85 @@ impl Driver {
         }
     }
 
+    /// keyd does not answer: once it does again, it is asked what it has.
     fn lost(&mut self, error: &KeydError) {
-        match error {
-            KeydError::Refused(status) if status.code() != tonic::Code::Unavailable => {
-                self.status.fail("keyd", &anyhow::anyhow!("{error}"));
-            }
-            KeydError::Refused(_) | KeydError::Deadline | KeydError::Socket(_) | KeydError::Answer(_) => {
-                self.status.set_keyd_connected(false);
-            }
+        if self.status.keyd_connected() {
+            tracing::info!(%error, "signet-keyd is away");
         }
+        self.status.set_keyd_connected(false);
         self.acquainted = false;
     }
 
-    async fn advance(&mut self) -> Result<(), KeydError> {
+    /// A step towards a peer failed. The other peers go on, this one in a while.
+    fn peer_failed(&mut self, node: NodeNumber, error: &KeydError) {
+        self.peer(node).hold.failed(now().clock, random());
+        if error.is_away() {
+            self.lost(error);
+        } else {
+            self.status
+                .fail("keyd", &anyhow::anyhow!("node {}: {error}", node.get()));
+        }
+    }
+
+    fn mode_failed(&mut self, error: &KeydError) {
+        self.hold.failed(now().clock, random());
+        if error.is_away() {
+            self.lost(error);
+        } else {
+            self.status.fail("keyd", &anyhow::anyhow!("{error}"));
+        }
+    }
+
+    async fn advance(&mut self) {
         let Some(view) = self.view.borrow_and_update().clone() else {
-            return Ok(());
+            return;
         };
-        if !self.acquainted {
-            return Ok(());
-        }
         let on = view.encryption() == Encryption::WireGuard;
+        // Even while keyd is away: sessions take a moment to open.
         self.sessions.keep_all(on);
-        if on && self.ours.is_none() {
-            let ours = self.keyd.on().await?;
-            tracing::info!(key.epoch = ours.key_epoch, "signet-keyd has a key");
-            self.ours = Some(ours);
+        if !self.acquainted {
+            return;
         }
-        let mut first_error = None;
+        if on && self.ours.is_none() && self.hold.is_over(now().clock) {
+            match self.keyd.on().await {
+                Ok(ours) => {
+                    tracing::info!(key.epoch = ours.key_epoch, "signet-keyd has a key");
+                    self.ours = Some(ours);
+                    self.hold = Hold::default();
+                }
+                Err(error) => self.mode_failed(&error),
+            }
+        }
         let nodes: Vec<_> = self.peers.keys().copied().collect();
         for node in nodes {
+            if !self.peer(node).hold.is_over(now().clock) {
+                continue;
+            }
             if let Err(error) = self.advance_peer(&view, node, on).await {
-                first_error.get_or_insert(error);
+                self.peer_failed(node, &error);
             }
         }
-        if let Some(error) = first_error {
-            return Err(error);
-        }
-        if !on {
-            let was_on = self.ours.take().is_some();
-            if was_on || self.peers.values().any(|peer| peer.known) {
-                self.keyd.off().await?;
+        if on {
+            self.is_off = false;
+        } else if !self.is_off && self.acquainted && self.hold.is_over(now().clock) {
+            // The device goes with the last peer, so this is said until there is none.
+            let is_last = self.peers.values().all(|peer| !peer.known);
+            match self.keyd.off().await {
+                Ok(()) => {
+                    self.ours = None;
+                    self.is_off = is_last;
+                    self.hold = Hold::default();
+                }
+                Err(error) => self.mode_failed(&error),
             }
         }
-        Ok(())
     }
 
     async fn advance_peer(&mut self, view: &View, node: NodeNumber, on: bool) -> Result<(), KeydError> {
-        if view.node_by_number(node).is_none() {
+        let Some(known) = view.node_by_number(node) else {
             return self.forget(node).await;
-        }
+        };
+        self.peer(node).set_allowed(&known.pod_cidrs);
         for _ in 0..STEPS {
             let Some(peer) = self.peers.get(&node) else {
                 return Ok(());
@@ -236,6 +269,7 @@ impl Driver {
             if !self.take(view, node, step).await? {
                 return Ok(());
             }
+            self.peer(node).hold = Hold::default();
         }
         Ok(())
     }
@@ -256,6 +290,7 @@ impl Driver {
                 peer.retired = None;
             }
             Step::Install(keys, offer) => {
+                let allowed_ips = self.peer(node).allowed.clone();
                 let Some(handle) = self
                     .handles
                     .get(&node)
@@ -265,14 +300,13 @@ impl Driver {
                 };
                 let Some(own) = view.own() else { return Ok(false) };
                 let mut preshared = handle.preshared_key((own.number, keys.ours), keys.theirs);
-                let known = view.node_by_number(node);
                 let request = InstallPeerRequest {
                     node_id: node.get(),
                     node: handle.node.name.to_string(),
                     public_key: offer.public_key.to_vec(),
                     endpoint: std::net::SocketAddr::new(handle.address.ip(), offer.port).to_string(),
                     preshared_key: preshared.to_vec(),
-                    allowed_ips: known.map(|node| node.pod_cidrs.clone()).unwrap_or_default(),
+                    allowed_ips,
                 };
                 preshared.zeroize();
                 let ready = handle.clone();
@@ -283,7 +317,17 @@ impl Driver {
                 let peer = self.peer(node);
                 peer.installed = Some(keys);
                 peer.known = true;
+                peer.unanswered = false;
                 tracing::debug!(peer.node = node.get(), "can receive what the node encrypts");
+            }
+            Step::Confirm(epoch) => {
+                let Some(handle) = self.handles.get(&node) else {
+                    return Ok(false);
+                };
+                if !handle.command(Command::Ready(epoch)) {
+                    return Ok(false);
+                }
+                self.peer(node).unanswered = false;
             }
             Step::Start => {
                 let peer = self.peer(node);
@@ -313,6 +357,8 @@ impl Driver {
                 let peer = self.peer(node);
                 peer.retired = Some(generation);
                 peer.offered = None;
+                // From here on the peer may forget our key.
+                peer.ready = None;
             }
             Step::Remove => {
                 self.keyd.remove(node).await?;

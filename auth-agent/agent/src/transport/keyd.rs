@@ -31,6 +31,17 @@ pub enum KeydError {
     Answer(&'static str),
 }
 
+impl KeydError {
+    /// Whether keyd itself is away, not only unable to do one thing.
+    pub(super) fn is_away(&self) -> bool {
+        match self {
+            Self::Socket(_) => true,
+            Self::Refused(status) => status.code() == tonic::Code::Unavailable,
+            Self::Deadline | Self::Answer(_) => false,
+        }
+    }
+}
+
 /// Our half of the transport.
 pub type Ours = Offer;
 

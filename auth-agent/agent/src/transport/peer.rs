@@ -1,6 +1,31 @@
 //! What is known of the transport with one peer, and what is to be done about it. Pure.
 
+use std::time::{Duration, Instant};
+
 use signet_session::Offer;
+
+use crate::clock::backoff;
+
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LAST_RETRY: Duration = Duration::from_secs(15);
+
+/// Keeps a step that failed from being taken again at once.
+#[derive(Debug, Default)]
+pub(super) struct Hold {
+    until: Option<Instant>,
+    failures: u32,
+}
+
+impl Hold {
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| until <= now)
+    }
+
+    pub(super) fn failed(&mut self, now: Instant, random: u64) {
+        self.until = Some(now + backoff(FIRST_RETRY, LAST_RETRY, self.failures, random));
+        self.failures = self.failures.saturating_add(1);
+    }
+}
 
 /// The two epochs that a peer's preshared key comes from, in one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +42,8 @@ pub(super) enum Step {
     Offer,
     /// Install the peer's offer under these keys, then say so.
     Install(Keys, Offer),
+    /// Say once more that the offer of this epoch is installed: the peer has asked again.
+    Confirm(u64),
     /// Encrypt towards the peer.
     Start,
     /// Stop encrypting towards the peer, then say so.
@@ -44,6 +71,10 @@ pub(super) struct Peer {
     pub(super) installed: Option<Keys>,
     /// Whether keyd has the peer at all.
     pub(super) known: bool,
+    /// The workload CIDRs that were installed with them.
+    pub(super) allowed: Vec<String>,
+    /// The peer's last offer has not been answered.
+    pub(super) unanswered: bool,
     /// The epoch of ours under which the peer can receive.
     pub(super) ready: Option<u64>,
     /// Whether keyd encrypts towards the peer.
@@ -56,6 +87,8 @@ pub(super) struct Peer {
     pub(super) retired: Option<u64>,
     /// The peer has said that it does not encrypt.
     pub(super) they_retired: bool,
+    /// The last step towards the peer failed.
+    pub(super) hold: Hold,
 }
 
 impl Peer {
@@ -67,6 +100,23 @@ impl Peer {
             self.theirs = None;
             self.ready = None;
             self.they_retired = false;
+            self.unanswered = false;
+            self.hold = Hold::default();
+        }
+    }
+
+    /// The peer says how to encrypt towards it. It gets an answer each time, even to an offer that we have installed.
+    pub(super) fn offered_to_us(&mut self, offer: Offer) {
+        self.theirs = Some(offer);
+        self.they_retired = false;
+        self.unanswered = true;
+    }
+
+    /// The node's workload CIDRs are these; others than those installed have to be installed again.
+    pub(super) fn set_allowed(&mut self, allowed: &[String]) {
+        if self.allowed != allowed {
+            self.allowed = allowed.to_vec();
+            self.installed = None;
         }
     }
 
@@ -79,12 +129,11 @@ impl Peer {
         }
     }
 
-    /// keyd has a new key, or was started anew: what it knew of the peer is gone.
+    /// keyd has a new key, or was away: what we know of its peers is void. What the two agents have told each other
+    /// stands, for the epochs that it is about.
     pub(super) fn keyd_anew(&mut self, known: bool, sending: bool) {
         self.installed = None;
         self.started = None;
-        self.ready = None;
-        self.offered = None;
         self.known = known;
         self.sending = sending;
     }
@@ -103,6 +152,9 @@ impl Peer {
         };
         if self.installed != Some(keys) {
             return Some(Step::Install(keys, theirs));
+        }
+        if self.unanswered {
+            return Some(Step::Confirm(theirs.key_epoch));
         }
         (self.ready == Some(ours) && self.started != Some(keys) && !self.starting).then_some(Step::Start)
     }
@@ -158,6 +210,70 @@ mod tests {
         assert_eq!(peer.next_on(5), Some(Step::Start));
         peer.starting = true;
         assert_eq!(peer.next_on(5), None);
+    }
+
+    #[test]
+    fn every_offer_is_answered_even_one_that_is_installed() {
+        let mut peer = Peer::default();
+        peer.session_up(1);
+        peer.offered = Some((1, 5));
+        peer.offered_to_us(offer(9));
+        let keys = Keys {
+            generation: 1,
+            ours: 5,
+            theirs: 9,
+        };
+        assert_eq!(peer.next_on(5), Some(Step::Install(keys, offer(9))));
+        peer.installed = Some(keys);
+        peer.unanswered = false;
+        assert_eq!(peer.next_on(5), None);
+        peer.offered_to_us(offer(9));
+        assert_eq!(peer.next_on(5), Some(Step::Confirm(9)));
+    }
+
+    #[test]
+    fn a_keyd_that_comes_back_with_the_same_key_needs_nothing_from_the_peer() {
+        let mut peer = Peer::default();
+        peer.session_up(1);
+        peer.offered = Some((1, 5));
+        peer.theirs = Some(offer(9));
+        peer.ready = Some(5);
+        peer.keyd_anew(true, false);
+        let keys = Keys {
+            generation: 1,
+            ours: 5,
+            theirs: 9,
+        };
+        assert_eq!(peer.next_on(5), Some(Step::Install(keys, offer(9))));
+        peer.installed = Some(keys);
+        assert_eq!(peer.next_on(5), Some(Step::Start));
+    }
+
+    #[test]
+    fn other_workload_cidrs_are_installed_anew() {
+        let mut peer = Peer::default();
+        let keys = Keys {
+            generation: 1,
+            ours: 5,
+            theirs: 9,
+        };
+        peer.set_allowed(&["10.0.0.0/24".to_owned()]);
+        peer.installed = Some(keys);
+        peer.set_allowed(&["10.0.0.0/24".to_owned()]);
+        assert_eq!(peer.installed, Some(keys));
+        peer.set_allowed(&["10.0.1.0/24".to_owned()]);
+        assert_eq!(peer.installed, None);
+    }
+
+    #[test]
+    fn a_step_that_fails_is_held_longer_each_time() {
+        let now = Instant::now();
+        let mut hold = Hold::default();
+        assert!(hold.is_over(now));
+        hold.failed(now, u64::MAX);
+        assert!(!hold.is_over(now) && hold.is_over(now + FIRST_RETRY));
+        hold.failed(now, u64::MAX);
+        assert!(!hold.is_over(now + FIRST_RETRY) && hold.is_over(now + 2 * FIRST_RETRY));
     }
 
     #[test]

@@ -1,0 +1,425 @@
+//! Nodes of one trust domain in this process: real sessions over loopback, `AUTH` in memory, no CA and no kernel.
+
+#![expect(
+    dead_code,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests: each binary uses its part, and what fails here is the test"
+)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use signet_abi::{AuthKey, NodeId, SecurityIdentity, Signal};
+use signet_agent::auth::MemoryAuth;
+use signet_agent::ca::{NodeAccess, NodeIdentity, channel};
+use signet_agent::mesh::Endpoints;
+use signet_agent::pairs::{Actor, Knowledge, PairReport, Pairs};
+use signet_agent::sessions::{Context, Gate, Sessions, TransportEvent, listen};
+use signet_agent::status::Status;
+use signet_agent::svids::{Entry, SvidSet, WorkloadSvid};
+use signet_agent::view::ViewStore;
+use signet_proto::view::v1 as wire;
+use signet_session::{Hello, Instance, Limits, Message, NodeNumber, VERSION};
+use signet_spiffe::{BundleSet, NodeName, SpiffeId, TrustDomain, UnixTime, X509Bundle};
+use signet_tls::{Expect, FixedBundles, SvidKeyPair, client_config};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Longer than any step may take: only a test that fails waits so long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A certificate authority.
+pub(crate) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    root: CertificateDer<'static>,
+    pub(crate) domain: TrustDomain,
+}
+
+impl Authority {
+    pub(crate) fn new(domain: &str) -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "test root");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.subject_alt_names = vec![uri(&format!("spiffe://{domain}"))];
+        let root = params.self_signed(&key).expect("a root").der().clone();
+        let domain = TrustDomain::parse(domain).expect("valid");
+        Self {
+            issuer: Issuer::new(params, key),
+            root,
+            domain,
+        }
+    }
+
+    pub(crate) fn bundles(&self) -> BundleSet {
+        let bundle = X509Bundle::new(self.domain.clone(), vec![self.root.clone()]);
+        BundleSet::single(bundle.expect("a bundle"))
+    }
+
+    pub(crate) fn issue(&self, id: &SpiffeId) -> SvidKeyPair {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        params.subject_alt_names = vec![uri(id.as_str())];
+        params.not_before = (SystemTime::now() - Duration::from_mins(1)).into();
+        params.not_after = (SystemTime::now() + Duration::from_hours(1)).into();
+        let leaf = params
+            .signed_by(&key, &self.issuer)
+            .expect("a leaf")
+            .der()
+            .clone();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        SvidKeyPair {
+            chain: vec![leaf],
+            key,
+        }
+    }
+
+    fn access(&self, name: &NodeName) -> Arc<NodeAccess> {
+        let pair = self.issue(&SpiffeId::node(&self.domain, name));
+        let identity = NodeIdentity::new(pair, &self.domain, name, &self.bundles(), UnixTime::now());
+        let bundles = Arc::new(FixedBundles::new(self.bundles()));
+        // Nobody calls the CA in these tests.
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+        let channel = channel(nowhere, None, bundles, &self.domain).expect("a channel");
+        Arc::new(NodeAccess {
+            identity: identity.expect("its own"),
+            channel,
+        })
+    }
+}
+
+fn uri(text: &str) -> SanType {
+    SanType::URI(text.try_into().expect("IA5"))
+}
+
+pub(crate) fn node_name(number: u32) -> NodeName {
+    NodeName::parse(&format!("n{number}")).expect("valid")
+}
+
+/// A workload by its service account; its number stands for it in kernel maps.
+pub(crate) fn workload(number: u32) -> SpiffeId {
+    SpiffeId::parse(&format!("spiffe://t.example/ns/a/sa/w{number}")).expect("valid")
+}
+
+/// What the CA would push: nodes `1..=nodes.len()` at these addresses, and workloads as (node, number).
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<SocketAddr>,
+    pub(crate) workloads: Vec<(u32, u32)>,
+    pub(crate) encryption: wire::EncryptionMode,
+    pub(crate) revision: u64,
+}
+
+impl Cluster {
+    pub(crate) fn snapshot(&self, ca: &Authority, for_node: u32) -> wire::Update {
+        let nodes = (1..).zip(&self.nodes).map(|(number, address)| wire::Node {
+            name: node_name(number).to_string(),
+            id: number,
+            addresses: vec![address.ip().to_string()],
+            session_port: address.port().into(),
+            pod_cidrs: vec![format!("10.244.{number}.0/24")],
+        });
+        let identities = self.workloads.iter().map(|(_, w)| wire::Identity {
+            spiffe_id: workload(*w).to_string(),
+            number: *w,
+        });
+        let registrations = self
+            .workloads
+            .iter()
+            .filter(|(node, _)| *node == for_node)
+            .map(|(node, w)| wire::Registration {
+                id: format!("registration-{w}"),
+                spiffe_id: workload(*w).to_string(),
+                node: node_name(*node).to_string(),
+                selectors: vec!["unix:uid:0".to_owned()],
+                identity: *w,
+                ttl: 0,
+            });
+        wire::Update {
+            revision: self.revision,
+            snapshot: true,
+            nodes: nodes.collect(),
+            identities: identities.collect(),
+            registrations: registrations.collect(),
+            bundle: Some(wire::TrustBundle {
+                trust_domain: ca.domain.to_string(),
+                x509_authorities: vec![ca.root.to_vec()],
+                sequence: 1,
+            }),
+            cluster: Some(wire::Cluster {
+                encryption: self.encryption.into(),
+            }),
+            self_node: node_name(for_node).to_string(),
+            ..wire::Update::default()
+        }
+    }
+}
+
+/// How a node is set up.
+pub(crate) struct Setup {
+    pub(crate) limits: Limits,
+    pub(crate) tls_deadline: Duration,
+    pub(crate) gate: Gate,
+    pub(crate) auth: MemoryAuth,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            tls_deadline: Duration::from_secs(10),
+            gate: Gate::default(),
+            auth: MemoryAuth::new(1000),
+        }
+    }
+}
+
+/// One node: everything of the agent but the CA, meshd and keyd.
+pub(crate) struct TestNode {
+    pub(crate) number: u32,
+    pub(crate) view: Arc<ViewStore>,
+    pub(crate) pairs: Pairs,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) auth: MemoryAuth,
+    pub(crate) status: Arc<Status>,
+    pub(crate) endpoints: watch::Sender<Option<Arc<Endpoints>>>,
+    pub(crate) transport: Option<mpsc::Receiver<TransportEvent>>,
+    pub(crate) address: SocketAddr,
+    svids: watch::Sender<Arc<SvidSet>>,
+    _access: watch::Sender<Option<Arc<NodeAccess>>>,
+    tasks: tokio::task::JoinSet<()>,
+}
+
+/// The nodes of one trust domain.
+pub(crate) struct World {
+    pub(crate) ca: Authority,
+    pub(crate) cluster: Cluster,
+    pub(crate) nodes: Vec<TestNode>,
+}
+
+impl World {
+    /// As many nodes as set-ups; workloads as (node, number).
+    pub(crate) async fn new(setups: Vec<Setup>, workloads: &[(u32, u32)]) -> Self {
+        let ca = Authority::new("t.example");
+        let mut listeners = Vec::new();
+        for _ in &setups {
+            listeners.push(TcpListener::bind("127.0.0.1:0").await.expect("a port"));
+        }
+        let cluster = Cluster {
+            nodes: listeners
+                .iter()
+                .map(|listener| listener.local_addr().expect("bound"))
+                .collect(),
+            workloads: workloads.to_vec(),
+            encryption: wire::EncryptionMode::Off,
+            revision: 1,
+        };
+        let nodes = (1..).zip(setups.into_iter().zip(listeners));
+        let nodes = nodes.map(|(number, (setup, listener))| TestNode::new(&ca, number, setup, listener));
+        let mut world = Self {
+            nodes: nodes.collect(),
+            ca,
+            cluster,
+        };
+        world.push();
+        world
+    }
+
+    pub(crate) async fn two(workloads: &[(u32, u32)]) -> Self {
+        Self::new(vec![Setup::default(), Setup::default()], workloads).await
+    }
+
+    /// A TLS connection to a node with another's own SVID: an authenticated, dishonest peer.
+    pub(crate) async fn connect_as(&self, node: u32, to: u32) -> TlsStream<TcpStream> {
+        let svid = self.ca.issue(&SpiffeId::node(&self.ca.domain, &node_name(node)));
+        connect(&self.ca, self.node(to).address, &svid)
+            .await
+            .expect("connects")
+    }
+
+    pub(crate) fn node(&self, number: u32) -> &TestNode {
+        self.nodes
+            .iter()
+            .find(|node| node.number == number)
+            .expect("there")
+    }
+
+    /// Pushes the cluster as it is now to every node, as the CA would, with SVIDs and endpoints for its workloads.
+    pub(crate) fn push(&mut self) {
+        self.cluster.revision += 1;
+        for node in &self.nodes {
+            node.view
+                .apply(self.cluster.snapshot(&self.ca, node.number))
+                .expect("applies");
+            node.refresh(&self.ca);
+        }
+    }
+}
+
+impl TestNode {
+    fn new(ca: &Authority, number: u32, setup: Setup, listener: TcpListener) -> Self {
+        let name = node_name(number);
+        let address = listener.local_addr().expect("bound");
+        let view = Arc::new(ViewStore::new(name.clone(), ca.domain.clone(), ca.bundles()));
+        let (access, access_watch) = watch::channel(Some(ca.access(&name)));
+        let (svids, svids_watch) = watch::channel(Arc::new(SvidSet::default()));
+        let (endpoints, endpoints_watch) = watch::channel(None);
+        let knowledge = Knowledge {
+            view: view.subscribe(),
+            svids: svids_watch,
+            endpoints: endpoints_watch,
+        };
+        let (pairs, events) = Pairs::channel();
+        let byte = u8::try_from(number).expect("small");
+        let context = Context {
+            name,
+            trust_domain: ca.domain.clone(),
+            instance: Instance([byte; 16]),
+            boot_id: [byte; 16],
+            access: access_watch,
+            bundles: view.clone(),
+            knowledge: knowledge.clone(),
+            limits: setup.limits,
+            tls_deadline: setup.tls_deadline,
+        };
+        let (sessions, transport) = Sessions::new(context, pairs.clone());
+        let status = Arc::new(Status::default());
+        let auth = setup.auth;
+        let actor = Actor::new(
+            knowledge,
+            sessions.clone(),
+            view.clone(),
+            auth.clone(),
+            status.clone(),
+        );
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(actor.run(events));
+        tasks.spawn(listen(listener, sessions.clone(), Arc::new(setup.gate)));
+        Self {
+            number,
+            view,
+            pairs,
+            sessions,
+            auth,
+            status,
+            endpoints,
+            transport: Some(transport),
+            address,
+            svids,
+            _access: access,
+            tasks,
+        }
+    }
+
+    /// An SVID and an endpoint for each registration in the view.
+    fn refresh(&self, ca: &Authority) {
+        let view = self.view.current().expect("a view");
+        let entries = view.registrations().map(|registration| {
+            let id = &registration.spiffe_id;
+            let svid = WorkloadSvid::new(ca.issue(id), id, view.bundles()).expect("an SVID");
+            Entry {
+                registration: registration.clone(),
+                svid: Some(Arc::new(svid)),
+                last_error: None,
+            }
+        });
+        self.svids.send_replace(Arc::new(SvidSet::new(entries.collect())));
+        let identities = view
+            .registrations()
+            .map(|registration| registration.spiffe_id.clone());
+        self.endpoints
+            .send_replace(Some(Arc::new(Endpoints::with_identities(identities))));
+    }
+
+    /// Runs a future as long as the node lives.
+    pub(crate) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    pub(crate) async fn prove(&self, local: u32, remote: u32, node: u32) -> PairReport {
+        tokio::time::timeout(PATIENCE, self.pairs.prove(key(local, remote, node)))
+            .await
+            .expect("answers in time")
+            .expect("answers")
+    }
+
+    pub(crate) fn signal(&self, local: u32, remote: u32, node: u32) {
+        let AuthKey { local, remote, node } = key(local, remote, node);
+        assert!(self.pairs.signal(Signal {
+            local,
+            remote,
+            node,
+            family: 4,
+            ..Signal::default()
+        }));
+    }
+}
+
+pub(crate) fn key(local: u32, remote: u32, node: u32) -> AuthKey {
+    AuthKey {
+        local: SecurityIdentity(local),
+        remote: SecurityIdentity(remote),
+        node: NodeId(node),
+    }
+}
+
+/// Waits until something holds.
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+/// A TLS connection as somebody with this SVID would make it.
+pub(crate) async fn connect(
+    ca: &Authority,
+    to: SocketAddr,
+    svid: &SvidKeyPair,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let trusted = Arc::new(FixedBundles::new(ca.bundles()));
+    let expect = Expect::AnyNode(ca.domain.clone());
+    let config = client_config(Some(svid), trusted, expect).expect("a configuration");
+    let stream = TcpStream::connect(to).await?;
+    let name = ServerName::try_from("x.invalid").expect("a name");
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}
+
+/// A well-formed hello of a start that no honest node has.
+pub(crate) fn hello(node: u32) -> Message {
+    Message::Hello(Hello {
+        min_version: VERSION,
+        max_version: VERSION,
+        node: NodeNumber::new(node).expect("not zero"),
+        instance: Instance([99; 16]),
+        boot_id: [99; 16],
+    })
+}
+
+pub(crate) async fn send(stream: &mut TlsStream<TcpStream>, bytes: &[u8]) {
+    stream.write_all(bytes).await.expect("sends");
+    stream.flush().await.expect("sends");
+}
