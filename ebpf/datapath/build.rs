@@ -32,10 +32,7 @@ fn main() -> ExitCode {
     match build() {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            println!(
-                "cargo::error={}",
-                message.replace('\n', "\ncargo::error=")
-            );
+            println!("cargo::error={}", message.replace('\n', "\ncargo::error="));
             ExitCode::FAILURE
         }
     }

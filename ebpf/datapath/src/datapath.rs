@@ -40,6 +40,17 @@ impl AttachMode {
     }
 }
 
+/// What a loaded program costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgramReport {
+    /// Which program.
+    pub hook: Hook,
+    /// Instructions that the verifier looked at; it gives up at a million.
+    pub verified: u32,
+    /// Bytes of machine code.
+    pub native_bytes: u32,
+}
+
 /// Loaded programs and pinned maps.
 ///
 /// Dropping it takes nothing away: what is attached goes on judging packets. [`Datapath::remove`] does.
@@ -154,6 +165,27 @@ impl Datapath {
         let links = bpffs::links(&self.directory);
         attach::prune(&links)?;
         attach::list(&links)
+    }
+
+    /// What the kernel says of each program: its cost at load time and in memory.
+    pub fn programs(&mut self) -> Result<Vec<ProgramReport>, DatapathError> {
+        Hook::ALL
+            .into_iter()
+            .map(|hook| {
+                let info =
+                    program(&mut self.ebpf, hook)?
+                        .info()
+                        .map_err(|source| DatapathError::Program {
+                            hook,
+                            source: Box::new(source),
+                        })?;
+                Ok(ProgramReport {
+                    hook,
+                    verified: info.verified_instruction_count().unwrap_or(0),
+                    native_bytes: info.size_jitted(),
+                })
+            })
+            .collect()
     }
 
     /// Runs a program on a packet of our own making, without attaching it.

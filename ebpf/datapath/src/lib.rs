@@ -24,7 +24,7 @@ mod run;
 
 pub use attach::Attachment;
 pub use capacities::Capacities;
-pub use datapath::{AttachMode, Datapath};
+pub use datapath::{AttachMode, Datapath, ProgramReport};
 pub use error::DatapathError;
 pub use hook::Hook;
 pub use interface::Interface;

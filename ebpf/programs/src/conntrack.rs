@@ -93,7 +93,7 @@ pub enum Change {
 pub fn find<K: ConnectionKey>(tuple: &Tuple, kind: Kind, direction: Direction, now: u64) -> Option<Found> {
     let (first, both) = match kind {
         // Judged anew: the ports may be used a second time.
-        Kind::Opening | Kind::Discovery(_) => return None,
+        Kind::Opening | Kind::Discovery => return None,
         Kind::Forward => (false, false),
         Kind::Reply => (true, false),
         // Servers mostly have the lower port: a good guess saves a look-up.

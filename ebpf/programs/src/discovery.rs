@@ -14,7 +14,8 @@ const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 /// From a workload. It may ask for routers and neighbours and answer, from an address that is its own, link-local, or
 /// none yet; the message must be for its own link or node.
 #[inline(always)]
-pub fn from_workload(kind: u8, packet: &Packet, scene: &Scene) -> Result<(), Reason> {
+pub fn from_workload(packet: &Packet, scene: &Scene) -> Result<(), Reason> {
+    let kind = packet.icmp_type;
     if !matches!(
         kind,
         ROUTER_SOLICITATION | NEIGHBOUR_SOLICITATION | NEIGHBOUR_ADVERTISEMENT

@@ -34,13 +34,13 @@ fn judge(ctx: &TcContext, scene: &Scene, packet: &mut Packet, trace: &mut Trace)
         Family::Arp => Ok(Change::None),
         Family::Other => Err(Reason::UnknownL3),
         Family::V4 => {
-            packet.read_v4(ctx)?;
+            packet.read(ctx)?;
             verdict::judge::<Ct4Key>(ctx, scene, Direction::Egress, packet, trace)
         }
         Family::V6 => {
-            packet.read_v6(ctx)?;
-            if let Kind::Discovery(kind) = packet.kind {
-                return discovery::from_workload(kind, packet, scene).map(|()| Change::None);
+            packet.read(ctx)?;
+            if packet.kind == Kind::Discovery {
+                return discovery::from_workload(packet, scene).map(|()| Change::None);
             }
             verdict::judge::<Ct6Key>(ctx, scene, Direction::Egress, packet, trace)
         }

@@ -47,6 +47,7 @@ const PULL: u32 = 256;
 
 /// What the ethertype says.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Family {
     Arp,
     V4,
@@ -56,16 +57,19 @@ pub enum Family {
 
 /// Five-tuple. Ports are big-endian; an ICMP echo has its identifier in both, what has no ports 0.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Tuple {
     pub source: Words,
     pub destination: Words,
     pub source_port: u16,
     pub destination_port: u16,
     pub protocol: u8,
+    reserved: [u8; 3],
 }
 
 /// What the transport header says about the packet's place in a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Kind {
     /// May belong to either direction of a connection.
     Segment,
@@ -77,20 +81,25 @@ pub enum Kind {
     Reply,
     /// An ICMP error about another packet.
     Error,
-    /// Neighbour discovery (RFC 4861) that has not been forwarded; the ICMPv6 type.
-    Discovery(u8),
+    /// Neighbour discovery (RFC 4861) that has not been forwarded.
+    Discovery,
 }
 
-/// What is known of a packet.
+/// What is known of a packet. Without padding: it is handed to a function of its own.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Packet {
     pub tuple: Tuple,
     pub kind: Kind,
     pub tcp_flags: u8,
+    /// ICMP or ICMPv6 type; 0 for other protocols.
+    pub icmp_type: u8,
     pub family: Family,
     /// Where the transport header starts.
     transport: u32,
 }
+
+const _: () = assert!(size_of::<Tuple>() == 40 && size_of::<Packet>() == 48);
 
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -265,25 +274,31 @@ impl Packet {
     /// A packet of which nothing is known yet.
     #[inline(always)]
     pub const fn unknown(family: Family) -> Self {
-        let tuple = Tuple {
-            source: Words::UNSPECIFIED,
-            destination: Words::UNSPECIFIED,
-            source_port: 0,
-            destination_port: 0,
-            protocol: 0,
-        };
         Self {
-            tuple,
+            tuple: Tuple::EMPTY,
             kind: Kind::Segment,
             tcp_flags: 0,
+            icmp_type: 0,
             family,
             transport: 0,
         }
     }
 
-    /// Reads the headers of an IPv4 packet (RFC 791). What was read before an error stays, for the report.
+    /// Reads the headers of an IP packet. What was read before an error stays, for the report.
     #[inline(always)]
-    pub fn read_v4(&mut self, ctx: &TcContext) -> Result<(), Reason> {
+    pub fn read(&mut self, ctx: &TcContext) -> Result<(), Reason> {
+        apart::read(ctx, self)
+    }
+
+    /// The tuple of the packet that an ICMP error is about; none if it cannot be told.
+    #[inline(always)]
+    pub fn embedded(&self, ctx: &TcContext) -> Option<Tuple> {
+        apart::embedded(ctx, self)
+    }
+
+    /// RFC 791.
+    #[inline(always)]
+    fn read_v4(&mut self, ctx: &TcContext) -> Result<(), Reason> {
         let ip: Ipv4 = load(ctx, 0)?;
         let header = u32::from(ip.version_ihl & 0x0f) * 4;
         if ip.version_ihl >> 4 != 4 || header < size_of::<Ipv4>() as u32 {
@@ -298,15 +313,15 @@ impl Packet {
         }
         let payload = payload(ctx, u32::from(u16::from_be(ip.total_length)), header)?;
         if header > size_of::<Ipv4>() as u32 {
-            slow::options(ctx)?;
+            apart::options(ctx)?;
         }
         self.transport = header;
         self.read_transport(ctx, payload, 0)
     }
 
-    /// Reads the headers of an IPv6 packet (RFC 8200). What was read before an error stays, for the report.
+    /// RFC 8200.
     #[inline(always)]
-    pub fn read_v6(&mut self, ctx: &TcContext) -> Result<(), Reason> {
+    fn read_v6(&mut self, ctx: &TcContext) -> Result<(), Reason> {
         let ip: Ipv6 = load(ctx, 0)?;
         if version(&ip) != 6 {
             return Err(Reason::InvalidPacket);
@@ -321,7 +336,7 @@ impl Packet {
         let length = u32::from(u16::from_be(ip.payload_length));
         let payload = payload(ctx, if length == 0 { 0 } else { length + fixed }, fixed)?;
         let (transport, protocol) = match ip.next_header {
-            protocol::HOP_BY_HOP | protocol::DESTINATION_OPTIONS => slow::extensions(ctx)?,
+            protocol::HOP_BY_HOP | protocol::DESTINATION_OPTIONS => apart::extensions(ctx)?,
             next => (fixed, upper_layer(next)?),
         };
         let extensions = transport - fixed;
@@ -390,6 +405,7 @@ impl Packet {
         const REDIRECT: u8 = 5;
         const ROUTER_ADVERTISEMENT: u8 = 9;
         let [kind, _] = head.first.to_ne_bytes();
+        self.icmp_type = kind;
         match kind {
             0 | 8 => self.echo(head, kind == 8),
             3 | 11 | 12 => self.kind = Kind::Error,
@@ -404,10 +420,11 @@ impl Packet {
     fn classify_icmpv6(&mut self, head: &Head, hop_limit: u8) -> Result<(), Reason> {
         const REDIRECT: u8 = 137;
         let [kind, code] = head.first.to_ne_bytes();
+        self.icmp_type = kind;
         match kind {
             128 | 129 => self.echo(head, kind == 128),
             1..=4 => self.kind = Kind::Error,
-            133..=136 if hop_limit == 255 && code == 0 => self.kind = Kind::Discovery(kind),
+            133..=136 if hop_limit == 255 && code == 0 => self.kind = Kind::Discovery,
             133..=136 | REDIRECT => return Err(Reason::UnknownL4),
             _ => {}
         }
@@ -421,9 +438,8 @@ impl Packet {
         self.kind = if request { Kind::Forward } else { Kind::Reply };
     }
 
-    /// The tuple of the packet that an ICMP error is about; none if it cannot be told.
     #[inline(always)]
-    pub fn embedded(&self, ctx: &TcContext) -> Option<Tuple> {
+    fn read_embedded(&self, ctx: &TcContext) -> Option<Tuple> {
         let start = self.transport + size_of::<Head>() as u32;
         let (mut tuple, transport) = match self.family {
             Family::V4 => {
@@ -479,10 +495,21 @@ fn tuple(source: Words, destination: Words, protocol: u8) -> Tuple {
     Tuple {
         source,
         destination,
+        protocol,
+        ..Tuple::EMPTY
+    }
+}
+
+impl Tuple {
+    /// Nothing is known yet.
+    pub const EMPTY: Self = Self {
+        source: Words::UNSPECIFIED,
+        destination: Words::UNSPECIFIED,
         source_port: 0,
         destination_port: 0,
-        protocol,
-    }
+        protocol: 0,
+        reserved: [0; 3],
+    };
 }
 
 #[inline(always)]
@@ -523,58 +550,124 @@ fn upper_layer(next: u8) -> Result<u8, Reason> {
     }
 }
 
-/// What few packets need, in functions that the verifier looks at once and not once for every way to them ("global"
-/// functions: it believes nothing about their arguments and results). That is why results are packed into numbers.
-mod slow {
+/// Functions that the verifier looks at once, and not once for every way to and from them ("global" functions: it
+/// believes nothing about their arguments and results). That keeps what it has to look at far below its limit. Results
+/// go through numbers and through memory of the caller.
+mod apart {
     use aya_ebpf::bindings::__sk_buff;
     use aya_ebpf::programs::TcContext;
     use signet_abi::Reason;
 
-    use super::{Extension, Ipv4, Ipv6, MAX_EXTENSIONS, load, protocol, upper_layer};
+    use super::{Extension, Family, Ipv4, Ipv6, MAX_EXTENSIONS, Packet, Tuple, load, protocol, upper_layer};
 
-    /// Result of a walk that is to be refused because of the packet's form.
-    const INVALID: u32 = 1 << 24;
-    const FRAGMENT: u32 = 2 << 24;
-    const UNJUDGEABLE: u32 = 3 << 24;
+    const OK: u8 = 0;
+
+    #[inline(always)]
+    fn number(result: Result<(), Reason>) -> u8 {
+        match result {
+            Ok(()) => OK,
+            Err(reason) => reason as u8,
+        }
+    }
+
+    #[inline(always)]
+    fn result(number: u8) -> Result<(), Reason> {
+        const FRAGMENT: u8 = Reason::FragmentNotSupported as u8;
+        const EXTENSION: u8 = Reason::InvalidExtensionHeader as u8;
+        const UNKNOWN_L4: u8 = Reason::UnknownL4 as u8;
+        match number {
+            OK => Ok(()),
+            FRAGMENT => Err(Reason::FragmentNotSupported),
+            EXTENSION => Err(Reason::InvalidExtensionHeader),
+            UNKNOWN_L4 => Err(Reason::UnknownL4),
+            _ => Err(Reason::InvalidPacket),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn read(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> {
+        result(signet_read(ctx.skb.skb, packet).to_le_bytes()[0])
+    }
+
+    #[expect(unsafe_code, reason = "a name that stays makes the function global")]
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    extern "C" fn signet_read(skb: *mut __sk_buff, packet: *mut Packet) -> u32 {
+        #[expect(unsafe_code, reason = "the verifier asks for a pointer that may be null")]
+        // SAFETY: `read` is the only caller and passes an exclusive reference.
+        let Some(packet) = (unsafe { packet.as_mut() }) else {
+            return u32::from(Reason::InvalidPacket as u8);
+        };
+        let ctx = TcContext::new(skb);
+        let result = match packet.family {
+            Family::V4 => packet.read_v4(&ctx),
+            Family::V6 => packet.read_v6(&ctx),
+            Family::Arp | Family::Other => Err(Reason::InvalidPacket),
+        };
+        u32::from(number(result))
+    }
+
+    #[inline(always)]
+    pub(super) fn embedded(ctx: &TcContext, packet: &Packet) -> Option<Tuple> {
+        let mut tuple = Tuple::EMPTY;
+        (signet_read_embedded(ctx.skb.skb, packet, &raw mut tuple) == u32::from(OK)).then_some(tuple)
+    }
+
+    #[expect(unsafe_code, reason = "a name that stays makes the function global")]
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    extern "C" fn signet_read_embedded(skb: *mut __sk_buff, packet: *const Packet, tuple: *mut Tuple) -> u32 {
+        #[expect(unsafe_code, reason = "the verifier asks for pointers that may be null")]
+        // SAFETY: `embedded` is the only caller and passes references to different objects.
+        let (Some(packet), Some(tuple)) = (unsafe { (packet.as_ref(), tuple.as_mut()) }) else {
+            return 1;
+        };
+        match packet.read_embedded(&TcContext::new(skb)) {
+            Some(embedded) => {
+                *tuple = embedded;
+                u32::from(OK)
+            }
+            None => 1,
+        }
+    }
 
     /// Refuses IPv4 source routes (RFC 791 section 3.1): they take the packet elsewhere than where it was judged to
     /// go. Other options pass.
     #[inline(always)]
     pub(super) fn options(ctx: &TcContext) -> Result<(), Reason> {
-        if signet_ipv4_options(ctx.skb.skb) == 0 {
-            Ok(())
-        } else {
-            Err(Reason::InvalidPacket)
-        }
+        result(signet_ipv4_options(ctx.skb.skb).to_le_bytes()[0])
+    }
+
+    #[expect(unsafe_code, reason = "a name that stays makes the function global")]
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    extern "C" fn signet_ipv4_options(skb: *mut __sk_buff) -> u32 {
+        u32::from(number(scan_options(&TcContext::new(skb))))
     }
 
     /// Where the transport header of an IPv6 packet with extension headers starts, and its protocol.
     #[inline(always)]
     pub(super) fn extensions(ctx: &TcContext) -> Result<(u32, u8), Reason> {
-        let walked = signet_ipv6_extensions(ctx.skb.skb);
-        let [low, high, protocol, fault] = walked.to_le_bytes();
+        let [low, high, protocol, fault] = signet_ipv6_extensions(ctx.skb.skb).to_le_bytes();
+        result(fault)?;
         let transport = u32::from(u16::from_le_bytes([low, high]));
-        match u32::from(fault) << 24 {
-            0 if transport >= size_of::<Ipv6>() as u32 => Ok((transport, protocol)),
-            FRAGMENT => Err(Reason::FragmentNotSupported),
-            UNJUDGEABLE => Err(Reason::InvalidExtensionHeader),
-            _ => Err(Reason::InvalidPacket),
+        if transport < size_of::<Ipv6>() as u32 {
+            return Err(Reason::InvalidPacket);
         }
+        Ok((transport, protocol))
     }
 
-    /// 0: every option may pass.
+    /// Low half: offset of the transport header; third byte: its protocol; fourth: the reason to refuse it.
     #[expect(unsafe_code, reason = "a name that stays makes the function global")]
     #[unsafe(no_mangle)]
     #[inline(never)]
-    extern "C" fn signet_ipv4_options(skb: *mut __sk_buff) -> u32 {
-        match scan_options(&TcContext::new(skb)) {
-            Ok(()) => 0,
-            Err(_) => 1,
+    extern "C" fn signet_ipv6_extensions(skb: *mut __sk_buff) -> u32 {
+        match walk_extensions(&TcContext::new(skb)) {
+            Ok(walked) => walked,
+            Err(reason) => u32::from(number(Err(reason))) << 24,
         }
     }
 
-    /// Works on a copy of fixed size, zeros (end of options) behind it: offsets into it stay below a constant, which
-    /// is what lets the verifier come to an end.
     /// Looks at one byte after the other: with an offset that depends on what was read, the verifier would have to
     /// follow every combination of option lengths.
     #[inline(always)]
@@ -615,18 +708,6 @@ mod slow {
         } else {
             Ok(())
         }
-    }
-
-    /// Low half: offset of the transport header; third byte: its protocol; fourth: what is wrong.
-    #[expect(unsafe_code, reason = "a name that stays makes the function global")]
-    #[unsafe(no_mangle)]
-    #[inline(never)]
-    extern "C" fn signet_ipv6_extensions(skb: *mut __sk_buff) -> u32 {
-        walk_extensions(&TcContext::new(skb)).unwrap_or_else(|reason| match reason {
-            Reason::FragmentNotSupported => FRAGMENT,
-            Reason::InvalidExtensionHeader => UNJUDGEABLE,
-            _ => INVALID,
-        })
     }
 
     #[inline(always)]

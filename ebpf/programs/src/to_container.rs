@@ -33,12 +33,12 @@ fn judge(ctx: &TcContext, scene: &Scene, packet: &mut Packet, trace: &mut Trace)
         Family::Arp => Ok(Change::None),
         Family::Other => Err(Reason::UnknownL3),
         Family::V4 => {
-            packet.read_v4(ctx)?;
+            packet.read(ctx)?;
             verdict::judge::<Ct4Key>(ctx, scene, Direction::Ingress, packet, trace)
         }
         Family::V6 => {
-            packet.read_v6(ctx)?;
-            if let Kind::Discovery(_) = packet.kind {
+            packet.read(ctx)?;
+            if packet.kind == Kind::Discovery {
                 return discovery::to_workload(packet).map(|()| Change::None);
             }
             verdict::judge::<Ct6Key>(ctx, scene, Direction::Ingress, packet, trace)

@@ -66,35 +66,36 @@ pub fn judge<K: ConnectionKey>(
     packet: &Packet,
     trace: &mut Trace,
 ) -> Result<Change, Reason> {
-    let about = if packet.kind == Kind::Error {
-        related::<K>(ctx, scene, direction, packet)
-    } else {
-        None
-    };
-    match about {
-        Some((tuple, found)) => {
-            let case = Case {
-                tuple: &tuple,
-                going: direction.opposite(),
-                hook: direction,
-                packet,
-                tracked: false,
-            };
-            decide::<K>(scene, &case, Some(&found), trace)
-        }
-        None => {
-            let tracked = packet.kind != Kind::Error;
-            let case = Case {
-                tuple: &packet.tuple,
-                going: direction,
-                hook: direction,
-                packet,
-                tracked,
-            };
-            let found = conntrack::find::<K>(&packet.tuple, packet.kind, direction, scene.now);
-            decide::<K>(scene, &case, found.as_ref(), trace)
-        }
+    if packet.kind == Kind::Error {
+        let about = related(ctx, direction, packet);
+        return judge_connection::<K>(scene, direction, packet, about.as_ref(), trace);
     }
+    judge_connection::<K>(scene, direction, packet, Some(&packet.tuple), trace)
+}
+
+/// Judges the packet as one of the connection that `about` is of; not inlined, so that its stack is its own.
+#[inline(never)]
+fn judge_connection<K: ConnectionKey>(
+    scene: &Scene,
+    direction: Direction,
+    packet: &Packet,
+    about: Option<&Tuple>,
+    trace: &mut Trace,
+) -> Result<Change, Reason> {
+    let is_error = packet.kind == Kind::Error;
+    let mut case = Case {
+        tuple: &packet.tuple,
+        going: direction,
+        hook: direction,
+        packet,
+    };
+    let found = about.and_then(|tuple| {
+        let going = if is_error { direction.opposite() } else { direction };
+        let found = conntrack::find::<K>(tuple, packet.kind, going, scene.now)?;
+        (case.tuple, case.going) = (tuple, going);
+        Some(found)
+    });
+    decide::<K>(scene, &case, found.as_ref(), trace)
 }
 
 /// What is judged: for an ICMP error it is the connection that the error is about.
@@ -105,8 +106,14 @@ struct Case<'a> {
     /// Which way the packet at hand goes.
     hook: Direction,
     packet: &'a Packet,
-    /// Whether the packet keeps the connection alive.
-    tracked: bool,
+}
+
+impl Case<'_> {
+    /// Whether the packet opens a connection or keeps it alive. An error does neither.
+    #[inline(always)]
+    fn is_tracked(&self) -> bool {
+        self.packet.kind != Kind::Error
+    }
 }
 
 #[inline(always)]
@@ -132,7 +139,7 @@ fn decide<K: ConnectionKey>(
         note(trace, case.hook, &pair, value.rule);
         let authentication = policy::authentication(value.authentication);
         let _proven = proof::demand(authentication, &pair, cause, case.packet.family, scene)?;
-        if !case.tracked {
+        if !case.is_tracked() {
             return Ok(Change::None);
         }
         return Ok(conntrack::refresh(
@@ -185,7 +192,7 @@ fn decide<K: ConnectionKey>(
         return Err(Reason::LeaseExpired);
     }
     let _proven = proof::demand(rule.authentication(), &pair, cause, case.packet.family, scene)?;
-    if !case.tracked {
+    if !case.is_tracked() {
         return Ok(Change::None);
     }
     let value = CtValue {
@@ -219,25 +226,16 @@ fn holds(value: &CtValue, scene: &Scene) -> bool {
         && (value.lease == 0 || scene.now < value.lease)
 }
 
-/// The live connection that an ICMP error is about, if the error comes to, or from, the very endpoint that takes
-/// part in it.
+/// What an ICMP error is about, if the error comes to, or from, the very endpoint that takes part in it. If that is no
+/// live connection, the error is judged like any other message; nothing is remembered of it.
 #[inline(always)]
-fn related<K: ConnectionKey>(
-    ctx: &TcContext,
-    scene: &Scene,
-    direction: Direction,
-    packet: &Packet,
-) -> Option<(Tuple, Found)> {
+fn related(ctx: &TcContext, direction: Direction, packet: &Packet) -> Option<Tuple> {
     let tuple = packet.embedded(ctx)?;
     let ours = match direction {
         Direction::Ingress => tuple.source == packet.tuple.destination,
         Direction::Egress => tuple.destination == packet.tuple.source,
     };
-    if !ours {
-        return None;
-    }
-    let found = conntrack::find::<K>(&tuple, Kind::Error, direction.opposite(), scene.now)?;
-    Some((tuple, found))
+    ours.then_some(tuple)
 }
 
 #[inline(always)]
