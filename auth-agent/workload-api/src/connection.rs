@@ -6,12 +6,14 @@ use signet_uds::{PeerInfo, PeerStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
+use crate::authority::AuthorityMender;
 use crate::places::Place;
 
-/// A connection that holds its place as long as it lives.
+/// A connection that holds its place as long as it lives, and whose requests have an authority that HTTP/2 accepts.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: PeerStream,
+    mender: AuthorityMender,
     _place: Place,
 }
 
@@ -19,6 +21,7 @@ impl Connection {
     pub(crate) fn new(stream: PeerStream, place: Place) -> Self {
         Self {
             stream,
+            mender: AuthorityMender::default(),
             _place: place,
         }
     }
@@ -38,7 +41,11 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.mender
+            .pass(buf.filled_mut().get_mut(before..).unwrap_or_default());
+        read
     }
 }
 

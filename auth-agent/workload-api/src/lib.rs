@@ -36,6 +36,7 @@
 //! # }
 //! ```
 
+mod authority;
 mod caller;
 mod connection;
 mod entitlement;
