@@ -1,5 +1,7 @@
 //! The node agent's process: command line, logging, signals.
 
+use std::process::ExitCode;
+
 use anyhow::Context as _;
 use clap::Parser as _;
 use signet_agent::cli::{Cli, Command};
@@ -7,7 +9,17 @@ use signet_agent::run::run;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> anyhow::Result<()> {
     let Command::Run(args) = Cli::parse().command;
     signet_telemetry::init("signet-agent", args.log_format, args.log.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -54,3 +54,15 @@ pub fn channel(
         .keep_alive_while_idle(true)
         .connect_with_connector_lazy(connect))
 }
+
+/// A refusal in the CA's words, or what lies behind a call that never got there; without gRPC's own wrapping.
+pub(super) fn refusal(status: &tonic::Status) -> anyhow::Error {
+    let mut text = status.message().to_owned();
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    anyhow::anyhow!(text)
+}

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
-use super::channel::channel;
+use super::channel::{channel, refusal};
 use super::csr::new_request;
 use super::identity::NodeIdentity;
 use super::store::StateFile;
@@ -129,6 +129,7 @@ impl Keeper {
         let answer = timeout(CALL, NodeServiceClient::new(channel).attest(call))
             .await
             .with_context(|| format!("the CA at {} does not answer", self.ca))?
+            .map_err(|status| refusal(&status))
             .with_context(|| format!("the CA at {} did not accept this node", self.ca))?
             .into_inner();
         let svid = answer.svid.context("the CA answered without an SVID")?;
@@ -150,6 +151,7 @@ impl Keeper {
         )
         .await
         .context("the CA does not answer")?
+        .map_err(|status| refusal(&status))
         .context("the CA did not renew the node's SVID")?
         .into_inner();
         let bundles = self.bundles.bundles();

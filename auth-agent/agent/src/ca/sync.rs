@@ -10,6 +10,7 @@ use signet_proto::ca::v1::node_service_client::NodeServiceClient;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::channel::refusal;
 use super::keeper::NodeAccess;
 use crate::clock::{backoff, random};
 use crate::status::Status;
@@ -94,15 +95,19 @@ async fn stream(
     let mut updates = timeout(OPEN, client.sync(request))
         .await
         .context("the CA does not answer")?
+        .map_err(|status| refusal(&status))
         .context("the CA does not let this node follow its view")?
         .into_inner();
     status.set_ca_connected(true);
     tracing::info!(view.revision = known, "following the CA's view");
-    while let Some(update) = updates.message().await.context("the CA's stream broke off")? {
+    loop {
+        let next = updates.message().await.map_err(|status| refusal(&status));
+        let Some(update) = next.context("the CA's stream broke off")? else {
+            anyhow::bail!("the CA ended its stream");
+        };
         let revision = update.revision;
         store.apply(update)?;
         *progressed = true;
         tracing::debug!(view.revision = revision, "applied an update of the view");
     }
-    anyhow::bail!("the CA ended its stream")
 }
