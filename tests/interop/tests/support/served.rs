@@ -1,0 +1,182 @@
+//! The Workload API of an agent that is nothing but the CA's signing core, on a socket of its own.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rcgen::{CertificateParams, KeyPair};
+use rustls_pki_types::{PrivatePkcs8KeyDer, UnixTime};
+use signet_attest::{EndpointTable, RequiredSelectors};
+use signet_authority::{Authority, RequestedKey, Serial, SigningKey};
+use signet_interop::{Running, SvidEvent};
+use signet_spiffe::{BundleSet, SpiffeId, TrustDomain};
+use signet_workload_api::{Limits, Offer, Offers, SvidSource, X509Svid, serve};
+use tokio::sync::watch;
+
+/// Bounds hangs; a working client answers in milliseconds, Python in a second or two.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_hours(24);
+
+/// A workload: who it is, and the group that its processes run as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Workload {
+    pub(crate) id: &'static str,
+    gid: u32,
+}
+
+pub(crate) const SERVER: Workload = Workload {
+    id: "spiffe://interop.test/ns/shop/sa/server",
+    gid: 61001,
+};
+pub(crate) const CLIENT: Workload = Workload {
+    id: "spiffe://interop.test/ns/shop/sa/client",
+    gid: 61002,
+};
+pub(crate) const NOBODY: Workload = Workload {
+    id: "spiffe://interop.test/ns/shop/sa/nobody",
+    gid: 61003,
+};
+
+struct Agent {
+    offers: watch::Sender<Arc<Offers>>,
+    endpoints: watch::Sender<Option<Arc<EndpointTable>>>,
+}
+
+impl SvidSource for Agent {
+    fn offers(&self) -> watch::Receiver<Arc<Offers>> {
+        self.offers.subscribe()
+    }
+
+    fn endpoints(&self) -> watch::Receiver<Option<Arc<EndpointTable>>> {
+        self.endpoints.subscribe()
+    }
+}
+
+/// A served Workload API. `SERVER` and `CLIENT` are registered, `NOBODY` is not.
+pub(crate) struct Served {
+    dir: tempfile::TempDir,
+    authority: Authority,
+    agent: Arc<Agent>,
+    issued: Mutex<Vec<Issued>>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+struct Issued {
+    workload: Workload,
+    serial: Serial,
+    svid: Arc<X509Svid>,
+}
+
+impl Served {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let domain = TrustDomain::parse("interop.test").unwrap();
+        let key = SigningKey::generate().unwrap();
+        let authority = Authority::create(domain, key, serial(), UnixTime::now(), DAY).unwrap();
+        let agent = Arc::new(Agent {
+            offers: watch::Sender::new(Arc::new(Offers::starting())),
+            endpoints: watch::Sender::new(Some(Arc::default())),
+        });
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let socket = dir.path().join("workload.sock");
+        let (path, source) = (socket.clone(), Arc::clone(&agent));
+        runtime.spawn(async move {
+            serve(&path, source, Limits::default(), std::future::pending())
+                .await
+                .unwrap();
+        });
+        let until = Instant::now() + PATIENCE;
+        while !socket.exists() {
+            assert!(Instant::now() < until, "the Workload API is not served");
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        let issued = [SERVER, CLIENT].map(|workload| issue(&authority, workload));
+        let served = Self {
+            dir,
+            authority,
+            agent,
+            issued: Mutex::new(issued.into()),
+            _runtime: runtime,
+        };
+        served.publish();
+        served
+    }
+
+    /// What a workload should see of itself now.
+    pub(crate) fn current(&self, workload: Workload) -> SvidEvent {
+        let issued = self.issued.lock().unwrap();
+        let entry = issued.iter().find(|entry| entry.workload == workload).unwrap();
+        SvidEvent {
+            id: workload.id.to_owned(),
+            serial: entry.serial.to_string().trim_start_matches('0').to_owned(),
+        }
+    }
+
+    /// Renews the SVID of a workload, with a new key.
+    pub(crate) fn rotate(&self, workload: Workload) {
+        for entry in self.issued.lock().unwrap().iter_mut() {
+            if entry.workload == workload {
+                *entry = issue(&self.authority, workload);
+            }
+        }
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let issued = self.issued.lock().unwrap();
+        let offer = |entry: &Issued| {
+            let selector = format!("unix:gid:{}", entry.workload.gid);
+            Offer::ready(
+                RequiredSelectors::parse(&[selector]).unwrap(),
+                Arc::clone(&entry.svid),
+            )
+        };
+        let bundles = Arc::new(BundleSet::single(self.authority.bundle().clone()));
+        let offers = Offers::new(issued.iter().map(offer).collect(), bundles).unwrap();
+        self.agent.offers.send_replace(Arc::new(offers));
+    }
+
+    /// Starts a client as a process of a workload.
+    pub(crate) fn start(&self, workload: Workload, program: &[String], arguments: &[&str]) -> Running {
+        let socket = self.dir.path().join("workload.sock");
+        let [program, first @ ..] = program else {
+            panic!("no program");
+        };
+        let mut command = Command::new(program);
+        command
+            .args(first)
+            .args(arguments)
+            .gid(workload.gid)
+            .env("SPIFFE_ENDPOINT_SOCKET", format!("unix://{}", socket.display()));
+        Running::start(&mut command, PATIENCE).unwrap()
+    }
+}
+
+fn issue(authority: &Authority, workload: Workload) -> Issued {
+    let id = SpiffeId::parse(workload.id).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let request = CertificateParams::default().serialize_request(&key).unwrap();
+    let requested = RequestedKey::from_request(request.der()).unwrap();
+    let issued = authority
+        .issue(
+            &requested,
+            &id,
+            Duration::from_hours(1),
+            serial(),
+            UnixTime::now(),
+        )
+        .unwrap();
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+    Issued {
+        workload,
+        serial: issued.serial,
+        svid: Arc::new(X509Svid::new(id, issued.chain, key).unwrap()),
+    }
+}
+
+fn serial() -> Serial {
+    let mut bytes = [0; 16];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).unwrap();
+    Serial::from_random(bytes)
+}

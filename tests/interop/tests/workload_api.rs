@@ -1,0 +1,173 @@
+//! Clients that others wrote, unmodified, against our Workload API server. Needs root: they run under groups of their own.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
+
+#[path = "support/served.rs"]
+mod served;
+
+use std::path::Path;
+use std::time::Instant;
+
+use served::{CLIENT, NOBODY, PATIENCE, SERVER, Served};
+use signet_interop::{Event, Language, Toolbox};
+
+/// The client's command line; `None`: skipped, and counted.
+fn client(language: Language, test: &str) -> Option<Vec<String>> {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interop");
+    let toolbox = Toolbox::new(Path::new(env!("CARGO_BIN_EXE_interop-rust")), &cache);
+    toolbox
+        .prepare_or_skip(language, test)
+        .unwrap_or_else(|missing| panic!("{missing}"))
+}
+
+fn fetches_and_is_pushed_the_renewed_svid(language: Language, test: &str) {
+    let Some(program) = client(language, test) else {
+        return;
+    };
+    let served = Served::new();
+    let mut fetch = served.start(SERVER, &program, &["fetch"]);
+    assert_eq!(fetch.svid().unwrap(), served.current(SERVER));
+    assert!(fetch.end().unwrap().success());
+
+    let mut watch = served.start(SERVER, &program, &["watch"]);
+    assert_eq!(watch.svid().unwrap(), served.current(SERVER));
+    for _ in 0..2 {
+        served.rotate(CLIENT);
+        served.rotate(SERVER);
+        assert_eq!(watch.svid().unwrap(), served.current(SERVER));
+    }
+}
+
+fn gets_nothing_without_an_identity(language: Language, test: &str) {
+    let Some(program) = client(language, test) else {
+        return;
+    };
+    let served = Served::new();
+    let mut fetch = served.start(NOBODY, &program, &["fetch"]);
+    assert!(!fetch.end().unwrap().success());
+    assert!(fetch.next().is_err(), "it printed something");
+    let complaints = fetch.complaints().to_lowercase();
+    assert!(complaints.contains("no identity issued"), "{complaints}");
+}
+
+/// As a server, to clients of all languages, before and after its SVID was renewed.
+fn serves_mutual_tls_to_all(language: Language, test: &str) {
+    let Some(program) = client(language, test) else {
+        return;
+    };
+    let served = Served::new();
+    let mut server = served.start(
+        SERVER,
+        &program,
+        &["serve", "--port", "0", "--peer-id", CLIENT.id],
+    );
+    let address = format!("127.0.0.1:{}", server.port().unwrap());
+    for other in Language::ALL {
+        let Some(dialer) = client(other, test) else {
+            return;
+        };
+        let dial = ["dial", "--addr", &address, "--peer-id", SERVER.id];
+        let mut dial = served.start(CLIENT, &dialer, &dial);
+        assert_eq!(dial.peer().unwrap(), served.current(SERVER), "{other:?}");
+        assert_eq!(server.peer().unwrap(), served.current(CLIENT), "{other:?}");
+        assert_eq!(dial.next().unwrap(), Event::Reply(format!("hello {}", CLIENT.id)));
+        assert!(dial.end().unwrap().success());
+        served.rotate(CLIENT);
+    }
+    presents_the_renewed_svid(&served, &mut server, &address, test);
+}
+
+/// The running server takes up the pushed SVID. When it has done so cannot be seen but by asking it, again and again.
+fn presents_the_renewed_svid(
+    served: &Served,
+    server: &mut signet_interop::Running,
+    address: &str,
+    test: &str,
+) {
+    let Some(dialer) = client(Language::Rust, test) else {
+        return;
+    };
+    let before = served.current(SERVER);
+    served.rotate(SERVER);
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let dial = ["dial", "--addr", address, "--peer-id", SERVER.id];
+        let seen = served.start(CLIENT, &dialer, &dial).peer().unwrap();
+        if seen == served.current(SERVER) {
+            return;
+        }
+        assert_eq!(seen, before);
+        assert!(
+            Instant::now() < until,
+            "it still presents the old SVID; {}",
+            server.complaints()
+        );
+        server.next().unwrap();
+    }
+}
+
+/// A peer that is authentic, but not the one that was asked for.
+fn refuses_the_wrong_peer(language: Language, test: &str) {
+    let Some(program) = client(language, test) else {
+        return;
+    };
+    let served = Served::new();
+    let mut server = served.start(
+        SERVER,
+        &program,
+        &["serve", "--port", "0", "--peer-id", CLIENT.id],
+    );
+    let address = format!("127.0.0.1:{}", server.port().unwrap());
+
+    let as_dialer = ["dial", "--addr", &address, "--peer-id", CLIENT.id];
+    let mut dial = served.start(CLIENT, &program, &as_dialer);
+    assert!(
+        !dial.end().unwrap().success(),
+        "it took the server for the client"
+    );
+    assert!(matches!(server.next().unwrap(), Event::Refused(_)));
+
+    let as_server = ["dial", "--addr", &address, "--peer-id", SERVER.id];
+    let mut dial = served.start(SERVER, &program, &as_server);
+    assert!(
+        !dial.end().unwrap().success(),
+        "the server took itself for the client"
+    );
+    assert!(matches!(server.next().unwrap(), Event::Refused(_)));
+}
+
+macro_rules! for_each_client {
+    ($($module:ident => $language:expr;)*) => {$(
+        mod $module {
+            use super::Language;
+
+            #[test]
+            fn spiffe_row_39_43_and_47_fetches_its_svid_and_is_pushed_the_renewed_one() {
+                let test = concat!(stringify!($module), "::spiffe_row_39_43_and_47_fetches_its_svid_and_is_pushed_the_renewed_one");
+                super::fetches_and_is_pushed_the_renewed_svid($language, test);
+            }
+
+            #[test]
+            fn spiffe_row_40_gets_nothing_without_an_identity() {
+                let test = concat!(stringify!($module), "::spiffe_row_40_gets_nothing_without_an_identity");
+                super::gets_nothing_without_an_identity($language, test);
+            }
+
+            #[test]
+            fn serves_mutual_tls_to_all() {
+                super::serves_mutual_tls_to_all($language, concat!(stringify!($module), "::serves_mutual_tls_to_all"));
+            }
+
+            #[test]
+            fn refuses_the_wrong_peer() {
+                super::refuses_the_wrong_peer($language, concat!(stringify!($module), "::refuses_the_wrong_peer"));
+            }
+        }
+    )*};
+}
+
+for_each_client! {
+    rust => Language::Rust;
+    python => Language::Python;
+    go => Language::Go;
+}
