@@ -3,7 +3,7 @@
 //! IPv4 and IPv6 differ in their keys only ([`ConnectionKey`]).
 
 use aya_ebpf::maps::LruHashMap;
-use signet_abi::{Ct4Key, Ct6Key, CtValue, Direction, Reason, ct_flags};
+use signet_abi::{Ct4Key, Ct6Key, CtValue, Direction, NodeId, Reason, SecurityIdentity, ct_flags};
 
 use crate::maps::{CT4, CT6};
 use crate::parse::{Kind, Tuple, protocol, tcp};
@@ -32,10 +32,12 @@ pub trait ConnectionKey: Copy + 'static {
     fn new(tuple: &Tuple, reply: bool, opener: Direction) -> Self;
     /// The family's map.
     fn table() -> &'static LruHashMap<Self, CtValue>;
+    /// Looks for a live connection in the family's map; see [`apart`].
+    fn find(tuple: &Tuple, ask: u32, now: u64, value: &mut CtValue) -> u32;
 }
 
 macro_rules! connection_key {
-    ($key:ident, $table:ident, $address:ident) => {
+    ($key:ident, $table:ident, $address:ident, $find:ident) => {
         impl ConnectionKey for $key {
             #[inline(always)]
             fn new(tuple: &Tuple, reply: bool, opener: Direction) -> Self {
@@ -61,11 +63,16 @@ macro_rules! connection_key {
             fn table() -> &'static LruHashMap<Self, CtValue> {
                 &$table
             }
+
+            #[inline(always)]
+            fn find(tuple: &Tuple, ask: u32, now: u64, value: &mut CtValue) -> u32 {
+                apart::$find(tuple, ask, now, value)
+            }
         }
     };
 }
-connection_key!(Ct4Key, CT4, v4);
-connection_key!(Ct6Key, CT6, bytes);
+connection_key!(Ct4Key, CT4, v4, signet_find4);
+connection_key!(Ct6Key, CT6, bytes, signet_find6);
 
 /// A live entry.
 #[derive(Clone, Copy)]
@@ -74,7 +81,6 @@ pub struct Found {
     pub value: CtValue,
     /// The packet goes from initiator to responder.
     pub forward: bool,
-    entry: *mut CtValue,
 }
 
 /// What the packet meant for its connection.
@@ -91,64 +97,162 @@ pub enum Change {
 /// The live connection that a packet with this tuple, seen going `direction`, belongs to.
 #[inline(always)]
 pub fn find<K: ConnectionKey>(tuple: &Tuple, kind: Kind, direction: Direction, now: u64) -> Option<Found> {
-    let (first, both) = match kind {
+    let ends = match kind {
         // Judged anew: the ports may be used a second time.
         Kind::Opening | Kind::Discovery => return None,
-        Kind::Forward => (false, false),
-        Kind::Reply => (true, false),
-        // Servers mostly have the lower port: a good guess saves a look-up.
-        Kind::Segment | Kind::Error => (
-            u16::from_be(tuple.source_port) < u16::from_be(tuple.destination_port),
-            true,
-        ),
+        Kind::Forward => apart::FORWARD,
+        Kind::Reply => apart::REPLY,
+        Kind::Segment | Kind::Error => apart::EITHER,
     };
-    match look_up::<K>(tuple, first, direction, now) {
-        None if both => look_up::<K>(tuple, !first, direction, now),
-        found => found,
+    let mut value = EMPTY;
+    let found = K::find(tuple, ends | direction as u32, now, &mut value);
+    let forward = found == apart::FORWARD;
+    if found == apart::NONE {
+        return None;
+    }
+    Some(Found { value, forward })
+}
+
+const EMPTY: CtValue = CtValue {
+    expires: 0,
+    lease: 0,
+    policy_epoch: 0,
+    local: SecurityIdentity::ANY,
+    remote: SecurityIdentity::ANY,
+    node: NodeId::NONE,
+    rule: 0,
+    ifindex: 0,
+    authentication: 0,
+    flags: 0,
+    reserved: [0; 6],
+};
+
+/// Look-ups, in functions that the verifier looks at once ("global" ones, as in `parse`).
+mod apart {
+    use signet_abi::{Ct4Key, Ct6Key, CtValue, Direction};
+
+    use super::ConnectionKey;
+    use crate::parse::Tuple;
+
+    /// The packet may go from initiator to responder. As a result: it does.
+    pub(super) const FORWARD: u32 = 2;
+    /// The packet may go from responder to initiator. As a result: it does.
+    pub(super) const REPLY: u32 = 4;
+    /// It may go either way.
+    pub(super) const EITHER: u32 = FORWARD | REPLY;
+    /// There is no live connection.
+    pub(super) const NONE: u32 = 0;
+
+    #[expect(unsafe_code, reason = "a name that stays makes the function global")]
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    pub(super) extern "C" fn signet_find4(
+        tuple: *const Tuple,
+        ask: u32,
+        now: u64,
+        value: *mut CtValue,
+    ) -> u32 {
+        find::<Ct4Key>(tuple, ask, now, value)
+    }
+
+    #[expect(unsafe_code, reason = "a name that stays makes the function global")]
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    pub(super) extern "C" fn signet_find6(
+        tuple: *const Tuple,
+        ask: u32,
+        now: u64,
+        value: *mut CtValue,
+    ) -> u32 {
+        find::<Ct6Key>(tuple, ask, now, value)
+    }
+
+    /// `ask`: the ends in question, and the direction that the packet is seen going. Writes `value` if it finds one.
+    #[inline(always)]
+    fn find<K: ConnectionKey>(tuple: *const Tuple, ask: u32, now: u64, value: *mut CtValue) -> u32 {
+        #[expect(unsafe_code, reason = "the verifier asks for pointers that may be null")]
+        // SAFETY: `super::find` is the only caller and passes references to different objects.
+        let (Some(tuple), Some(value)) = (unsafe { (tuple.as_ref(), value.as_mut()) }) else {
+            return NONE;
+        };
+        let direction = if ask & 1 == Direction::Ingress as u32 {
+            Direction::Ingress
+        } else {
+            Direction::Egress
+        };
+        // Servers mostly have the lower port: a good guess saves a look-up.
+        let reply_first = ask & FORWARD == 0
+            || (ask & REPLY != 0 && u16::from_be(tuple.source_port) < u16::from_be(tuple.destination_port));
+        if look_up::<K>(tuple, reply_first, direction, now, value) {
+            return result(reply_first);
+        }
+        if ask & EITHER == EITHER && look_up::<K>(tuple, !reply_first, direction, now, value) {
+            return result(!reply_first);
+        }
+        NONE
+    }
+
+    #[inline(always)]
+    fn result(reply: bool) -> u32 {
+        if reply { REPLY } else { FORWARD }
+    }
+
+    #[inline(always)]
+    fn look_up<K: ConnectionKey>(
+        tuple: &Tuple,
+        reply: bool,
+        direction: Direction,
+        now: u64,
+        value: &mut CtValue,
+    ) -> bool {
+        let opener = if reply { direction.opposite() } else { direction };
+        let key = K::new(tuple, reply, opener);
+        #[expect(unsafe_code, reason = "map values are shared with other processors")]
+        // SAFETY: the kernel keeps the memory valid while the program runs. The map may give it to another connection
+        // of the same kind meanwhile (it is an LRU): then the copy is that one's, made of integers all the same.
+        let Some(entry) = (unsafe { K::table().get(&key) }) else {
+            return false;
+        };
+        *value = *entry;
+        now < value.expires
     }
 }
 
+/// Notes a further packet of a connection whose cached verdict holds, as `find` found it for the same arguments.
 #[inline(always)]
-fn look_up<K: ConnectionKey>(tuple: &Tuple, reply: bool, direction: Direction, now: u64) -> Option<Found> {
-    let opener = if reply { direction.opposite() } else { direction };
-    let key = K::new(tuple, reply, opener);
-    let entry = K::table().get_ptr_mut(&key)?;
-    #[expect(unsafe_code, reason = "map values are raw pointers")]
-    // SAFETY: the kernel returned the pointer for this key and keeps the memory valid while the program runs. The
-    // map may give it to another connection of the same kind meanwhile (it is an LRU): then the copy is that one's,
-    // made of integers all the same.
-    let value = unsafe { *entry };
-    (now < value.expires).then_some(Found {
-        value,
-        forward: !reply,
-        entry,
-    })
-}
-
-/// Notes a further packet of a connection whose cached verdict holds.
-#[inline(always)]
-pub fn refresh(found: &Found, protocol: u8, tcp_flags: u8, now: u64) -> Change {
+pub fn refresh<K: ConnectionKey>(
+    tuple: &Tuple,
+    direction: Direction,
+    found: &Found,
+    tcp_flags: u8,
+    now: u64,
+) -> Change {
     let flags = advance(found.value.flags, found.forward, tcp_flags);
-    let expires = now + lifetime(protocol, flags);
-    if flags != found.value.flags {
-        #[expect(unsafe_code, reason = "map values are raw pointers")]
-        // SAFETY: as in `look_up`; a single byte.
-        unsafe {
-            (*found.entry).flags = flags;
-        }
-    } else if expires < found.value.expires + GRANULE && expires + GRANULE > found.value.expires {
+    let expires = now + lifetime(tuple.protocol, flags);
+    let due = expires >= found.value.expires + GRANULE || expires + GRANULE <= found.value.expires;
+    if flags == found.value.flags && !due {
         return Change::None;
     }
-    #[expect(unsafe_code, reason = "map values are raw pointers")]
-    // SAFETY: as in `look_up`; one aligned word.
-    unsafe {
-        (*found.entry).expires = expires;
+    let key = K::new(tuple, !found.forward, opener(direction, found.forward));
+    if let Some(entry) = K::table().get_ptr_mut(&key) {
+        #[expect(unsafe_code, reason = "map values are raw pointers")]
+        // SAFETY: the kernel keeps the memory valid while the program runs; a byte and an aligned word, which mean the
+        // same in every entry.
+        unsafe {
+            (*entry).flags = flags;
+            (*entry).expires = expires;
+        }
     }
     if is_closed(flags) && !is_closed(found.value.flags) {
         Change::Closed
     } else {
         Change::None
     }
+}
+
+#[inline(always)]
+fn opener(direction: Direction, forward: bool) -> Direction {
+    if forward { direction } else { direction.opposite() }
 }
 
 /// Writes the entry of a connection that has just been judged, as one piece.
@@ -165,8 +269,7 @@ pub fn remember<K: ConnectionKey>(
     let before = found.map_or(0, |found| found.value.flags);
     value.flags = advance(before, forward, tcp_flags);
     value.expires = now + lifetime(tuple.protocol, value.flags);
-    let opener = if forward { direction } else { direction.opposite() };
-    let key = K::new(tuple, !forward, opener);
+    let key = K::new(tuple, !forward, opener(direction, forward));
     K::table()
         .insert(&key, &value, 0)
         .map_err(|_| Reason::CtCreateFailed)?;

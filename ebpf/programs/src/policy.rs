@@ -67,7 +67,11 @@ pub fn judge(
     };
     *decided = value.rule;
     if value.verdict != Verdict::Allow as u8 {
-        return Err(Reason::PolicyDeny);
+        return Err(if value.rule == 0 {
+            Reason::PolicyDenied
+        } else {
+            Reason::PolicyDeny
+        });
     }
     Ok(Rule {
         number: value.rule,

@@ -66,22 +66,13 @@ pub fn judge<K: ConnectionKey>(
     packet: &Packet,
     trace: &mut Trace,
 ) -> Result<Change, Reason> {
-    if packet.kind == Kind::Error {
-        let about = related(ctx, direction, packet);
-        return judge_connection::<K>(scene, direction, packet, about.as_ref(), trace);
-    }
-    judge_connection::<K>(scene, direction, packet, Some(&packet.tuple), trace)
-}
-
-/// Judges the packet as one of the connection that `about` is of; not inlined, so that its stack is its own.
-#[inline(never)]
-fn judge_connection<K: ConnectionKey>(
-    scene: &Scene,
-    direction: Direction,
-    packet: &Packet,
-    about: Option<&Tuple>,
-    trace: &mut Trace,
-) -> Result<Change, Reason> {
+    let error;
+    let about = if packet.kind == Kind::Error {
+        error = related(ctx, direction, packet);
+        error.as_ref()
+    } else {
+        Some(&packet.tuple)
+    };
     let is_error = packet.kind == Kind::Error;
     let mut case = Case {
         tuple: &packet.tuple,
@@ -142,9 +133,10 @@ fn decide<K: ConnectionKey>(
         if !case.is_tracked() {
             return Ok(Change::None);
         }
-        return Ok(conntrack::refresh(
+        return Ok(conntrack::refresh::<K>(
+            case.tuple,
+            case.going,
             found,
-            case.tuple.protocol,
             case.packet.tcp_flags,
             scene.now,
         ));
