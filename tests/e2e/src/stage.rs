@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use signet_abi::Reason;
-use signet_lab::{Lab, LabFile, LabName, NodeClient, Role, UpOptions};
+use signet_lab::{Claim, Lab, LabFile, NodeClient, Role, UpOptions};
 use signet_proto::agent::v1::{ListProofsRequest, ProofEntry, proof_entry};
 use signet_proto::ca::v1::SetEncryptionRequest;
 use signet_proto::keyd::v1::StatusRequest as KeydStatusRequest;
@@ -31,16 +31,20 @@ pub(crate) fn patience() -> Duration {
 
 /// A lab, and a runtime to talk to its daemons.
 pub struct Stage {
+    // In the order in which they end: the claim after the lab.
     lab: Lab,
+    _claim: Claim,
     runtime: Runtime,
 }
 
 impl Stage {
-    /// Makes a lab from `file` (YAML) under `name`. One that a crashed run left is removed first.
-    pub fn up(name: &str, file: &str) -> Result<Self> {
-        let name = LabName::parse(name)?;
-        signet_lab::down(&name).context("failed to remove the lab of an earlier run")?;
-        let file = LabFile::parse(file, "lab of the test")?.renamed(&name);
+    /// Makes a lab from `file` (YAML) under a name of this run's own that begins with `stem`. Labs that crashed runs left
+    /// are removed first.
+    pub fn up(stem: &str, file: &str) -> Result<Self> {
+        signet_lab::sweep().context("failed to remove the lab of an earlier run")?;
+        let claim = Claim::take(stem)?;
+        let name = claim.name();
+        let file = LabFile::parse(file, "lab of the test")?.renamed(name);
         let runtime = Runtime::new()?;
         let options = UpOptions {
             deadline: Duration::from_mins(1) * slowness(),
@@ -49,7 +53,11 @@ impl Stage {
         let lab = runtime
             .block_on(Lab::up(&file, &options))
             .context("failed to make the lab")?;
-        Ok(Self { lab, runtime })
+        Ok(Self {
+            lab,
+            _claim: claim,
+            runtime,
+        })
     }
 
     /// The lab.

@@ -16,9 +16,9 @@ pub struct Case {
     pub run: fn(&mut Stage) -> anyhow::Result<()>,
 }
 
-/// Runs the cases that the command line selects, in their order, on a lab made from `file` (YAML) under `name`.
-/// The lab is made with the first case and removed after the last.
-pub fn run(name: &'static str, file: &'static str, cases: &[Case]) -> ExitCode {
+/// Runs the cases that the command line selects, in their order, on a lab made from `file` (YAML) under a name that
+/// begins with `stem`. The lab is made with the first case and removed after the last.
+pub fn run(stem: &'static str, file: &'static str, cases: &[Case]) -> ExitCode {
     let mut arguments = Arguments::from_args();
     // They share a lab and change it: one at a time, in order.
     arguments.test_threads = Some(1);
@@ -28,7 +28,7 @@ pub fn run(name: &'static str, file: &'static str, cases: &[Case]) -> ExitCode {
         Trial::test(case.name, move || {
             let mut slot = stage.lock().unwrap_or_else(PoisonError::into_inner);
             if slot.is_none() {
-                *slot = Some(Stage::up(name, file).map_err(|error| failed(&error))?);
+                *slot = Some(Stage::up(stem, file).map_err(|error| failed(&error))?);
             }
             match slot.as_mut() {
                 Some(stage) => (case.run)(stage).map_err(|error| failed(&error.context(stage.diagnosis()))),

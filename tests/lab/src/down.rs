@@ -40,6 +40,8 @@ pub fn down(lab: &LabName) -> Result<bool, LabError> {
     let lock = Lock::take(&paths)?;
     let found = down_locked(&paths)?;
     lock.remove(&paths);
+    // Whoever claimed it has nothing left to claim.
+    let _ = fs::remove_file(paths.claim());
     // The folder of all labs goes with the last one.
     let _ = fs::remove_dir(RUN_ROOT);
     Ok(found)

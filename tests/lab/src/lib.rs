@@ -17,6 +17,7 @@
 //! is made of is computed first ([`Plan`], pure) and then carried out ([`up`], [`down`]).
 
 pub mod capture;
+mod claim;
 mod clients;
 mod control;
 mod documents;
@@ -36,6 +37,7 @@ mod status;
 pub mod traffic;
 mod up;
 
+pub use claim::{Claim, sweep};
 pub use clients::NodeClient;
 pub use control::{Role, RoleError, Supervised, SupervisorState, supervise};
 pub use down::{down, labs};

@@ -8,6 +8,8 @@ use crate::LabName;
 pub(crate) const RUN_ROOT: &str = "/run/signet-lab";
 /// Where pins of all labs are.
 const BPF_ROOT: &str = "/sys/fs/bpf/signet-lab";
+/// What the names of claims end with.
+pub(crate) const CLAIM_SUFFIX: &str = ".claim";
 /// Where `ip netns` keeps namespaces.
 const NETNS_ROOT: &str = "/run/netns";
 
@@ -36,6 +38,11 @@ impl LabPaths {
     /// Held with `flock` by whoever changes the lab.
     pub fn lock(&self) -> PathBuf {
         Path::new(RUN_ROOT).join(format!(".{}.lock", self.lab))
+    }
+
+    /// Locked with `flock` by the program that has the lab to itself, if one has.
+    pub fn claim(&self) -> PathBuf {
+        Path::new(RUN_ROOT).join(format!(".{}{CLAIM_SUFFIX}", self.lab))
     }
 
     /// The plan, written by `up`.

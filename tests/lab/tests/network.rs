@@ -4,7 +4,7 @@
 
 use std::process::{Command, Stdio};
 
-use signet_lab::{Lab, LabError, LabFile, LabName, UpOptions, down, labs, status};
+use signet_lab::{Claim, Lab, LabError, LabFile, LabName, LabPaths, UpOptions, down, labs, status, sweep};
 
 const TEXT: &str = "\
 name: x
@@ -140,4 +140,24 @@ async fn a_capture_on_the_underlay_sees_what_workloads_say_to_each_other() {
     let seen = capture.stop().unwrap();
     assert!(seen.with_text > 0 && seen.plain_pod > 0, "{seen:?}");
     assert!(seen.example.is_some());
+}
+
+#[tokio::test]
+async fn a_sweep_removes_the_labs_of_programs_that_died_and_no_other() {
+    let claim = Claim::take("tl").unwrap();
+    let living = file('l').0.renamed(claim.name());
+    let living = Lab::up(&living, &plain()).await.unwrap();
+    let (dead, name) = file('d');
+    let _kept = Lab::up(&dead, &plain()).await.unwrap().keep();
+    // What a killed program leaves: the lab, and a claim that nobody holds.
+    std::fs::write(LabPaths::new(&name).claim(), "").unwrap();
+    assert!(sweep().unwrap().contains(&name));
+    assert!(!labs().unwrap().contains(&name));
+    assert!(!LabPaths::new(&name).claim().exists());
+    assert!(labs().unwrap().contains(claim.name()));
+    let second = Claim::take("tl").unwrap();
+    assert_ne!(second.name(), claim.name());
+    let path = LabPaths::new(claim.name()).claim();
+    drop((living, claim));
+    assert!(!path.exists());
 }
