@@ -67,9 +67,9 @@ impl Keeper {
         loop {
             let current = publish.borrow().clone();
             if let Some(access) = &current {
-                let (start, end) = (access.identity.not_before, access.identity.not_after);
+                let end = access.identity.not_after;
                 if attempt == 0 {
-                    sleep(renew_in(start, end, unix_now(), random())).await;
+                    sleep(renew_in(end, unix_now(), random())).await;
                 }
                 if unix_now() >= end {
                     tracing::error!("the node's SVID has expired before it could be renewed");

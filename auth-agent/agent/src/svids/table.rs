@@ -105,7 +105,7 @@ impl Table {
         slot.in_flight = false;
         match result {
             Ok(svid) => {
-                slot.due = now + renew_in(svid.not_before, svid.not_after, unix, random);
+                slot.due = now + renew_in(svid.not_after, unix, random);
                 slot.failures = 0;
                 slot.entry.svid = Some(Arc::new(svid));
                 slot.entry.last_error = None;
