@@ -57,7 +57,7 @@ impl Running {
     }
 
     /// The next event.
-    pub fn next(&mut self) -> anyhow::Result<Event> {
+    pub fn event(&mut self) -> anyhow::Result<Event> {
         match self.lines.recv_timeout(self.patience) {
             Ok(line) => line
                 .parse()
@@ -69,25 +69,31 @@ impl Running {
 
     /// The next event, which must be an SVID.
     pub fn svid(&mut self) -> anyhow::Result<SvidEvent> {
-        match self.next()? {
+        match self.event()? {
             Event::Svid(svid) => Ok(svid),
-            other => bail!("expected an SVID, got {other:?}; {}", self.complaints()),
+            other @ (Event::Listening(_) | Event::Peer(_) | Event::Reply(_) | Event::Refused(_)) => {
+                bail!("expected an SVID, got {other:?}; {}", self.complaints())
+            }
         }
     }
 
     /// The next event, which must be a peer.
     pub fn peer(&mut self) -> anyhow::Result<SvidEvent> {
-        match self.next()? {
+        match self.event()? {
             Event::Peer(peer) => Ok(peer),
-            other => bail!("expected a peer, got {other:?}; {}", self.complaints()),
+            other @ (Event::Svid(_) | Event::Listening(_) | Event::Reply(_) | Event::Refused(_)) => {
+                bail!("expected a peer, got {other:?}; {}", self.complaints())
+            }
         }
     }
 
     /// The next event, which must be the address that it serves on; its port.
     pub fn port(&mut self) -> anyhow::Result<u16> {
-        match self.next()? {
+        match self.event()? {
             Event::Listening(address) => Ok(address.parse::<SocketAddr>()?.port()),
-            other => bail!("expected an address, got {other:?}; {}", self.complaints()),
+            other @ (Event::Svid(_) | Event::Peer(_) | Event::Reply(_) | Event::Refused(_)) => {
+                bail!("expected an address, got {other:?}; {}", self.complaints())
+            }
         }
     }
 

@@ -45,7 +45,7 @@ fn gets_nothing_without_an_identity(language: Language, test: &str) {
     let served = Served::new();
     let mut fetch = served.start(NOBODY, &program, &["fetch"]);
     assert!(!fetch.end().unwrap().success());
-    assert!(fetch.next().is_err(), "it printed something");
+    assert!(fetch.event().is_err(), "it printed something");
     let complaints = fetch.complaints().to_lowercase();
     assert!(complaints.contains("no identity issued"), "{complaints}");
 }
@@ -70,7 +70,10 @@ fn serves_mutual_tls_to_all(language: Language, test: &str) {
         let mut dial = served.start(CLIENT, &dialer, &dial);
         assert_eq!(dial.peer().unwrap(), served.current(SERVER), "{other:?}");
         assert_eq!(server.peer().unwrap(), served.current(CLIENT), "{other:?}");
-        assert_eq!(dial.next().unwrap(), Event::Reply(format!("hello {}", CLIENT.id)));
+        assert_eq!(
+            dial.event().unwrap(),
+            Event::Reply(format!("hello {}", CLIENT.id))
+        );
         assert!(dial.end().unwrap().success());
         served.rotate(CLIENT);
     }
@@ -102,7 +105,7 @@ fn presents_the_renewed_svid(
             "it still presents the old SVID; {}",
             server.complaints()
         );
-        server.next().unwrap();
+        server.event().unwrap();
     }
 }
 
@@ -125,7 +128,7 @@ fn refuses_the_wrong_peer(language: Language, test: &str) {
         !dial.end().unwrap().success(),
         "it took the server for the client"
     );
-    assert!(matches!(server.next().unwrap(), Event::Refused(_)));
+    assert!(matches!(server.event().unwrap(), Event::Refused(_)));
 
     let as_server = ["dial", "--addr", &address, "--peer-id", SERVER.id];
     let mut dial = served.start(SERVER, &program, &as_server);
@@ -133,7 +136,7 @@ fn refuses_the_wrong_peer(language: Language, test: &str) {
         !dial.end().unwrap().success(),
         "the server took itself for the client"
     );
-    assert!(matches!(server.next().unwrap(), Event::Refused(_)));
+    assert!(matches!(server.event().unwrap(), Event::Refused(_)));
 }
 
 macro_rules! for_each_client {
