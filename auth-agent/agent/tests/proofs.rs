@@ -108,8 +108,32 @@ async fn a_workload_is_not_proven_on_a_node_where_it_is_not_registered() {
     .await;
     let report = world.node(1).prove(300, 400, 3).await;
     assert!(report.pair.proof.is_none());
-    assert!(report.pair.failure.is_some());
+    let reason = report.pair.failure.expect("failed");
+    assert!(reason.contains("w400 is not registered on node n3"), "{reason}");
     assert_eq!(world.node(1).auth.get(&key(300, 400, 3)), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_svid_that_was_carried_off_to_another_node_proves_nothing_there() {
+    let setups = || vec![Setup::default(), Setup::default(), Setup::default()];
+    let world = World::new(setups(), &[(1, 300), (2, 400)]).await;
+    // Node 3 has the key and a valid certificate of node 2's workload, and believes itself entitled to them.
+    let mut lie = world.cluster.clone();
+    lie.workloads = vec![(1, 300), (3, 400)];
+    lie.revision += 1;
+    world.node(3).take(&world.ca, &lie);
+    let report = world.node(3).prove(400, 300, 1).await;
+    assert!(report.pair.proof.is_none());
+    let reason = report.pair.failure.expect("failed");
+    assert!(
+        reason.contains("the other node refused") && reason.contains("w400 is not registered on node n3"),
+        "{reason}"
+    );
+    for node in [2, 3] {
+        assert_eq!(world.node(1).auth.get(&key(300, 400, node)), None);
+    }
+    // Where it lives, it is proven.
+    assert_eq!(world.node(2).prove(400, 300, 1).await.pair.failure, None);
 }
 
 #[tokio::test]

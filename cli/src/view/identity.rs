@@ -130,6 +130,7 @@ mod tests {
         let identities = [Identity {
             spiffe_id,
             number: 256,
+            nodes: vec!["n2".into()],
         }];
         let view = IdentitiesView::new(&identities, &[entry("web", 256), entry("stray", 3)], &nodes);
         let mut page = Page::new(0, false);

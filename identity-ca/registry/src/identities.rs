@@ -1,8 +1,9 @@
 //! Security identities: the numbers that stand for SPIFFE IDs in kernel maps.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use signet_spiffe::{SpiffeId, UnixTime};
+use signet_spiffe::{NodeName, SpiffeId, UnixTime};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::database::{Registry, StorageError, seconds};
@@ -20,6 +21,8 @@ pub struct Identity {
     pub spiffe_id: SpiffeId,
     /// From [`FIRST_IDENTITY`].
     pub number: u32,
+    /// Where it is registered, by name.
+    pub nodes: Vec<NodeName>,
 }
 
 impl Registry {
@@ -32,9 +35,21 @@ impl Registry {
 pub(crate) async fn live(connection: &mut SqliteConnection) -> Result<Vec<Identity>, StorageError> {
     let rows: Vec<(i64, String)> =
         sqlx::query_as("SELECT number, spiffe_id FROM identities WHERE released_at IS NULL ORDER BY number")
+            .fetch_all(&mut *connection)
+            .await?;
+    let places: Vec<(String, String)> =
+        sqlx::query_as("SELECT DISTINCT spiffe_id, node FROM registrations ORDER BY spiffe_id, node")
             .fetch_all(connection)
             .await?;
-    rows.into_iter().map(parse).collect()
+    let mut nodes = HashMap::<String, Vec<String>>::new();
+    for (id, node) in places {
+        nodes.entry(id).or_default().push(node);
+    }
+    let rows = rows.into_iter().map(|row| {
+        let nodes = nodes.remove(&row.1).unwrap_or_default();
+        parse(row, nodes)
+    });
+    rows.collect()
 }
 
 pub(crate) async fn find_live(
@@ -45,20 +60,42 @@ pub(crate) async fn find_live(
         "SELECT number, spiffe_id FROM identities WHERE spiffe_id = ? AND released_at IS NULL",
     )
     .bind(id.as_str())
-    .fetch_optional(connection)
+    .fetch_optional(&mut *connection)
     .await?;
-    row.map(parse).transpose()
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let nodes: Vec<(String,)> =
+        sqlx::query_as("SELECT DISTINCT node FROM registrations WHERE spiffe_id = ? ORDER BY node")
+            .bind(id.as_str())
+            .fetch_all(connection)
+            .await?;
+    parse(row, nodes.into_iter().map(|(node,)| node).collect()).map(Some)
 }
 
-/// Makes sure that a SPIFFE ID has a number. Says whether that is news: an ID that had one gets the same again, for as
-/// long as it was not forgotten.
+/// Whether a SPIFFE ID is registered on a node.
+pub(crate) async fn is_on_node(
+    connection: &mut SqliteConnection,
+    id: &SpiffeId,
+    node: &NodeName,
+) -> Result<bool, StorageError> {
+    let (is,): (bool,) =
+        sqlx::query_as("SELECT EXISTS (SELECT 1 FROM registrations WHERE spiffe_id = ? AND node = ?)")
+            .bind(id.as_str())
+            .bind(node.as_str())
+            .fetch_one(connection)
+            .await?;
+    Ok(is)
+}
+
+/// Makes sure that a SPIFFE ID has a number. One that had one gets the same again, for as long as it was not forgotten.
 pub(crate) async fn acquire(
     connection: &mut SqliteConnection,
     id: &SpiffeId,
     now: UnixTime,
-) -> Result<bool, StorageError> {
+) -> Result<(), StorageError> {
     if find_live(connection, id).await?.is_some() {
-        return Ok(false);
+        return Ok(());
     }
     let revived = sqlx::query("UPDATE identities SET released_at = NULL WHERE spiffe_id = ?")
         .bind(id.as_str())
@@ -73,16 +110,16 @@ pub(crate) async fn acquire(
             .execute(connection)
             .await?;
     }
-    Ok(true)
+    Ok(())
 }
 
-/// Lets go of a SPIFFE ID's number if its last registration is gone. Says whether it was.
+/// Lets go of a SPIFFE ID's number if its last registration is gone.
 pub(crate) async fn release_if_unused(
     connection: &mut SqliteConnection,
     id: &SpiffeId,
     now: UnixTime,
-) -> Result<bool, StorageError> {
-    let released = sqlx::query(
+) -> Result<(), StorageError> {
+    sqlx::query(
         "UPDATE identities SET released_at = ?1
          WHERE spiffe_id = ?2 AND released_at IS NULL
            AND NOT EXISTS (SELECT 1 FROM registrations WHERE spiffe_id = ?2)",
@@ -91,7 +128,7 @@ pub(crate) async fn release_if_unused(
     .bind(id.as_str())
     .execute(connection)
     .await?;
-    Ok(released.rows_affected() > 0)
+    Ok(())
 }
 
 async fn forget_quarantined(connection: &mut SqliteConnection, now: UnixTime) -> Result<(), StorageError> {
@@ -118,10 +155,14 @@ async fn lowest_free(connection: &mut SqliteConnection) -> Result<i64, StorageEr
     Ok(number)
 }
 
-fn parse((number, spiffe_id): (i64, String)) -> Result<Identity, StorageError> {
+fn parse((number, spiffe_id): (i64, String), nodes: Vec<String>) -> Result<Identity, StorageError> {
     let corrupt = |column| StorageError::Corrupt { column };
     Ok(Identity {
         spiffe_id: SpiffeId::parse(&spiffe_id).map_err(|_| corrupt("identities.spiffe_id"))?,
         number: number.try_into().map_err(|_| corrupt("identities.number"))?,
+        nodes: nodes
+            .iter()
+            .map(|node| NodeName::parse(node).map_err(|_| corrupt("registrations.node")))
+            .collect::<Result<_, _>>()?,
     })
 }

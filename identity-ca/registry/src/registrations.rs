@@ -125,7 +125,8 @@ impl Registry {
         if count(write.connection()).await? >= MAX_REGISTRATIONS {
             return Err(RegisterError::TooMany);
         }
-        if identities::acquire(write.connection(), &new.spiffe_id, now).await? {
+        identities::acquire(write.connection(), &new.spiffe_id, now).await?;
+        if !identities::is_on_node(write.connection(), &new.spiffe_id, &new.node).await? {
             write.record(Change::Identity(&new.spiffe_id)).await?;
         }
         insert(write.connection(), new, &selectors, now).await?;
@@ -152,7 +153,8 @@ impl Registry {
             .await
             .map_err(StorageError::from)?;
         write.record(Change::Registration(id, &registration.node)).await?;
-        if identities::release_if_unused(write.connection(), &registration.spiffe_id, now).await? {
+        identities::release_if_unused(write.connection(), &registration.spiffe_id, now).await?;
+        if !identities::is_on_node(write.connection(), &registration.spiffe_id, &registration.node).await? {
             write.record(Change::Identity(&registration.spiffe_id)).await?;
         }
         write.commit().await?;

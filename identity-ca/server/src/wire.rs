@@ -37,6 +37,7 @@ pub(crate) fn identity(identity: &Identity) -> WireIdentity {
     WireIdentity {
         spiffe_id: identity.spiffe_id.to_string(),
         number: identity.number,
+        nodes: identity.nodes.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -196,6 +196,7 @@ mod tests {
             identities: vec![wire::Identity {
                 spiffe_id: "spiffe://a/x".into(),
                 number: 256,
+                nodes: Vec::new(),
             }],
             bundle: Some(wire::TrustBundle {
                 trust_domain: "a".into(),
@@ -231,6 +232,7 @@ mod tests {
             identities: vec![wire::Identity {
                 spiffe_id: "spiffe://a/y".into(),
                 number: 257,
+                nodes: Vec::new(),
             }],
             ..Default::default()
         };
@@ -299,10 +301,12 @@ mod tests {
         update.identities.push(wire::Identity {
             spiffe_id: "spiffe://a/host".into(),
             number: 1,
+            nodes: Vec::new(),
         });
         update.identities.push(wire::Identity {
             spiffe_id: "x".into(),
             number: 300,
+            nodes: Vec::new(),
         });
         let refused = builder.apply(&update).unwrap();
         assert_eq!(refused.len(), 6, "{refused:?}");

@@ -2,6 +2,7 @@
 
 use signet_handshake::HandshakeError;
 use signet_session::{AbortCause, Detail};
+use signet_spiffe::{NodeName, SpiffeId};
 
 /// Why a pair is not proven. What `signet auth list` shows.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +16,14 @@ pub enum ProveError {
     /// The view has not come yet.
     #[error("the view has not come from the CA yet")]
     NoView,
+    /// A node that speaks for somebody else's workload.
+    #[error("{id} is not registered on node {node}")]
+    NotThere {
+        /// The identity.
+        id: SpiffeId,
+        /// The node.
+        node: NodeName,
+    },
     /// Nobody here has the identity.
     #[error("no endpoint of this node has the local identity")]
     NoEndpoint,
@@ -58,7 +67,9 @@ impl ProveError {
     /// What the peer is told when we give up.
     pub fn cause(&self) -> AbortCause {
         match self {
-            Self::UnknownIdentity(_) | Self::UnknownNode(_) | Self::NoView => AbortCause::UnknownIdentity,
+            Self::UnknownIdentity(_) | Self::UnknownNode(_) | Self::NotThere { .. } | Self::NoView => {
+                AbortCause::UnknownIdentity
+            }
             Self::NoEndpoint => AbortCause::NoEndpoint,
             Self::NoSvid => AbortCause::NoSvid,
             Self::Busy => AbortCause::Busy,

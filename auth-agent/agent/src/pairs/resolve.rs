@@ -57,6 +57,7 @@ impl Knowledge {
         let target = if is_here {
             Target::Here(self.live(&view, &remote)?)
         } else {
+            is_on(&view, &remote, node)?;
             Target::Node(node.clone())
         };
         Ok(Resolved {
@@ -66,14 +67,24 @@ impl Knowledge {
         })
     }
 
-    /// What answers a peer that wants `responder` for `initiator`: only identities with a live endpoint and an SVID here.
-    pub fn answer(&self, initiator: &SpiffeId, responder: &SpiffeId) -> Result<Arc<Credentials>, ProveError> {
+    /// What answers `peer`, which wants `responder` for `initiator`: only identities with a live endpoint and an SVID here,
+    /// and only for an identity that is registered there. A key that was carried off to another node proves nothing.
+    pub fn answer(
+        &self,
+        peer: NodeNumber,
+        initiator: &SpiffeId,
+        responder: &SpiffeId,
+    ) -> Result<Arc<Credentials>, ProveError> {
         let view = self.view()?;
         for id in [initiator, responder] {
             if view.identity(id).is_none() {
                 return Err(ProveError::UnknownIdentity(0));
             }
         }
+        let peer = view
+            .node_by_number(peer)
+            .ok_or(ProveError::UnknownNode(peer.get()))?;
+        is_on(&view, initiator, peer)?;
         self.live(&view, responder)
     }
 
@@ -103,7 +114,12 @@ impl Knowledge {
             return false;
         };
         let is_here = view.own().is_some_and(|own| own.number == node.number);
-        self.may_live(&view, local) && (!is_here || self.may_live(&view, remote))
+        let remote_may_be = if is_here {
+            self.may_live(&view, remote)
+        } else {
+            view.is_registered_on(remote, &node.name)
+        };
+        self.may_live(&view, local) && remote_may_be
     }
 
     fn view(&self) -> Result<Arc<View>, ProveError> {
@@ -133,6 +149,16 @@ impl Knowledge {
         }
         self.svids.borrow().credentials(id).ok_or(ProveError::NoSvid)
     }
+}
+
+fn is_on(view: &View, id: &SpiffeId, node: &Node) -> Result<(), ProveError> {
+    if view.is_registered_on(id, &node.name) {
+        return Ok(());
+    }
+    Err(ProveError::NotThere {
+        id: id.clone(),
+        node: node.name.clone(),
+    })
 }
 
 fn node(view: &View, number: NodeId) -> Option<&Arc<Node>> {

@@ -148,10 +148,14 @@ impl Flights {
                 self.yield_to_peer(local, remote, reply, now);
             }
         }
-        let accepted = self.knowledge.answer(&remote, &local).and_then(|credentials| {
-            let party = self.party(credentials, remote.clone(), Opener::Peer);
-            Ok(Step::from(Responder::accept(party, &open.records, now)?))
-        });
+        let peer = self.ends.peer.0;
+        let accepted = self
+            .knowledge
+            .answer(peer, &remote, &local)
+            .and_then(|credentials| {
+                let party = self.party(credentials, remote.clone(), Opener::Peer);
+                Ok(Step::from(Responder::accept(party, &open.records, now)?))
+            });
         match accepted {
             Ok(step) => {
                 let deadline = now.clock + self.limits.deadline;

@@ -9,7 +9,7 @@ use signet_session::NodeNumber;
 use signet_spiffe::{BundleSet, CertificateDer, NodeName, SpiffeId, TrustDomain, X509Bundle};
 
 use super::error::ViewError;
-use super::state::{Encryption, Node, Registration};
+use super::state::{Encryption, Identity, Node, Registration};
 
 pub(super) fn node_name(name: &str) -> Result<NodeName, ViewError> {
     NodeName::parse(name).map_err(|source| ViewError::NodeName {
@@ -56,11 +56,16 @@ pub(super) fn node_to_wire(node: &Node) -> wire::Node {
     }
 }
 
-pub(super) fn identity(identity: &wire::Identity) -> Result<(SpiffeId, SecurityIdentity), ViewError> {
-    Ok((
-        spiffe_id(&identity.spiffe_id)?,
-        workload_number(identity.number, &identity.spiffe_id)?,
-    ))
+pub(super) fn identity(identity: &wire::Identity) -> Result<(SpiffeId, Identity), ViewError> {
+    let known = Identity {
+        number: workload_number(identity.number, &identity.spiffe_id)?,
+        nodes: identity
+            .nodes
+            .iter()
+            .map(|name| node_name(name))
+            .collect::<Result<_, _>>()?,
+    };
+    Ok((spiffe_id(&identity.spiffe_id)?, known))
 }
 
 pub(super) fn registration(registration: &wire::Registration) -> Result<Registration, ViewError> {

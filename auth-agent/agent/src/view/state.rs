@@ -1,6 +1,6 @@
 //! The view as values, and how an update changes them. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -55,6 +55,14 @@ pub struct Registration {
     pub selectors: RequiredSelectors,
 }
 
+/// What stands behind a SPIFFE ID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) number: SecurityIdentity,
+    /// Where it is registered.
+    pub(super) nodes: BTreeSet<NodeName>,
+}
+
 /// The cluster-wide toggle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encryption {
@@ -72,7 +80,7 @@ pub struct View {
     pub(super) trust_domain: TrustDomain,
     pub(super) nodes: BTreeMap<NodeName, Arc<Node>>,
     pub(super) node_names: BTreeMap<NodeNumber, NodeName>,
-    pub(super) identities: BTreeMap<SpiffeId, SecurityIdentity>,
+    pub(super) identities: BTreeMap<SpiffeId, Identity>,
     pub(super) spiffe_ids: BTreeMap<SecurityIdentity, SpiffeId>,
     pub(super) registrations: BTreeMap<String, Arc<Registration>>,
     pub(super) bundles: Arc<BundleSet>,
@@ -127,8 +135,8 @@ impl View {
             }
         }
         for text in &update.removed_identities {
-            if let Some(number) = self.identities.remove(&parse::spiffe_id(text)?) {
-                self.spiffe_ids.remove(&number);
+            if let Some(identity) = self.identities.remove(&parse::spiffe_id(text)?) {
+                self.spiffe_ids.remove(&identity.number);
             }
         }
         for id in &update.removed_registrations {
@@ -138,8 +146,8 @@ impl View {
             self.set_node(parse::node(node)?)?;
         }
         for identity in &update.identities {
-            let (spiffe_id, number) = parse::identity(identity)?;
-            self.set_identity(spiffe_id, number)?;
+            let (spiffe_id, identity) = parse::identity(identity)?;
+            self.set_identity(spiffe_id, identity)?;
         }
         for registration in &update.registrations {
             if registration.node == self.self_name.as_str() {
@@ -181,7 +189,8 @@ impl View {
         Ok(())
     }
 
-    fn set_identity(&mut self, id: SpiffeId, number: SecurityIdentity) -> Result<(), ViewError> {
+    fn set_identity(&mut self, id: SpiffeId, identity: Identity) -> Result<(), ViewError> {
+        let number = identity.number;
         if let Some(owner) = self.spiffe_ids.get(&number).filter(|owner| **owner != id) {
             let (first, second) = (owner.to_string(), id.to_string());
             return Err(ViewError::Conflict {
@@ -191,8 +200,8 @@ impl View {
                 second,
             });
         }
-        if let Some(before) = self.identities.insert(id.clone(), number) {
-            self.spiffe_ids.remove(&before);
+        if let Some(before) = self.identities.insert(id.clone(), identity) {
+            self.spiffe_ids.remove(&before.number);
         }
         self.spiffe_ids.insert(number, id);
         Ok(())
@@ -230,7 +239,14 @@ impl View {
 
     /// The number of a SPIFFE ID.
     pub fn identity(&self, id: &SpiffeId) -> Option<SecurityIdentity> {
-        self.identities.get(id).copied()
+        self.identities.get(id).map(|identity| identity.number)
+    }
+
+    /// Whether a node may prove to be this identity: whether it is registered there.
+    pub fn is_registered_on(&self, id: &SpiffeId, node: &NodeName) -> bool {
+        self.identities
+            .get(id)
+            .is_some_and(|identity| identity.nodes.contains(node))
     }
 
     /// The SPIFFE ID of a number.
@@ -289,9 +305,10 @@ impl View {
             identities: self
                 .identities
                 .iter()
-                .map(|(id, number)| wire::Identity {
+                .map(|(id, identity)| wire::Identity {
                     spiffe_id: id.to_string(),
-                    number: number.0,
+                    number: identity.number.0,
+                    nodes: identity.nodes.iter().map(ToString::to_string).collect(),
                 })
                 .collect(),
             bundle: Some(self.bundle.clone()),

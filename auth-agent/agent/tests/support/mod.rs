@@ -138,9 +138,14 @@ impl Cluster {
             session_port: address.port().into(),
             pod_cidrs: vec![format!("10.244.{number}.0/24")],
         });
+        let places = |w: u32| {
+            let on = self.workloads.iter().filter(move |(_, other)| *other == w);
+            on.map(|(node, _)| node_name(*node).to_string())
+        };
         let identities = self.workloads.iter().map(|(_, w)| wire::Identity {
             spiffe_id: workload(*w).to_string(),
             number: *w,
+            nodes: places(*w).collect(),
         });
         let registrations = self
             .workloads
@@ -267,10 +272,7 @@ impl World {
     pub(crate) fn push(&mut self) {
         self.cluster.revision += 1;
         for node in &self.nodes {
-            node.view
-                .apply(self.cluster.snapshot(&self.ca, node.number))
-                .expect("applies");
-            node.refresh(&self.ca);
+            node.take(&self.ca, &self.cluster);
         }
     }
 }
@@ -328,6 +330,14 @@ impl TestNode {
             _access: access,
             tasks,
         }
+    }
+
+    /// Makes the node believe this, with an SVID for each workload that it then takes for its own.
+    pub(crate) fn take(&self, ca: &Authority, cluster: &Cluster) {
+        self.view
+            .apply(cluster.snapshot(ca, self.number))
+            .expect("applies");
+        self.refresh(ca);
     }
 
     /// An SVID and an endpoint for each registration in the view.

@@ -46,6 +46,7 @@ async fn a_delta_has_only_what_changed_since() {
         identities: vec![signet_registry::Identity {
             spiffe_id: id("api"),
             number: api.identity,
+            nodes: vec![node("n1")],
         }],
         registrations: vec![api],
         ..Changes::default()
@@ -67,20 +68,24 @@ async fn a_delta_has_only_what_changed_since() {
 #[tokio::test]
 async fn another_node_s_registrations_are_nobody_else_s_business() {
     let desk = Desk::with_two_nodes().await;
-    desk.register(1, "web", "n1").await.unwrap();
+    let web = desk.register(1, "web", "n1").await.unwrap();
     let seen = latest(&desk);
     let two = desk.register(2, "web", "n1").await;
     assert!(two.is_err(), "the same registration twice");
     let other = desk.register(3, "web", "n2").await.unwrap();
     desk.registry.deregister(other.id, now()).await.unwrap();
     let delta = changes(&desk, "n1", seen).await;
-    assert_eq!(
-        delta,
-        Changes {
-            revision: latest(&desk),
-            ..Changes::default()
-        }
-    );
+    // That it changed where the identity is, and no more: not by which selectors, nor under which id.
+    let expected = Changes {
+        revision: latest(&desk),
+        identities: vec![signet_registry::Identity {
+            spiffe_id: id("web"),
+            number: web.identity,
+            nodes: vec![node("n1")],
+        }],
+        ..Changes::default()
+    };
+    assert_eq!(delta, expected);
 }
 
 #[tokio::test]
@@ -158,4 +163,27 @@ async fn watchers_wake_after_the_commit() {
     watch.changed().await.unwrap();
     assert!(*watch.borrow_and_update() > seen);
     assert!(!watch.has_changed().unwrap());
+}
+
+#[tokio::test]
+async fn everybody_learns_on_which_nodes_an_identity_is_registered() {
+    let desk = Desk::with_two_nodes().await;
+    let places = async |seen| {
+        let delta = changes(&desk, "n1", seen).await;
+        let identity = delta.identities.into_iter().next();
+        identity.map(|identity| identity.nodes)
+    };
+    let one = desk.register(1, "web", "n1").await.unwrap();
+    let seen = latest(&desk);
+    let two = desk.register(2, "web", "n2").await.unwrap();
+    assert_eq!(places(seen).await, Some(vec![node("n1"), node("n2")]));
+    assert_eq!(
+        desk.registry.identities().await.unwrap()[0].nodes,
+        [node("n1"), node("n2")]
+    );
+    let seen = latest(&desk);
+    desk.registry.deregister(two.id, now()).await.unwrap();
+    assert_eq!(places(seen).await, Some(vec![node("n1")]));
+    desk.registry.deregister(one.id, now()).await.unwrap();
+    assert_eq!(places(seen).await, None);
 }

@@ -100,6 +100,7 @@ async fn resuming_gives_only_what_came_since() {
         identities: vec![signet_proto::view::v1::Identity {
             spiffe_id: WEB.to_owned(),
             number: 256,
+            nodes: vec!["n1".to_owned()],
         }],
         registrations: vec![web],
         ..Update::default()

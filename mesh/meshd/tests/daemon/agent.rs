@@ -91,6 +91,7 @@ fn snapshot() -> Update {
         identities: vec![Identity {
             spiffe_id: "spiffe://cluster.local/ns/shop/sa/web".into(),
             number: 256,
+            nodes: Vec::new(),
         }],
         bundle: Some(TrustBundle {
             trust_domain: "cluster.local".into(),
