@@ -16,10 +16,11 @@ const LOADER: &str = "signet-datapath";
 const LOADER_USER: &str = "signet-meshd";
 
 /// Crates that decide and do nothing: no runtime, no files, no clock.
-const PURE: [&str; 8] = [
+const PURE: [&str; 9] = [
     "signet-abi",
     "signet-spiffe",
     "signet-tls",
+    "signet-log",
     "signet-session",
     "signet-handshake",
     "signet-policy",
@@ -56,6 +57,7 @@ const FOLDERS: [(&str, &[&str]); 9] = [
             "proto",
             "runtime",
             "signet-spiffe",
+            "signet-log",
             "signet-abi",
             "signet-maps",
             "signet-policy",
