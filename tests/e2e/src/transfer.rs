@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use signet_lab::net;
-use signet_lab::traffic::{StreamReport, Transfer, stream};
+use signet_lab::traffic::{StreamReport, Transfer, stream_until};
+use tokio::sync::oneshot;
 
 use crate::stage::patience;
 use crate::{Family, Stage};
@@ -20,10 +21,12 @@ const INTERVAL: Duration = Duration::from_millis(20);
 pub struct Running {
     thread: JoinHandle<Result<StreamReport>>,
     done: Arc<AtomicBool>,
+    /// The transfer ends when this goes.
+    stop: oneshot::Sender<()>,
 }
 
 impl Running {
-    /// Begins a transfer of `text` over one TCP connection; it goes on for `duration`.
+    /// Begins a transfer of `text` over one TCP connection; it goes on for `duration`, or until [`intact`](Self::intact).
     pub fn start(
         stage: &Stage,
         from: &str,
@@ -43,17 +46,19 @@ impl Running {
         let netns = stage.lab().paths().netns(from);
         let done = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&done);
+        let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             let report = net::within(&netns, || -> Result<_> {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .build()?;
-                Ok(runtime.block_on(stream(&transfer)))
+                let stopped = async { drop(stopped.await) };
+                Ok(runtime.block_on(stream_until(&transfer, stopped)))
             })?;
             flag.store(true, Ordering::Release);
             report
         });
-        Ok(Self { thread, done })
+        Ok(Self { thread, done, stop })
     }
 
     /// Fails if the transfer has ended already: then what happened meanwhile proves nothing.
@@ -64,8 +69,9 @@ impl Running {
         Ok(())
     }
 
-    /// Waits for its end; fails unless every block came back unchanged, in order.
+    /// Ends it after one more block; fails unless every block came back unchanged, in order.
     pub fn intact(self) -> Result<StreamReport> {
+        drop(self.stop);
         let Ok(report) = self.thread.join() else {
             bail!("the transfer's thread panicked")
         };

@@ -231,7 +231,7 @@ fn a_spoofed_source_is_refused(stage: &mut Stage) -> Result<()> {
 fn encryption_switches_under_a_transfer(stage: &mut Stage) -> Result<()> {
     const SECRET: &str = "attack-at-dawn";
     let underlay = stage.lab().paths().netns("net");
-    let duration = stage.patience();
+    let duration = stage.patience() * 5;
     for family in Family::BOTH {
         let transfer = Running::start(stage, "client", "web", 8080, family, SECRET, duration)?;
         // The sniffer proves itself first: it sees the text while the wire is plain.

@@ -69,7 +69,7 @@ fn killed(stage: &mut Stage, place: &str, role: Role) -> Result<()> {
         8080,
         Family::V4,
         "going on",
-        stage.patience(),
+        stage.patience() * 3,
     )?;
     stage.lab().hold(place, role)?;
     stage.eventually("the daemon is gone", |stage| {
@@ -87,10 +87,6 @@ fn killed(stage: &mut Stage, place: &str, role: Role) -> Result<()> {
 
     stage.lab().release(place, role)?;
     runs_again(stage, place, role)?;
-    let report = transfer.intact()?;
-    // Nothing stood still: the kernel had all that it needed.
-    ensure!(report.received > 0, "nothing was transferred");
-
     if role == Role::Meshd {
         let adopted = stage.eventually("meshd answers again", |stage| {
             let mut clients = stage.clients(place)?;
@@ -105,6 +101,8 @@ fn killed(stage: &mut Stage, place: &str, role: Role) -> Result<()> {
         );
     }
     Ask::udp("client", "web", 8080).answered(stage, stage.patience())?;
+    // It went on all the time, and goes on under the daemon that took over.
+    transfer.intact()?;
     Ok(())
 }
 
@@ -142,13 +140,13 @@ fn encrypted(stage: &mut Stage, role: Role) -> Result<()> {
             8080,
             Family::V4,
             "going on",
-            stage.patience(),
+            stage.patience() * 3,
         )?;
         stage.lab().kill(node, role)?;
         runs_again(stage, node, role)?;
-        transfer.intact()?;
         // The toggle is where it was: everybody sends encrypted again.
         stage.set_encryption(EncryptionMode::Wireguard)?;
+        transfer.intact()?;
     }
     stage.set_encryption(EncryptionMode::Off)
 }

@@ -6,4 +6,4 @@ mod stream;
 
 pub use probe::{Probe, ProbeReport, Transport, probe};
 pub use serve::{ServeOptions, serve};
-pub use stream::{StreamReport, Transfer, stream};
+pub use stream::{StreamReport, Transfer, stream, stream_until};

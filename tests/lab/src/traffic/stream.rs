@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{timeout, timeout_at};
 
 /// Bytes of a block: a sequence number and the text, repeated.
 const BLOCK: usize = 1024;
@@ -46,14 +46,27 @@ pub struct StreamReport {
 
 /// Transfers. A transfer that breaks is a report, not an error.
 pub async fn stream(transfer: &Transfer) -> StreamReport {
+    stream_until(transfer, std::future::pending()).await
+}
+
+/// Transfers until `stop` says so, at most for [`Transfer::duration`]. One block is sent after `stop`, so that an intact
+/// transfer was intact at that instant.
+pub async fn stream_until(
+    transfer: &Transfer,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> StreamReport {
     let mut report = StreamReport::default();
-    let outcome = run(transfer, &mut report).await;
+    let outcome = run(transfer, stop, &mut report).await;
     report.intact = outcome.is_ok() && report.sent == report.received && report.sent > 0;
     report.error = outcome.err().map(|error| error.to_string());
     report
 }
 
-async fn run(transfer: &Transfer, report: &mut StreamReport) -> io::Result<()> {
+async fn run(
+    transfer: &Transfer,
+    stop: impl Future<Output = ()> + Send + 'static,
+    report: &mut StreamReport,
+) -> io::Result<()> {
     let late = || io::Error::new(io::ErrorKind::TimedOut, "nothing came back in time");
     let connect = timeout(transfer.patience, TcpStream::connect(transfer.target));
     let stream = connect.await.map_err(|_| late())??;
@@ -64,10 +77,17 @@ async fn run(transfer: &Transfer, report: &mut StreamReport) -> io::Result<()> {
     let sender = tokio::spawn(async move {
         let started = tokio::time::Instant::now();
         let mut sent = 0_u64;
-        while started.elapsed() < duration {
+        let mut stop = std::pin::pin!(stop);
+        let mut stopped = false;
+        while !stopped && started.elapsed() < duration {
             writer.write_all(&block(sent, &text)).await?;
             sent += 1;
-            sleep_until(started + interval.saturating_mul(u32::try_from(sent).unwrap_or(u32::MAX))).await;
+            let next = started + interval.saturating_mul(u32::try_from(sent).unwrap_or(u32::MAX));
+            stopped = timeout_at(next, &mut stop).await.is_ok();
+        }
+        if stopped {
+            writer.write_all(&block(sent, &text)).await?;
+            sent += 1;
         }
         writer.shutdown().await?;
         Ok::<_, io::Error>(sent)
