@@ -48,7 +48,7 @@ pub(crate) struct Options {
 
 /// What `make test` runs inside: test binaries by package and cargo target. The other end-to-end tests do not depend
 /// on the kernel's encryption and run on the host alone.
-const CORE: [(&str, &str); 1] = [("signet-e2e", "core")];
+const CORE: [(&str, &str); 2] = [("signet-keyd", "tunnel"), ("signet-e2e", "core")];
 
 /// Boots once, for what the options ask.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
