@@ -1,22 +1,20 @@
-//! Bundles in SPIFFE's own format, a JWK set (Trust Domain and Bundle §4, X509-SVID §6).
+//! Bundles in SPIFFE's own format, a JWK set (Trust Domain and Bundle §4, X509-SVID §6, JWT-SVID §6).
 
 use std::time::Duration;
 
-use data_encoding::{BASE64, BASE64URL_NOPAD};
+use data_encoding::BASE64;
 use rustls_pki_types::CertificateDer;
-use serde::{Deserialize, Serialize};
-use x509_parser::oid_registry::{OID_EC_P256, OID_NIST_EC_P384, OID_NIST_EC_P521};
-use x509_parser::prelude::{FromDer, X509Certificate};
-use x509_parser::public_key::PublicKey;
-use x509_parser::x509::SubjectPublicKeyInfo;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::bundle::{BundleError, X509Bundle};
+use crate::json;
+use crate::jwk::{JWT_SVID, Jwk, X509_SVID};
+use crate::jwt::{JwtBundle, JwtBundleError};
 use crate::trust_domain::TrustDomain;
 
 /// Longest JWK set that is read, bytes.
 pub const MAX_JWKS_BYTES: usize = 1024 * 1024;
-
-const X509_SVID: &str = "x509-svid";
 
 /// Why there is no JWK set, or no bundle in it.
 #[derive(Debug, thiserror::Error)]
@@ -27,18 +25,30 @@ pub enum JwksError {
         /// Its size.
         bytes: usize,
     },
-    /// Not JSON, or without `keys`.
+    /// Not a JSON object, or with a member that comes twice.
     #[error("the bundle is no JWK set: {0}")]
     Json(#[from] serde_json::Error),
+    /// No `keys`, or not a list of objects (§4.1.3).
+    #[error("the bundle has no list of keys")]
+    NoKeys,
+    /// A `spiffe_sequence` that is no 64-bit count, or a `spiffe_refresh_hint` that is no count of seconds (§4.1).
+    #[error("the bundle's {member} is no whole number from 0 on")]
+    Number {
+        /// Which member.
+        member: &'static str,
+    },
     /// An `x5c` that is not Base64.
     #[error("key {number} of the bundle has a certificate that is not Base64")]
     Base64 {
         /// From 1.
         number: usize,
     },
-    /// The certificates are no bundle. Without any usable one, nothing of the trust domain is to be believed.
+    /// The certificates are no bundle. Without any usable one, no X.509-SVID of the trust domain is to be believed.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// The JWT keys are no bundle.
+    #[error(transparent)]
+    Jwt(#[from] JwtBundleError),
     /// A key that has no JWK form here.
     #[error("certificate {number} of the bundle has a key that is neither RSA nor on a NIST curve")]
     Key {
@@ -47,7 +57,20 @@ pub enum JwksError {
     },
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+/// All that a trust domain publishes of itself (Trust Domain and Bundle §3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpiffeBundle {
+    /// What its X.509-SVIDs are checked against; without it none of them is believed (§4.2).
+    pub x509: Option<X509Bundle>,
+    /// What its JWT-SVIDs are checked against, perhaps nothing.
+    pub jwt: JwtBundle,
+    /// Goes up with every change of the content (§4.1.1).
+    pub sequence: Option<u64>,
+    /// How often to ask for a newer one, whole seconds (§4.1.2).
+    pub refresh_hint: Option<Duration>,
+}
+
+#[derive(Debug, Serialize)]
 struct Jwks {
     keys: Vec<Jwk>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,35 +79,47 @@ struct Jwks {
     spiffe_refresh_hint: Option<u64>,
 }
 
-/// RFC 7517 and 7518, as far as X509-SVID §6.1 wants it. There is no `kid`, by that section.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Jwk {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kty: Option<String>,
-    #[serde(rename = "use", skip_serializing_if = "Option::is_none")]
-    key_use: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    x5c: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    crv: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    x: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    y: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    n: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    e: Option<String>,
+impl SpiffeBundle {
+    /// The bundle as a JWK set with SPIFFE's members.
+    pub fn to_jwks(&self) -> Result<String, JwksError> {
+        let mut keys = match &self.x509 {
+            Some(bundle) => x509_keys(bundle)?,
+            None => Vec::new(),
+        };
+        keys.extend(self.jwt.keys().iter().map(Jwk::jwt_key));
+        let set = Jwks {
+            keys,
+            spiffe_sequence: self.sequence,
+            spiffe_refresh_hint: self.refresh_hint.map(|hint| hint.as_secs()),
+        };
+        Ok(serde_json::to_string(&set)?)
+    }
+
+    /// Reads a JWK set. Members that are not known are passed over, and so are keys of no stated kind or use, or of one that
+    /// is not known (§4.1.3); a key that says it is for SVIDs and cannot be used spoils the set, so that it is noticed.
+    pub fn from_jwks(trust_domain: &TrustDomain, text: &str) -> Result<Self, JwksError> {
+        let set = Set::read(text)?;
+        let authorities = set.authorities()?;
+        let x509 = if authorities.is_empty() {
+            None
+        } else {
+            Some(X509Bundle::new(trust_domain.clone(), authorities)?)
+        };
+        Ok(Self {
+            x509,
+            jwt: set.jwt_bundle(trust_domain.clone())?,
+            sequence: set.number("spiffe_sequence")?,
+            refresh_hint: set.number("spiffe_refresh_hint")?.map(Duration::from_secs),
+        })
+    }
 }
 
 impl X509Bundle {
-    /// The bundle as a JWK set. `sequence` goes up with every change of the content; `refresh_hint` says how often to ask
-    /// for a newer one.
+    /// The X.509 authorities as a JWK set. `sequence` goes up with every change of the content; `refresh_hint` says how
+    /// often to ask for a newer one.
     pub fn to_jwks(&self, sequence: u64, refresh_hint: Duration) -> Result<String, JwksError> {
-        let numbered = (1..).zip(self.authorities());
-        let keys = numbered.map(|(number, authority)| jwk(authority).ok_or(JwksError::Key { number }));
         let set = Jwks {
-            keys: keys.collect::<Result<_, _>>()?,
+            keys: x509_keys(self)?,
             spiffe_sequence: Some(sequence),
             spiffe_refresh_hint: Some(refresh_hint.as_secs()),
         };
@@ -94,14 +129,65 @@ impl X509Bundle {
     /// The X.509 authorities of a JWK set. Keys for other uses, of no stated kind or without `x5c` are passed over, and of
     /// an `x5c` the first certificate alone counts (X509-SVID §6.2).
     pub fn from_jwks(trust_domain: TrustDomain, text: &str) -> Result<Self, JwksError> {
+        Ok(Self::new(trust_domain, Set::read(text)?.authorities()?)?)
+    }
+}
+
+impl JwtBundle {
+    /// The JWT keys alone, as a plain JWK set: what the Workload API gives out (Workload API §6.2.2).
+    pub fn to_jwks(&self) -> Result<String, JwksError> {
+        let set = Jwks {
+            keys: self.keys().iter().map(Jwk::jwt_key).collect(),
+            spiffe_sequence: None,
+            spiffe_refresh_hint: None,
+        };
+        Ok(serde_json::to_string(&set)?)
+    }
+
+    /// The JWT keys of a JWK set, none but those (JWT-SVID §6.2).
+    pub fn from_jwks(trust_domain: TrustDomain, text: &str) -> Result<Self, JwksError> {
+        Set::read(text)?.jwt_bundle(trust_domain)
+    }
+}
+
+fn x509_keys(bundle: &X509Bundle) -> Result<Vec<Jwk>, JwksError> {
+    let numbered = (1..).zip(bundle.authorities());
+    let jwk = |(number, authority)| Jwk::authority(authority).ok_or(JwksError::Key { number });
+    numbered.map(jwk).collect()
+}
+
+/// A JWK set that has been read but not looked into.
+struct Set {
+    members: Map<String, Value>,
+}
+
+impl Set {
+    fn read(text: &str) -> Result<Self, JwksError> {
         if text.len() > MAX_JWKS_BYTES {
             return Err(JwksError::TooLong { bytes: text.len() });
         }
-        let set: Jwks = serde_json::from_str(text)?;
+        let members = json::parse_object(text.as_bytes())?;
+        Ok(Self { members })
+    }
+
+    /// The keys for one use, numbered from 1 among all.
+    fn keys(&self, key_use: &str) -> Result<Vec<(usize, Jwk)>, JwksError> {
+        let keys = self.members.get("keys").and_then(Value::as_array);
+        let keys = keys.ok_or(JwksError::NoKeys)?;
+        let mut found = Vec::new();
+        for (number, key) in (1..).zip(keys) {
+            let key = Jwk::read(key.as_object().ok_or(JwksError::NoKeys)?);
+            if key.key_use.as_deref() == Some(key_use) && key.kty.is_some() {
+                found.push((number, key));
+            }
+        }
+        Ok(found)
+    }
+
+    fn authorities(&self) -> Result<Vec<CertificateDer<'static>>, JwksError> {
         let mut authorities = Vec::new();
-        for (number, key) in (1..).zip(&set.keys) {
-            let meant = key.key_use.as_deref() == Some(X509_SVID) && key.kty.is_some();
-            let Some(first) = key.x5c.as_ref().and_then(|chain| chain.first()).filter(|_| meant) else {
+        for (number, key) in self.keys(X509_SVID)? {
+            let Some(first) = key.x5c.as_ref().and_then(|chain| chain.first()) else {
                 continue;
             };
             let der = BASE64
@@ -109,61 +195,24 @@ impl X509Bundle {
                 .map_err(|_| JwksError::Base64 { number })?;
             authorities.push(CertificateDer::from(der));
         }
-        Ok(Self::new(trust_domain, authorities)?)
+        Ok(authorities)
     }
-}
 
-fn jwk(authority: &CertificateDer<'_>) -> Option<Jwk> {
-    let (_, certificate) = X509Certificate::from_der(authority).ok()?;
-    let info = certificate.public_key();
-    let certificate = Jwk {
-        key_use: Some(X509_SVID.to_owned()),
-        x5c: Some(vec![BASE64.encode(authority)]),
-        ..Jwk::default()
-    };
-    match info.parsed().ok()? {
-        PublicKey::EC(point) => {
-            let coordinates = point.data().strip_prefix(&[4])?;
-            let (curve, length) = curve(info)?;
-            let (x, y) = coordinates
-                .split_at_checked(length)
-                .filter(|(_, y)| y.len() == length)?;
-            Some(Jwk {
-                kty: Some("EC".to_owned()),
-                crv: Some(curve.to_owned()),
-                x: Some(BASE64URL_NOPAD.encode(x)),
-                y: Some(BASE64URL_NOPAD.encode(y)),
-                ..certificate
-            })
+    fn jwt_bundle(&self, trust_domain: TrustDomain) -> Result<JwtBundle, JwksError> {
+        let mut keys = Vec::new();
+        for (number, key) in self.keys(JWT_SVID)? {
+            let key = key
+                .to_jwt_key()
+                .map_err(|source| JwtBundleError::Key { number, source })?;
+            keys.extend(key);
         }
-        PublicKey::RSA(key) => Some(Jwk {
-            kty: Some("RSA".to_owned()),
-            n: Some(BASE64URL_NOPAD.encode(unsigned(key.modulus))),
-            e: Some(BASE64URL_NOPAD.encode(unsigned(key.exponent))),
-            ..certificate
-        }),
-        PublicKey::DSA(_)
-        | PublicKey::GostR3410(_)
-        | PublicKey::GostR3410_2012(_)
-        | PublicKey::Unknown(_) => None,
+        Ok(JwtBundle::new(trust_domain, keys)?)
     }
-}
 
-/// Name and bytes of a coordinate (RFC 7518 §6.2.1).
-fn curve(info: &SubjectPublicKeyInfo<'_>) -> Option<(&'static str, usize)> {
-    let oid = info.algorithm.parameters.as_ref()?.as_oid().ok()?;
-    let known = [
-        (OID_EC_P256, "P-256", 32),
-        (OID_NIST_EC_P384, "P-384", 48),
-        (OID_NIST_EC_P521, "P-521", 66),
-    ];
-    known
-        .into_iter()
-        .find(|(known, ..)| *known == oid)
-        .map(|(_, name, length)| (name, length))
-}
-
-/// Without the zero that keeps an ASN.1 integer positive.
-fn unsigned(integer: &[u8]) -> &[u8] {
-    integer.strip_prefix(&[0]).unwrap_or(integer)
+    fn number(&self, member: &'static str) -> Result<Option<u64>, JwksError> {
+        let number = self.members.get(member);
+        number
+            .map(|number| number.as_u64().ok_or(JwksError::Number { member }))
+            .transpose()
+    }
 }

@@ -1,4 +1,4 @@
-//! SPIFFE IDs, bundles, and the verification of X.509-SVIDs.
+//! SPIFFE IDs, bundles, and the verification of X.509-SVIDs and JWT-SVIDs.
 //!
 //! Pure: no clock, no files, no sockets. `now` is an argument everywhere. The standards are those of
 //! <https://spiffe.io/docs/latest/spiffe-specs/>; docstrings name document and section.
@@ -15,7 +15,10 @@
 mod bundle;
 mod certificate;
 mod id;
+mod json;
+mod jwk;
 mod jwks;
+mod jwt;
 mod leaf;
 mod node_name;
 mod pem;
@@ -26,7 +29,13 @@ mod trust_domain;
 pub use bundle::{BundleError, BundleSet, MAX_AUTHORITIES, X509Bundle};
 pub use certificate::CertificateError;
 pub use id::{IdError, MAX_ID_LENGTH, SpiffeId};
-pub use jwks::{JwksError, MAX_JWKS_BYTES};
+pub use jwks::{JwksError, MAX_JWKS_BYTES, SpiffeBundle};
+pub use jwt::{
+    Audience, AudienceError, HeaderError, JwtAlgorithm, JwtBundle, JwtBundleError, JwtBundleSet, JwtKey,
+    JwtKeyError, JwtPart, JwtSigner, JwtSignerError, JwtSvidClaims, JwtSvidError, MAX_AUDIENCE_BYTES,
+    MAX_AUDIENCES, MAX_JWT_BYTES, MAX_JWT_KEYS, MAX_KEY_ID_BYTES, VerifiedJwtSvid, sign_jwt_svid,
+    verify_jwt_svid,
+};
 pub use leaf::LeafError;
 pub use node_name::{NodeName, NodeNameError};
 pub use rustls_pki_types::{CertificateDer, UnixTime};

@@ -93,7 +93,10 @@ fn a_set_without_a_usable_key_is_no_bundle() {
             "{set}"
         );
     }
-    for set in [json!({}), json!([]), json!({"keys": 1}), json!("")] {
+    for set in [json!({}), json!({"keys": 1}), json!({"keys": [1]})] {
+        assert!(matches!(read(&set), Err(JwksError::NoKeys)), "{set}");
+    }
+    for set in [json!([]), json!("")] {
         assert!(matches!(read(&set), Err(JwksError::Json(_))), "{set}");
     }
     let leaf = Signer::root("td").leaf(&leaf_params("spiffe://td/a"));
