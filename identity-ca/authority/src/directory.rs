@@ -1,4 +1,4 @@
-//! The CA's data directory: who may read it, who has it open, and the authority in it.
+//! The CA's data directory: who may read it, who has it open, and the keys in it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
@@ -12,13 +12,16 @@ use signet_spiffe::TrustDomain;
 use zeroize::Zeroizing;
 
 use crate::authority::{Authority, AuthorityError};
+use crate::jwt::{JwtAuthority, JwtSigningKey};
 use crate::key::{KeyError, SigningKey};
 
 const LOCK: &str = "lock";
 const AUTHORITY: &str = "authority.pem";
 
-/// An authority file is a key and a certificate; anything much longer is something else.
-const MAX_AUTHORITY_BYTES: u64 = 64 * 1024;
+const JWT_KEY: &str = "jwt-key.pem";
+
+/// A file is a key and perhaps a certificate; anything much longer is something else.
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 /// A directory that nobody else can read and no other CA has open. The lock lives as long as the value.
 #[derive(Debug)]
@@ -76,6 +79,12 @@ pub enum DirectoryError {
     /// The authority file is damaged.
     #[error("{} does not hold one PEM private key and one certificate", path.display())]
     Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The JWT key's file is damaged.
+    #[error("{} does not hold a PEM private key", path.display())]
+    DamagedKey {
         /// The file.
         path: PathBuf,
     },
@@ -140,22 +149,12 @@ impl DataDirectory {
 
     /// The authority kept here, if there is one.
     pub fn load(&self, trust_domain: &TrustDomain) -> Result<Option<Authority>, DirectoryError> {
-        let path = self.path.join(AUTHORITY);
-        let file = match open_private(&path, OpenOptions::new().read(true)) {
-            Ok(file) => file,
-            Err(DirectoryError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
+        let Some(pem) = self.read_secret(AUTHORITY)? else {
+            return Ok(None);
         };
-        let mut pem = Zeroizing::new(Vec::new());
-        file.take(MAX_AUTHORITY_BYTES)
-            .read_to_end(&mut pem)
-            .map_err(|source| DirectoryError::Io {
-                path: path.clone(),
-                source,
-            })?;
-        let damaged = || DirectoryError::Damaged { path: path.clone() };
+        let damaged = || DirectoryError::Damaged {
+            path: self.path.join(AUTHORITY),
+        };
         let key = PrivatePkcs8KeyDer::from_pem_slice(&pem).map_err(|_| damaged())?;
         let key = SigningKey::from_pkcs8(&key)?;
         let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
@@ -167,12 +166,50 @@ impl DataDirectory {
         Ok(Some(Authority::restore(trust_domain.clone(), root.clone(), key)?))
     }
 
-    /// Keeps an authority, for good or not at all: the file appears under its name once it is whole and on the disk.
+    /// Keeps an authority, for good or not at all.
     pub fn store(&self, authority: &Authority) -> Result<(), DirectoryError> {
         let mut pem = authority.key().to_secret_pem();
         pem.push_str(&authority.bundle().to_pem());
-        let temporary = self.path.join(format!("{AUTHORITY}.new"));
-        let path = self.path.join(AUTHORITY);
+        self.write_secret(AUTHORITY, pem.as_bytes())
+    }
+
+    /// The key for JWT-SVIDs kept here, if there is one.
+    pub fn load_jwt_key(&self) -> Result<Option<JwtSigningKey>, DirectoryError> {
+        let Some(pem) = self.read_secret(JWT_KEY)? else {
+            return Ok(None);
+        };
+        let damaged = |_| DirectoryError::DamagedKey {
+            path: self.path.join(JWT_KEY),
+        };
+        let key = PrivatePkcs8KeyDer::from_pem_slice(&pem).map_err(damaged)?;
+        Ok(Some(JwtSigningKey::from_pkcs8(&key)?))
+    }
+
+    /// Keeps the key that an authority signs JWT-SVIDs with, for good or not at all.
+    pub fn store_jwt_key(&self, authority: &JwtAuthority) -> Result<(), DirectoryError> {
+        self.write_secret(JWT_KEY, authority.active().to_secret_pem().as_bytes())
+    }
+
+    fn read_secret(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, DirectoryError> {
+        let path = self.path.join(name);
+        let file = match open_private(&path, OpenOptions::new().read(true)) {
+            Ok(file) => file,
+            Err(DirectoryError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let mut secret = Zeroizing::new(Vec::new());
+        file.take(MAX_SECRET_BYTES)
+            .read_to_end(&mut secret)
+            .map_err(|source| DirectoryError::Io { path, source })?;
+        Ok(Some(secret))
+    }
+
+    /// The file appears under its name once it is whole and on the disk.
+    fn write_secret(&self, name: &str, secret: &[u8]) -> Result<(), DirectoryError> {
+        let temporary = self.path.join(format!("{name}.new"));
+        let path = self.path.join(name);
         let io = |path: &Path| {
             let path = path.to_owned();
             move |source| DirectoryError::Io { path, source }
@@ -181,7 +218,7 @@ impl DataDirectory {
             &temporary,
             OpenOptions::new().write(true).create(true).truncate(true),
         )?;
-        file.write_all(pem.as_bytes())
+        file.write_all(secret)
             .and_then(|()| file.sync_all())
             .map_err(io(&temporary))?;
         fs::rename(&temporary, &path).map_err(io(&path))?;

@@ -18,6 +18,9 @@ pub enum KeyError {
     /// Not PKCS#8, or not a P-256 key.
     #[error("the key is no P-256 key in PKCS#8: {0}")]
     Decode(#[source] rcgen::Error),
+    /// A key that cannot be used although it was read.
+    #[error("the key's public half cannot be used")]
+    Public,
 }
 
 impl SigningKey {

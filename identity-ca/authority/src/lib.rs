@@ -1,17 +1,19 @@
-//! The trust domain's signing key and the X.509-SVIDs it issues.
+//! The trust domain's signing keys and the SVIDs that they issue.
 //!
-//! [`Authority`] is pure: the moment and the serial number are arguments, only the signature itself draws on the
+//! [`Authority`] and [`JwtAuthority`] are pure: the moment and the serial number are arguments, only the signature itself draws on the
 //! system's random source. [`DataDirectory`] keeps its key on disk. One root signs every leaf; a second one beside it,
 //! for rotation, would be another authority in the same bundle.
 
 mod authority;
 mod directory;
+mod jwt;
 mod key;
 mod request;
 mod serial;
 
 pub use authority::{Authority, AuthorityError, BACKDATE, IssueError, IssuedSvid};
 pub use directory::{DataDirectory, DirectoryError};
+pub use jwt::{IssuedJwtSvid, JwtAuthority, JwtIssueError, JwtSigningKey, MAX_JWT_SVID_LIFE};
 pub use key::{KeyError, SigningKey};
 pub use request::{MAX_REQUEST_BYTES, RequestError, RequestedKey};
 pub use serial::Serial;

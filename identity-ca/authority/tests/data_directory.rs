@@ -7,7 +7,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
-use signet_authority::{Authority, DataDirectory, DirectoryError, Serial, SigningKey};
+use signet_authority::{
+    Authority, DataDirectory, DirectoryError, JwtAuthority, JwtSigningKey, Serial, SigningKey,
+};
 use signet_spiffe::{TrustDomain, UnixTime};
 
 fn domain() -> TrustDomain {
@@ -129,4 +131,29 @@ fn a_damaged_or_foreign_authority_is_refused_rather_than_replaced() {
         fs::write(&file, damaged).unwrap();
         assert!(directory.load(&domain()).is_err());
     }
+}
+
+#[test]
+fn the_jwt_key_is_kept_as_the_root_is() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("ca");
+    let directory = DataDirectory::open(&path).unwrap();
+    assert!(directory.load_jwt_key().unwrap().is_none());
+    let stored = JwtAuthority::new(domain(), JwtSigningKey::generate().unwrap(), []).unwrap();
+    directory.store_jwt_key(&stored).unwrap();
+    let loaded = directory.load_jwt_key().unwrap().unwrap();
+    assert_eq!(loaded.public(), &stored.bundle().keys()[0]);
+    let file = path.join("jwt-key.pem");
+    assert_eq!(mode(&file), 0o600);
+    chmod(&file, 0o640);
+    assert!(matches!(
+        directory.load_jwt_key(),
+        Err(DirectoryError::Mode { mode: 0o640, .. })
+    ));
+    chmod(&file, 0o600);
+    fs::write(&file, "").unwrap();
+    assert!(matches!(
+        directory.load_jwt_key(),
+        Err(DirectoryError::DamagedKey { .. })
+    ));
 }

@@ -1,0 +1,212 @@
+//! Making JWT-SVIDs: the key that signs them, and the keys that are published.
+
+use std::fmt;
+use std::time::Duration;
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use signet_spiffe::{
+    Audience, JwtAlgorithm, JwtBundle, JwtBundleError, JwtKey, JwtSigner, JwtSignerError, JwtSvidClaims,
+    SpiffeId, TrustDomain, UnixTime, sign_jwt_svid,
+};
+use zeroize::Zeroizing;
+
+use crate::key::{KeyError, SigningKey};
+
+/// Longest life of a JWT-SVID. It is a bearer token that nothing but its end takes back (JWT-SVID §7.1).
+pub const MAX_JWT_SVID_LIFE: Duration = Duration::from_hours(1);
+
+/// A key for JWT-SVIDs, ES256. `Debug` shows nothing of it.
+pub struct JwtSigningKey {
+    /// As it is kept.
+    key: SigningKey,
+    /// As it signs.
+    pair: EcdsaKeyPair,
+    public: JwtKey,
+}
+
+impl JwtSigningKey {
+    /// A new key, from the system's random source.
+    pub fn generate() -> Result<Self, KeyError> {
+        Self::new(SigningKey::generate()?)
+    }
+
+    /// Reads PKCS#8, DER.
+    pub fn from_pkcs8(der: &PrivatePkcs8KeyDer<'_>) -> Result<Self, KeyError> {
+        Self::new(SigningKey::from_pkcs8(der)?)
+    }
+
+    fn new(key: SigningKey) -> Result<Self, KeyError> {
+        let der = Zeroizing::new(key.0.serialize_der());
+        let pair =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der).map_err(|_| KeyError::Public)?;
+        let public = JwtKey::p256(pair.public_key().as_ref()).map_err(|_| KeyError::Public)?;
+        Ok(Self { key, pair, public })
+    }
+
+    /// What is published of it. Its ID is its RFC 7638 thumbprint.
+    pub fn public(&self) -> &JwtKey {
+        &self.public
+    }
+
+    /// The secret, PKCS#8 in PEM, to be kept where nobody else can read.
+    pub fn to_secret_pem(&self) -> Zeroizing<String> {
+        self.key.to_secret_pem()
+    }
+}
+
+impl JwtSigner for JwtSigningKey {
+    fn algorithm(&self) -> JwtAlgorithm {
+        JwtAlgorithm::Es256
+    }
+
+    fn key_id(&self) -> &str {
+        self.public.id()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, JwtSignerError> {
+        let signature = self.pair.sign(&SystemRandom::new(), message);
+        Ok(signature.map_err(|_| JwtSignerError)?.as_ref().to_vec())
+    }
+}
+
+impl fmt::Debug for JwtSigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JwtSigningKey({})", self.public.id())
+    }
+}
+
+/// The JWT half of a trust domain's authority.
+///
+/// One key signs. Others may be published beside it: one that is prepared, so that validators have it before its first
+/// token (Federation §4.1), and old ones whose tokens still live.
+#[derive(Debug)]
+pub struct JwtAuthority {
+    active: JwtSigningKey,
+    bundle: JwtBundle,
+}
+
+/// Why a JWT-SVID was not issued.
+#[derive(Debug, thiserror::Error)]
+pub enum JwtIssueError {
+    /// The ID is of another trust domain.
+    #[error("{id} is not of the trust domain {trust_domain}")]
+    TrustDomain {
+        /// Whose token was asked for.
+        id: SpiffeId,
+        /// Ours.
+        trust_domain: TrustDomain,
+    },
+    /// The ID has no path: that is the authority's own.
+    #[error("{id} has no path, so it is no workload's")]
+    RootPath {
+        /// Whose token was asked for.
+        id: SpiffeId,
+    },
+    /// Shorter than the second that tokens count in.
+    #[error("the token would have no life")]
+    NoLife,
+    /// The signature failed.
+    #[error(transparent)]
+    Sign(#[from] JwtSignerError),
+}
+
+/// A token that was just signed. `Debug` does not show it: whoever has it is who it says.
+pub struct IssuedJwtSvid {
+    /// Whose it is.
+    pub id: SpiffeId,
+    /// The compact JWS.
+    pub token: Zeroizing<String>,
+    /// Its `jti`.
+    pub token_id: String,
+    /// ID of the key that signed it.
+    pub key_id: String,
+    /// When it was made.
+    pub issued_at: UnixTime,
+    /// The first moment at which it is not valid any more.
+    pub expires: UnixTime,
+}
+
+impl fmt::Debug for IssuedJwtSvid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssuedJwtSvid")
+            .field("id", &self.id)
+            .field("token_id", &self.token_id)
+            .field("key_id", &self.key_id)
+            .field("issued_at", &self.issued_at)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
+}
+
+impl JwtAuthority {
+    /// An authority whose `active` key signs, and which publishes the keys `beside` as well.
+    pub fn new(
+        trust_domain: TrustDomain,
+        active: JwtSigningKey,
+        beside: impl IntoIterator<Item = JwtKey>,
+    ) -> Result<Self, JwtBundleError> {
+        let keys = std::iter::once(active.public().clone()).chain(beside).collect();
+        Ok(Self {
+            bundle: JwtBundle::new(trust_domain, keys)?,
+            active,
+        })
+    }
+
+    /// Issues a token (JWT-SVID §3). It ends after `life`, at most [`MAX_JWT_SVID_LIFE`], and begins at once: there is no
+    /// `nbf` that a slow clock could trip over.
+    pub fn issue(
+        &self,
+        id: &SpiffeId,
+        audience: &Audience,
+        life: Duration,
+        token_id: String,
+        now: UnixTime,
+    ) -> Result<IssuedJwtSvid, JwtIssueError> {
+        self.check_id(id)?;
+        let life = life.min(MAX_JWT_SVID_LIFE).as_secs();
+        if life == 0 {
+            return Err(JwtIssueError::NoLife);
+        }
+        let expires = UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs().saturating_add(life)));
+        let claims = JwtSvidClaims {
+            id,
+            audience,
+            issued_at: now,
+            expires,
+            token_id: &token_id,
+        };
+        Ok(IssuedJwtSvid {
+            id: id.clone(),
+            token: Zeroizing::new(sign_jwt_svid(&self.active, &claims)?),
+            token_id,
+            key_id: self.active.key_id().to_owned(),
+            issued_at: now,
+            expires,
+        })
+    }
+
+    /// What its tokens are checked against: the keys in use and those beside.
+    pub fn bundle(&self) -> &JwtBundle {
+        &self.bundle
+    }
+
+    pub(crate) fn active(&self) -> &JwtSigningKey {
+        &self.active
+    }
+
+    fn check_id(&self, id: &SpiffeId) -> Result<(), JwtIssueError> {
+        let trust_domain = self.bundle.trust_domain();
+        if id.trust_domain() != trust_domain {
+            return Err(JwtIssueError::TrustDomain {
+                id: id.clone(),
+                trust_domain: trust_domain.clone(),
+            });
+        }
+        if id.path().is_empty() {
+            return Err(JwtIssueError::RootPath { id: id.clone() });
+        }
+        Ok(())
+    }
+}
