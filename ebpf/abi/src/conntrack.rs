@@ -1,6 +1,6 @@
 //! `CT4` and `CT6`: connections by the initiator's five-tuple. LRU hash; written by the kernel programs.
 
-use crate::{Direction, NodeId, SecurityIdentity, layout};
+use crate::{NodeId, SecurityIdentity, layout};
 
 /// An IPv4 connection as its initiator sees it. ICMP echo stores its identifier in both ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,7 +16,7 @@ pub struct Ct4Key {
     pub destination_port: [u8; 2],
     /// IP protocol number.
     pub protocol: u8,
-    /// [`Direction`] as `u8`, seen from the local endpoint: who opened the connection.
+    /// [`crate::Direction`] as `u8`, seen from the local endpoint: who opened the connection.
     pub direction: u8,
     /// Always 0.
     pub reserved: [u8; 2],
@@ -36,7 +36,7 @@ pub struct Ct6Key {
     pub destination_port: [u8; 2],
     /// IP protocol number.
     pub protocol: u8,
-    /// [`Direction`] as `u8`.
+    /// [`crate::Direction`] as `u8`.
     pub direction: u8,
     /// Always 0.
     pub reserved: [u8; 2],
@@ -81,38 +81,6 @@ pub mod ct_flags {
     pub const FIN_REPLY: u8 = 4;
     /// Either side sent RST.
     pub const RST: u8 = 8;
-}
-
-impl Ct4Key {
-    /// The same connection seen from the other end, as the key that end's opener would have made.
-    #[inline(always)]
-    pub const fn reversed(&self, direction: Direction) -> Self {
-        Self {
-            source: self.destination,
-            destination: self.source,
-            source_port: self.destination_port,
-            destination_port: self.source_port,
-            protocol: self.protocol,
-            direction: direction as u8,
-            reserved: [0; 2],
-        }
-    }
-}
-
-impl Ct6Key {
-    /// The same connection seen from the other end, as the key that end's opener would have made.
-    #[inline(always)]
-    pub const fn reversed(&self, direction: Direction) -> Self {
-        Self {
-            source: self.destination,
-            destination: self.source,
-            source_port: self.destination_port,
-            destination_port: self.source_port,
-            protocol: self.protocol,
-            direction: direction as u8,
-            reserved: [0; 2],
-        }
-    }
 }
 
 layout!(Ct4Key, 16);

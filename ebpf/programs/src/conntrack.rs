@@ -208,8 +208,9 @@ mod apart {
         let opener = if reply { direction.opposite() } else { direction };
         let key = K::new(tuple, reply, opener);
         #[expect(unsafe_code, reason = "map values are shared with other processors")]
-        // SAFETY: the kernel keeps the memory valid while the program runs. The map may give it to another connection
-        // of the same kind meanwhile (it is an LRU): then the copy is that one's, made of integers all the same.
+        // SAFETY: the kernel keeps the memory valid while the program runs, and any bits are a value. The map may give
+        // it to another connection meanwhile (it is an LRU), though hardly in the few instructions of this copy: then
+        // this one packet, of a connection that was allowed once, is judged by that one's verdict and proof.
         let Some(entry) = (unsafe { K::table().get(&key) }) else {
             return false;
         };
@@ -236,8 +237,9 @@ pub fn refresh<K: ConnectionKey>(
     let key = K::new(tuple, !found.forward, opener(direction, found.forward));
     if let Some(entry) = K::table().get_ptr_mut(&key) {
         #[expect(unsafe_code, reason = "map values are raw pointers")]
-        // SAFETY: the kernel keeps the memory valid while the program runs; a byte and an aligned word, which mean the
-        // same in every entry.
+        // SAFETY: the kernel keeps the memory valid while the program runs; a byte and an aligned word are written in
+        // one piece each. Should the map give the entry to another connection meanwhile, that one's life is set wrong
+        // until its next packet; who opened it and its verdict stay its own.
         unsafe {
             (*entry).flags = flags;
             (*entry).expires = expires;

@@ -1,5 +1,7 @@
-//! Neighbour discovery between a workload and its own node (RFC 4861), which has to work before anything else can.
+//! Neighbour discovery between a workload and its own node (ARP, RFC 826; RFC 4861), which has to work before anything
+//! else can.
 
+use aya_ebpf::programs::TcContext;
 use signet_abi::{Reason, SecurityIdentity};
 
 use crate::address::Words;
@@ -11,10 +13,21 @@ const ROUTER_SOLICITATION: u8 = 133;
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 
-/// From a workload. It may ask for routers and neighbours and answer, from an address that is its own, link-local, or
-/// none yet; the message must be for its own link or node.
+/// ARP from a workload: it speaks for an address of its own, or for none yet.
 #[inline(always)]
-pub fn from_workload(packet: &Packet, scene: &Scene) -> Result<(), Reason> {
+pub fn arp_from_workload(packet: &Packet, scene: &Scene) -> Result<(), Reason> {
+    let sender = &packet.tuple.source;
+    if *sender != Words::from_v4(0) {
+        identity::local(sender, scene.ifindex, Reason::InvalidSourceIp)?;
+    }
+    Ok(())
+}
+
+/// From a workload. It may ask for routers and neighbours and answer, from an address that is its own, link-local, or
+/// none yet; the message must be for its own link or node, and no answer may be about another address than the one it
+/// comes from.
+#[inline(always)]
+pub fn from_workload(ctx: &TcContext, packet: &Packet, scene: &Scene) -> Result<(), Reason> {
     let kind = packet.icmp_type;
     if !matches!(
         kind,
@@ -26,6 +39,9 @@ pub fn from_workload(packet: &Packet, scene: &Scene) -> Result<(), Reason> {
     let nameless = *source == Words::UNSPECIFIED && kind != NEIGHBOUR_ADVERTISEMENT;
     if !nameless && !source.is_link_local() {
         identity::local(source, scene.ifindex, Reason::InvalidSourceIp)?;
+    }
+    if kind == NEIGHBOUR_ADVERTISEMENT && !packet.advertises_itself(ctx) {
+        return Err(Reason::InvalidSourceIp);
     }
     let destination = &packet.tuple.destination;
     let near = destination.is_link_local()

@@ -30,19 +30,14 @@ pub fn from_container(ctx: TcContext) -> i32 {
 
 #[inline(always)]
 fn judge(ctx: &TcContext, scene: &Scene, packet: &mut Packet, trace: &mut Trace) -> Result<Change, Reason> {
+    packet.read(ctx)?;
     match packet.family {
-        Family::Arp => Ok(Change::None),
+        Family::Arp => discovery::arp_from_workload(packet, scene).map(|()| Change::None),
         Family::Other => Err(Reason::UnknownL3),
-        Family::V4 => {
-            packet.read(ctx)?;
-            verdict::judge::<Ct4Key>(ctx, scene, Direction::Egress, packet, trace)
+        Family::V6 if packet.kind == Kind::Discovery => {
+            discovery::from_workload(ctx, packet, scene).map(|()| Change::None)
         }
-        Family::V6 => {
-            packet.read(ctx)?;
-            if packet.kind == Kind::Discovery {
-                return discovery::from_workload(packet, scene).map(|()| Change::None);
-            }
-            verdict::judge::<Ct6Key>(ctx, scene, Direction::Egress, packet, trace)
-        }
+        Family::V4 => verdict::judge::<Ct4Key>(ctx, scene, Direction::Egress, packet, trace),
+        Family::V6 => verdict::judge::<Ct6Key>(ctx, scene, Direction::Egress, packet, trace),
     }
 }

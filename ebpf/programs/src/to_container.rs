@@ -29,19 +29,13 @@ pub fn to_container(ctx: TcContext) -> i32 {
 
 #[inline(always)]
 fn judge(ctx: &TcContext, scene: &Scene, packet: &mut Packet, trace: &mut Trace) -> Result<Change, Reason> {
+    packet.read(ctx)?;
     match packet.family {
+        // Only its own node can reach the interface with it.
         Family::Arp => Ok(Change::None),
         Family::Other => Err(Reason::UnknownL3),
-        Family::V4 => {
-            packet.read(ctx)?;
-            verdict::judge::<Ct4Key>(ctx, scene, Direction::Ingress, packet, trace)
-        }
-        Family::V6 => {
-            packet.read(ctx)?;
-            if packet.kind == Kind::Discovery {
-                return discovery::to_workload(packet).map(|()| Change::None);
-            }
-            verdict::judge::<Ct6Key>(ctx, scene, Direction::Ingress, packet, trace)
-        }
+        Family::V6 if packet.kind == Kind::Discovery => discovery::to_workload(packet).map(|()| Change::None),
+        Family::V4 => verdict::judge::<Ct4Key>(ctx, scene, Direction::Ingress, packet, trace),
+        Family::V6 => verdict::judge::<Ct6Key>(ctx, scene, Direction::Ingress, packet, trace),
     }
 }

@@ -218,16 +218,20 @@ fn holds(value: &CtValue, scene: &Scene) -> bool {
         && (value.lease == 0 || scene.now < value.lease)
 }
 
-/// What an ICMP error is about, if the error comes to, or from, the very endpoint that takes part in it. If that is no
-/// live connection, the error is judged like any other message; nothing is remembered of it.
+/// What an ICMP error is about, if the error goes to whoever sent that packet (RFC 792, RFC 4443 section 2.2) and comes
+/// from where it may: the packet's destination or, towards an endpoint, also a router, which no workload is. If that is
+/// no live connection, the error is judged like any other message; nothing is remembered of it.
 #[inline(always)]
 fn related(ctx: &TcContext, direction: Direction, packet: &Packet) -> Option<Tuple> {
     let tuple = packet.embedded(ctx)?;
-    let ours = match direction {
-        Direction::Ingress => tuple.source == packet.tuple.destination,
-        Direction::Egress => tuple.destination == packet.tuple.source,
-    };
-    ours.then_some(tuple)
+    if tuple.source != packet.tuple.destination {
+        return None;
+    }
+    let source = &packet.tuple.source;
+    let fits = tuple.destination == *source
+        || direction == Direction::Ingress
+            && !identity::known(source).is_some_and(|known| known.identity.is_workload());
+    fits.then_some(tuple)
 }
 
 #[inline(always)]
