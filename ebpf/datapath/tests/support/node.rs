@@ -115,6 +115,11 @@ impl Transport {
         }
     }
 
+    /// A rule of the remote workload for this kind of connection alone.
+    pub(crate) fn rule(self, family: Family, direction: Direction) -> PolicyPrefix {
+        exact(REMOTE, direction, self.protocol(family), self.rule_port())
+    }
+
     /// The port that rules are looked up with.
     pub(crate) fn rule_port(self) -> u16 {
         match self {
@@ -151,7 +156,7 @@ impl Transport {
             Self::Udp => packet::ip(source, destination, packet::UDP, &packet::udp(from, to)),
             Self::Sctp => packet::ip(source, destination, packet::SCTP, &packet::udp(from, to)),
             Self::Echo => packet::echo(source, destination, 77, forward),
-            Self::Gre => packet::ip(source, destination, packet::GRE, &[0; 4]),
+            Self::Gre => packet::ip(source, destination, packet::GRE, &[0; 8]),
         }
     }
 }
@@ -204,7 +209,7 @@ pub(crate) fn directory() -> PathBuf {
 }
 
 impl Node {
-    /// A node with settings, one local endpoint that no policy selects, and a peer's workload, in both families.
+    /// A node in its first state, see [`Node::reset`].
     pub(crate) fn new() -> Self {
         Self::with(&capacities())
     }
@@ -215,7 +220,7 @@ impl Node {
         Self::over(directory, datapath)
     }
 
-    pub(crate) fn over(directory: PathBuf, datapath: Datapath) -> Self {
+    fn over(directory: PathBuf, datapath: Datapath) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()
@@ -239,13 +244,45 @@ impl Node {
             directory,
             _runtime: runtime,
         };
-        node.configure(|_| {});
-        for family in Family::BOTH {
-            node.endpoint(family.local(), |_| {});
-            node.know(family.local(), LOCAL, OWN_NODE, 0);
-            node.know(family.remote(), REMOTE, PEER_NODE, 0);
-        }
+        node.reset();
         node
+    }
+
+    /// Puts the maps back into their first state: settings, one local endpoint that no policy selects, and a peer's
+    /// workload, in both families; no rule, no proof, no connection.
+    pub(crate) fn reset(&mut self) {
+        for (prefix, _) in self.policy.entries().unwrap() {
+            assert!(self.policy.remove(&prefix).unwrap());
+        }
+        for (pair, _) in self.auth.entries().unwrap() {
+            assert!(self.auth.remove(&pair).unwrap());
+        }
+        for (prefix, _) in self.ipcache.entries().unwrap() {
+            assert!(self.ipcache.remove(&prefix).unwrap());
+        }
+        for (address, _) in self.endpoints.entries().unwrap() {
+            assert!(self.endpoints.remove(&address).unwrap());
+        }
+        for (node, _) in self.nodes.entries().unwrap() {
+            assert!(self.nodes.remove(&node).unwrap());
+        }
+        self.forget();
+        self.configure(|_| {});
+        for family in Family::BOTH {
+            self.endpoint(family.local(), |_| {});
+            self.know(family.local(), LOCAL, OWN_NODE, 0);
+            self.know(family.remote(), REMOTE, PEER_NODE, 0);
+        }
+    }
+
+    /// Takes away what is remembered of every connection.
+    pub(crate) fn forget(&mut self) {
+        for (key, _) in self.connections.v4.entries().unwrap() {
+            let _ = self.connections.v4.remove(&key).unwrap();
+        }
+        for (key, _) in self.connections.v6.entries().unwrap() {
+            let _ = self.connections.v6.remove(&key).unwrap();
+        }
     }
 
     /// Writes the settings: this version's, node 1, epoch 1, and what `change` makes of them.
@@ -489,11 +526,23 @@ pub(crate) fn exact(
     })
 }
 
-/// Every combination that the two workload hooks have to treat alike.
-pub(crate) fn everywhere(test: impl Fn(Family, Direction)) {
+/// Every combination that the two workload hooks have to treat alike, each on a node that knows nothing of the others.
+pub(crate) fn everywhere(mut test: impl FnMut(&mut Node, Family, Direction)) {
+    let mut node = Node::new();
     for family in Family::BOTH {
         for direction in [Direction::Ingress, Direction::Egress] {
-            test(family, direction);
+            node.reset();
+            test(&mut node, family, direction);
         }
     }
+}
+
+/// The same for every kind of connection.
+pub(crate) fn every_transport(mut test: impl FnMut(&mut Node, Family, Direction, Transport)) {
+    everywhere(|node, family, direction| {
+        for transport in Transport::ALL {
+            node.reset();
+            test(node, family, direction, transport);
+        }
+    });
 }

@@ -101,9 +101,64 @@ pub(crate) fn echo(source: IpAddr, destination: IpAddr, identifier: u16, request
 
 /// A "port unreachable" about `about`, a whole frame.
 pub(crate) fn unreachable(source: IpAddr, destination: IpAddr, about: &[u8]) -> Vec<u8> {
-    let body = &about[ETHERNET..];
-    match source {
-        IpAddr::V4(_) => ip(source, destination, ICMP, &icmp(3, 3, [0; 4], body)),
-        IpAddr::V6(_) => ip(source, destination, ICMPV6, &icmp(1, 4, [0; 4], body)),
+    error(source, destination, if source.is_ipv4() { 3 } else { 1 }, about)
+}
+
+/// An ICMP error of this type about `about`, a whole frame.
+pub(crate) fn error(source: IpAddr, destination: IpAddr, kind: u8, about: &[u8]) -> Vec<u8> {
+    let protocol = if source.is_ipv4() { ICMP } else { ICMPV6 };
+    ip(
+        source,
+        destination,
+        protocol,
+        &icmp(kind, 0, [0; 4], &about[ETHERNET..]),
+    )
+}
+
+/// An IPv4 packet with these options; their length is a multiple of 4.
+pub(crate) fn with_options(packet: &[u8], options: &[u8]) -> Vec<u8> {
+    let mut whole = packet[..ETHERNET + 20].to_vec();
+    whole.extend(options);
+    whole.extend(&packet[ETHERNET + 20..]);
+    whole[ETHERNET] = 0x45 + u8::try_from(options.len() / 4).unwrap();
+    let length = u16::try_from(whole.len() - ETHERNET).unwrap();
+    whole[ETHERNET + 2..ETHERNET + 4].copy_from_slice(&length.to_be_bytes());
+    whole
+}
+
+/// The IPv6 packet with these extension headers, each of 8 bytes.
+pub(crate) fn extended(packet: &[u8], headers: &[u8]) -> Vec<u8> {
+    let mut whole = packet[..ETHERNET + 40].to_vec();
+    let upper = std::mem::replace(&mut whole[ETHERNET + 6], headers[0]);
+    for next in headers[1..].iter().chain([&upper]) {
+        // The rest is one option, PadN.
+        whole.extend([*next, 0, 1, 4, 0, 0, 0, 0]);
     }
+    whole.extend(&packet[ETHERNET + 40..]);
+    let length = u16::try_from(whole.len() - ETHERNET - 40).unwrap();
+    whole[ETHERNET + 4..ETHERNET + 6].copy_from_slice(&length.to_be_bytes());
+    whole
+}
+
+/// An ARP packet (RFC 826): 1 asks, 2 answers.
+pub(crate) fn arp(operation: u8, sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
+    let mut body = vec![0, 1, 8, 0, 6, 4, 0, operation];
+    body.extend([2, 0, 0, 0, 0, 1]);
+    body.extend(sender);
+    body.extend([0; 6]);
+    body.extend(target);
+    ethernet(0x0806, &body)
+}
+
+/// A neighbour discovery message (RFC 4861) about `about`.
+pub(crate) fn neighbour(kind: u8, source: &str, destination: &str, about: &str) -> Vec<u8> {
+    let about: std::net::Ipv6Addr = about.parse().unwrap();
+    let message = icmp(kind, 0, [0; 4], &about.octets());
+    ip_hops(
+        source.parse().unwrap(),
+        destination.parse().unwrap(),
+        ICMPV6,
+        255,
+        &message,
+    )
 }

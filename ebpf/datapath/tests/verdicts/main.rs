@@ -2,6 +2,12 @@
 //!
 //! The kernel runs the program as if the packet were seen at the interface whose index the context carries; it has to
 //! exist, so the loopback device plays the workload's veth.
+//!
+//! The programs have no globals. What they take for settings is in the maps, and each row overrides those: `CONFIG`
+//! (node number, policy epoch, parking device, ABI version), and the endpoints, addresses, rules, proofs and nodes.
+//!
+//! One reason has no row: `CtCreateFailed`. The connection tables are LRU maps, in which the kernel always finds room
+//! as long as it has memory.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,8 +18,13 @@
 )]
 
 #[path = "../support/mod.rs"]
-#[expect(dead_code, reason = "words that later rows will need")]
 mod support;
 
+mod connections;
+mod errors;
+mod hooks;
+mod neighbours;
+mod packets;
 mod proofs;
+mod random;
 mod rules;

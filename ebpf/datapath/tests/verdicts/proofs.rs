@@ -1,12 +1,16 @@
 //! Proofs and leases: what a required pair needs, packet by packet.
 
+use std::net::IpAddr;
+
 use signet_abi::{
-    AuthKey, Authentication, Direction, Metric, NodeId, Reason, SecurityIdentity, Verdict, node_flags,
+    AuthKey, AuthValue, Authentication, Direction, Metric, NodeId, Reason, SecurityIdentity, Verdict,
 };
 use signet_datapath::Hook;
+use signet_maps::PolicyPrefix;
 
 use crate::support::node::{
-    BOTH_ENFORCED, Family, INTERFACE, LOCAL, MINUTE, Node, OWN_NODE, PEER_NODE, REMOTE, Transport, everywhere,
+    BOTH_ENFORCED, DROP, Family, INTERFACE, LOCAL, MINUTE, Node, OTHER_INTERFACE, OWN_NODE, PEER_NODE,
+    POLICY, REMOTE, Transport, capacities, everywhere,
 };
 
 const MINUTE_FROM_NOW: i64 = MINUTE.cast_signed();
@@ -14,18 +18,21 @@ const MINUTE_FROM_NOW: i64 = MINUTE.cast_signed();
 /// A node on which every rule for the pair asks for a proof.
 fn guarded() -> Node {
     let mut node = Node::new();
+    guard(&mut node);
+    node
+}
+
+fn guard(node: &mut Node) {
     node.enforce(BOTH_ENFORCED);
     for direction in [Direction::Ingress, Direction::Egress] {
         node.rule(direction, Verdict::Allow, Authentication::Required);
     }
-    node
 }
 
 #[test]
 fn a_required_pair_passes_only_under_a_live_proof_for_exactly_it() {
-    let node = std::cell::RefCell::new(guarded());
-    everywhere(|family, direction| {
-        let mut node = node.borrow_mut();
+    everywhere(|node, family, direction| {
+        guard(node);
         let packet = Transport::Tcp.opening(family, direction);
         let missing = Reason::AuthenticationRequired;
         let pair = AuthKey {
@@ -104,9 +111,8 @@ fn a_required_pair_passes_only_under_a_live_proof_for_exactly_it() {
 
 #[test]
 fn always_fail_is_refused_with_and_without_a_proof() {
-    let node = std::cell::RefCell::new(guarded());
-    everywhere(|family, direction| {
-        let mut node = node.borrow_mut();
+    everywhere(|node, family, direction| {
+        guard(node);
         node.rule(direction, Verdict::Allow, Authentication::AlwaysFail);
         node.prove(MINUTE_FROM_NOW);
         let packet = Transport::Udp.opening(family, direction);
@@ -166,12 +172,16 @@ fn a_lapsed_lease_refuses_a_required_pair_in_spite_of_its_proof() {
 
 #[test]
 fn nothing_passes_without_settings_of_this_version() {
-    let node = std::cell::RefCell::new(Node::new());
-    everywhere(|family, direction| {
-        let mut node = node.borrow_mut();
+    everywhere(|node, family, direction| {
         let packet = Transport::Tcp.opening(family, direction);
         node.configure(|config| config.abi_version += 1);
-        assert_eq!(node.judge(direction, &packet), Reason::NoConfig);
+        assert_eq!(
+            node.judge(direction, &packet),
+            Reason::NoConfig,
+            "another version"
+        );
+        node.configure(|config| config.policy_epoch = 0);
+        assert_eq!(node.judge(direction, &packet), Reason::NoConfig, "never written");
         node.configure(|_| {});
         assert_eq!(node.judge(direction, &packet), Reason::Forwarded);
     });
@@ -205,48 +215,130 @@ fn a_stolen_source_and_a_foreign_interface_are_refused() {
 }
 
 #[test]
-fn what_cannot_be_parsed_is_refused() {
-    let node = std::cell::RefCell::new(Node::new());
-    everywhere(|family, direction| {
-        let mut node = node.borrow_mut();
-        let whole = Transport::Tcp.opening(family, direction);
-        let header = if family == Family::V4 { 14 + 20 } else { 14 + 40 };
+fn a_pair_on_one_node_is_proven_under_this_nodes_own_number() {
+    everywhere(|node, family, direction| {
+        guard(node);
+        let pair = AuthKey {
+            local: LOCAL,
+            remote: REMOTE,
+            node: OWN_NODE,
+        };
+        let neighbour: IpAddr = match family {
+            Family::V4 => "10.244.1.11".parse().unwrap(),
+            Family::V6 => "fd00:244:1::11".parse().unwrap(),
+        };
+        // Known as an endpoint before it is known by its address.
+        node.endpoint(neighbour, |endpoint| {
+            (endpoint.identity, endpoint.ifindex) = (REMOTE, OTHER_INTERFACE);
+        });
+        let packet = match direction {
+            Direction::Ingress => Transport::Tcp.between(neighbour, family.local(), true),
+            Direction::Egress => Transport::Tcp.between(family.local(), neighbour, true),
+        };
+        node.prove(MINUTE_FROM_NOW);
         assert_eq!(
-            node.judge(direction, &whole[..header + 4]),
-            Reason::InvalidPacket,
-            "TCP cut short"
+            node.judge(direction, &packet),
+            Reason::AuthenticationRequired,
+            "proven for the peer's node"
         );
-        let mut fragment = whole.clone();
-        if family == Family::V4 {
-            fragment[14 + 6] = 0x20;
-        } else {
-            // Fragment header (RFC 8200 section 4.5) before what was there.
-            fragment[14 + 6] = 44;
-            fragment[header] = 6;
-        }
-        assert_eq!(node.judge(direction, &fragment), Reason::FragmentNotSupported);
-        let mut unknown = whole;
-        unknown[12..14].copy_from_slice(&[0x88, 0xb5]);
-        assert_eq!(node.judge(direction, &unknown), Reason::UnknownL3);
+        node.prove_pair(pair, MINUTE_FROM_NOW);
+        assert_eq!(node.judge(direction, &packet), Reason::Forwarded);
     });
 }
 
 #[test]
-fn a_workloads_packet_goes_into_the_tunnel_once_the_peer_can_receive() {
-    let mut node = Node::new();
-    for family in Family::BOTH {
-        let packet = Transport::Tcp.opening(family, Direction::Egress);
-        node.tunnel(INTERFACE, 0);
-        assert_ne!(
-            node.run(Hook::ToNetdev, Direction::Egress, &packet),
-            Some(Reason::Encrypted),
-            "{family:?}"
-        );
-        node.tunnel(INTERFACE, node_flags::SEND_ENCRYPTED);
+fn what_lacks_only_a_proof_waits_in_the_parking_device() {
+    everywhere(|node, family, direction| {
+        guard(node);
+        node.configure(|config| config.parking_ifindex = INTERFACE);
+        let packet = Transport::Tcp.opening(family, direction);
+        assert_eq!(node.judge(direction, &packet), Reason::Parked);
         assert_eq!(
-            node.run(Hook::ToNetdev, Direction::Egress, &packet),
-            Some(Reason::Encrypted),
-            "{family:?}"
+            node.connections.entries().unwrap(),
+            [],
+            "not remembered before it is proven"
         );
+        node.prove(MINUTE_FROM_NOW);
+        assert_eq!(node.judge(direction, &packet), Reason::Forwarded);
+        node.prove(-1);
+        assert_eq!(
+            node.judge(direction, &packet),
+            Reason::Parked,
+            "also when established"
+        );
+        node.rule(direction, Verdict::Allow, Authentication::AlwaysFail);
+        assert_eq!(node.judge(direction, &packet), Reason::AuthenticationAlwaysFails);
+        node.rule(direction, Verdict::Deny, Authentication::Required);
+        assert_eq!(node.judge(direction, &packet), Reason::PolicyDeny);
+    });
+}
+
+#[test]
+fn an_authentication_that_is_not_understood_always_fails() {
+    everywhere(|node, family, direction| {
+        guard(node);
+        node.prove(MINUTE_FROM_NOW);
+        let all = PolicyPrefix::everything(POLICY, REMOTE, direction);
+        for unknown in [3, 255] {
+            node.rule_at(&all, Verdict::Allow as u8, unknown);
+            let packet = Transport::Tcp.opening(family, direction);
+            assert_eq!(node.judge(direction, &packet), Reason::AuthenticationAlwaysFails);
+        }
+    });
+}
+
+#[test]
+fn a_full_proof_map_lets_nothing_new_through() {
+    let mut node = guarded();
+    for number in 0..capacities().auth {
+        let pair = AuthKey {
+            local: LOCAL,
+            remote: SecurityIdentity(1_000 + number),
+            node: PEER_NODE,
+        };
+        node.prove_pair(pair, MINUTE_FROM_NOW);
+    }
+    let pair = AuthKey {
+        local: LOCAL,
+        remote: REMOTE,
+        node: PEER_NODE,
+    };
+    let refused = node.auth.insert(&pair, &AuthValue::default()).unwrap_err();
+    assert!(refused.is_full(), "{refused}");
+    let packet = Transport::Tcp.opening(Family::V4, Direction::Ingress);
+    assert_eq!(
+        node.judge(Direction::Ingress, &packet),
+        Reason::AuthenticationRequired
+    );
+    node.know(Family::V4.remote(), SecurityIdentity(1_000), PEER_NODE, 0);
+    let all = PolicyPrefix::everything(POLICY, SecurityIdentity(1_000), Direction::Ingress);
+    node.rule_at(&all, Verdict::Allow as u8, Authentication::Required as u8);
+    assert_eq!(
+        node.judge(Direction::Ingress, &packet),
+        Reason::Forwarded,
+        "what was proven stays so"
+    );
+}
+
+#[test]
+fn full_rings_lose_events_and_no_verdict() {
+    let mut node = guarded();
+    node.configure(|config| config.parking_ifindex = 0);
+    // One ring holds 2,048 signals, the other 819 flows; every remote is another pair.
+    for number in 0..2_100_u32 {
+        node.know(
+            Family::V4.remote(),
+            SecurityIdentity(1_000 + number),
+            PEER_NODE,
+            0,
+        );
+        let all = PolicyPrefix::everything(POLICY, SecurityIdentity(1_000 + number), Direction::Ingress);
+        node.rule_at(&all, Verdict::Allow as u8, Authentication::Required as u8);
+        let packet = Transport::Udp.opening(Family::V4, Direction::Ingress);
+        assert_eq!(node.act(Hook::ToContainer, &packet, 0).0, DROP);
+        assert!(node.policy.remove(&all).unwrap());
+    }
+    for lost in [Metric::SignalLost, Metric::FlowLost] {
+        assert_ne!(node.counter(lost, Direction::Ingress), 0, "{lost:?}");
     }
 }

@@ -1,41 +1,36 @@
 //! Rules: who may, who may not.
 
-use signet_abi::{Authentication, Direction, Reason, SecurityIdentity, Verdict};
+use signet_abi::{Authentication, Direction, PolicyValue, Reason, SecurityIdentity, Verdict};
 use signet_maps::PolicyPrefix;
 
-use crate::support::node::{BOTH_ENFORCED, Node, POLICY, REMOTE, Transport, everywhere, exact};
+use crate::support::node::{
+    BOTH_ENFORCED, Family, Node, PEER_NODE, POLICY, REMOTE, Transport, every_transport, everywhere, exact,
+};
 
 #[test]
 fn what_no_policy_selects_may_talk() {
-    everywhere(|family, direction| {
-        for transport in Transport::ALL {
-            let mut node = Node::new();
-            let packet = transport.opening(family, direction);
-            assert_eq!(node.judge(direction, &packet), Reason::Forwarded, "{transport:?}");
-        }
+    every_transport(|node, family, direction, transport| {
+        let packet = transport.opening(family, direction);
+        assert_eq!(node.judge(direction, &packet), Reason::Forwarded, "{transport:?}");
     });
 }
 
 #[test]
 fn what_a_policy_selects_may_not_talk_without_a_rule() {
-    everywhere(|family, direction| {
-        for transport in Transport::ALL {
-            let mut node = Node::new();
-            node.enforce(BOTH_ENFORCED);
-            let packet = transport.opening(family, direction);
-            assert_eq!(
-                node.judge(direction, &packet),
-                Reason::PolicyDenied,
-                "{transport:?}"
-            );
-        }
+    every_transport(|node, family, direction, transport| {
+        node.enforce(BOTH_ENFORCED);
+        let packet = transport.opening(family, direction);
+        assert_eq!(
+            node.judge(direction, &packet),
+            Reason::PolicyDenied,
+            "{transport:?}"
+        );
     });
 }
 
 #[test]
 fn a_policy_for_one_direction_leaves_the_other_alone() {
-    everywhere(|family, direction| {
-        let mut node = Node::new();
+    everywhere(|node, family, direction| {
         node.enforce(1 << direction.opposite() as u32);
         assert_eq!(
             node.judge(direction, &Transport::Tcp.opening(family, direction)),
@@ -51,33 +46,30 @@ fn a_policy_for_one_direction_leaves_the_other_alone() {
 
 #[test]
 fn a_rule_allows_its_own_protocol_and_port_and_no_other() {
-    everywhere(|family, direction| {
-        for transport in Transport::ALL {
-            let mut node = Node::new();
-            node.enforce(BOTH_ENFORCED);
-            let (protocol, port) = (transport.protocol(family), transport.rule_port());
-            let (allow, disabled) = (Verdict::Allow as u8, Authentication::Disabled as u8);
-            node.rule_at(&exact(REMOTE, direction, protocol, port ^ 1), allow, disabled);
-            node.rule_at(&exact(REMOTE, direction, protocol ^ 0x40, port), allow, disabled);
-            node.rule_at(
-                &exact(REMOTE, direction.opposite(), protocol, port),
-                allow,
-                disabled,
-            );
-            node.rule_at(
-                &exact(SecurityIdentity(401), direction, protocol, port),
-                allow,
-                disabled,
-            );
-            let packet = transport.opening(family, direction);
-            assert_eq!(
-                node.judge(direction, &packet),
-                Reason::PolicyDenied,
-                "{transport:?}"
-            );
-            node.rule_at(&exact(REMOTE, direction, protocol, port), allow, disabled);
-            assert_eq!(node.judge(direction, &packet), Reason::Forwarded, "{transport:?}");
-        }
+    every_transport(|node, family, direction, transport| {
+        node.enforce(BOTH_ENFORCED);
+        let (protocol, port) = (transport.protocol(family), transport.rule_port());
+        let (allow, disabled) = (Verdict::Allow as u8, Authentication::Disabled as u8);
+        node.rule_at(&exact(REMOTE, direction, protocol, port ^ 1), allow, disabled);
+        node.rule_at(&exact(REMOTE, direction, protocol ^ 0x40, port), allow, disabled);
+        node.rule_at(
+            &exact(REMOTE, direction.opposite(), protocol, port),
+            allow,
+            disabled,
+        );
+        node.rule_at(
+            &exact(SecurityIdentity(401), direction, protocol, port),
+            allow,
+            disabled,
+        );
+        let packet = transport.opening(family, direction);
+        assert_eq!(
+            node.judge(direction, &packet),
+            Reason::PolicyDenied,
+            "{transport:?}"
+        );
+        node.rule_at(&exact(REMOTE, direction, protocol, port), allow, disabled);
+        assert_eq!(node.judge(direction, &packet), Reason::Forwarded, "{transport:?}");
     });
 }
 
@@ -89,7 +81,7 @@ fn the_longest_prefix_decides() {
     node.rule(direction, Verdict::Allow, Authentication::Disabled);
     let range = PolicyPrefix::ports(POLICY, REMOTE, direction, 6, 8_080, 12).unwrap();
     node.rule_at(&range, Verdict::Deny as u8, 0);
-    let family = crate::support::node::Family::V4;
+    let family = Family::V4;
     assert_eq!(
         node.judge(direction, &Transport::Tcp.opening(family, direction)),
         Reason::PolicyDeny
@@ -102,9 +94,9 @@ fn the_longest_prefix_decides() {
 
 #[test]
 fn a_denying_rule_denies_and_so_does_one_that_is_not_understood() {
-    everywhere(|family, direction| {
+    everywhere(|node, family, direction| {
         for verdict in [Verdict::Deny as u8, 0, 3, 255] {
-            let mut node = Node::new();
+            node.reset();
             node.enforce(BOTH_ENFORCED);
             node.rule_at(&PolicyPrefix::everything(POLICY, REMOTE, direction), verdict, 0);
             let packet = Transport::Tcp.opening(family, direction);
@@ -115,8 +107,7 @@ fn a_denying_rule_denies_and_so_does_one_that_is_not_understood() {
 
 #[test]
 fn a_wildcard_rule_speaks_only_where_no_named_one_does() {
-    everywhere(|family, direction| {
-        let mut node = Node::new();
+    everywhere(|node, family, direction| {
         node.enforce(BOTH_ENFORCED);
         node.rule_at(
             &PolicyPrefix::everything(POLICY, SecurityIdentity::ANY, direction),
@@ -137,8 +128,7 @@ fn a_wildcard_rule_speaks_only_where_no_named_one_does() {
 
 #[test]
 fn an_address_that_nobody_knows_is_the_world() {
-    everywhere(|family, direction| {
-        let mut node = Node::new();
+    everywhere(|node, family, direction| {
         node.enforce(BOTH_ENFORCED);
         let packet = match direction {
             Direction::Ingress => Transport::Tcp.between(family.stranger(), family.local(), true),
@@ -149,4 +139,46 @@ fn an_address_that_nobody_knows_is_the_world() {
         node.rule_at(&world, Verdict::Allow as u8, 0);
         assert_eq!(node.judge(direction, &packet), Reason::Forwarded);
     });
+}
+
+#[test]
+fn a_deny_without_a_number_means_that_no_rule_allows_it() {
+    everywhere(|node, family, direction| {
+        node.enforce(BOTH_ENFORCED);
+        let all = PolicyPrefix::everything(POLICY, REMOTE, direction);
+        let packet = Transport::Tcp.opening(family, direction);
+        for (rule, reason) in [(0, Reason::PolicyDenied), (9, Reason::PolicyDeny)] {
+            let deny = PolicyValue {
+                verdict: Verdict::Deny as u8,
+                rule,
+                ..PolicyValue::default()
+            };
+            node.policy.insert(&all, &deny).unwrap();
+            assert_eq!(node.judge(direction, &packet), reason);
+            assert_eq!(node.flows().last().map(|flow| flow.rule), Some(rule));
+        }
+    });
+}
+
+#[test]
+fn an_address_without_an_identity_is_refused_on_either_side() {
+    everywhere(|node, family, direction| {
+        let packet = Transport::Tcp.opening(family, direction);
+        node.know(family.remote(), SecurityIdentity::ANY, PEER_NODE, 0);
+        assert_eq!(node.judge(direction, &packet), Reason::InvalidIdentity, "remote");
+        node.know(family.remote(), REMOTE, PEER_NODE, 0);
+        node.endpoint(family.local(), |endpoint| {
+            endpoint.identity = SecurityIdentity::ANY;
+        });
+        assert_eq!(node.judge(direction, &packet), Reason::InvalidIdentity, "local");
+    });
+}
+
+#[test]
+fn a_packet_for_an_address_that_is_no_endpoint_of_the_interface_is_refused() {
+    for family in Family::BOTH {
+        let mut node = Node::new();
+        let packet = Transport::Tcp.between(family.remote(), family.stranger(), true);
+        assert_eq!(node.judge(Direction::Ingress, &packet), Reason::EndpointNotReady);
+    }
 }

@@ -1,0 +1,194 @@
+//! The uplink, the tunnel, and the marks that only Signet may set.
+
+use signet_abi::{
+    Direction, MARK_DECRYPTED, MARK_TUNNEL, NodeId, NodeState, Reason, SecurityIdentity, flow_hooks,
+    node_flags,
+};
+use signet_datapath::Hook;
+
+use crate::support::node::{
+    BOTH_ENFORCED, Family, INTERFACE, Node, OTHER_INTERFACE, OWN_NODE, PASS, PEER_NODE, REDIRECT, Transport,
+    everywhere,
+};
+use crate::support::packet;
+
+#[test]
+fn a_workloads_packet_goes_into_the_tunnel_once_the_peer_can_receive() {
+    let mut node = Node::new();
+    for family in Family::BOTH {
+        node.reset();
+        let packet = Transport::Tcp.opening(family, Direction::Egress);
+        let leaves = |node: &mut Node| node.run(Hook::ToNetdev, Direction::Egress, &packet);
+        assert_eq!(
+            leaves(&mut node),
+            None,
+            "nothing is known of the peer: {family:?}"
+        );
+        node.tunnel(INTERFACE, 0);
+        assert_eq!(leaves(&mut node), None, "it cannot receive yet: {family:?}");
+        node.tunnel(INTERFACE, node_flags::SEND_ENCRYPTED);
+        assert_eq!(leaves(&mut node), Some(Reason::Encrypted), "{family:?}");
+        node.tunnel(0, node_flags::SEND_ENCRYPTED);
+        let _ = node.flows();
+        assert_eq!(
+            leaves(&mut node),
+            Some(Reason::Unencrypted),
+            "no device: {family:?}"
+        );
+        let flows = node.flows();
+        let told: Vec<_> = flows.iter().map(|flow| (flow.hook, flow.reason)).collect();
+        assert_eq!(told, [(flow_hooks::TO_NETDEV, Reason::Unencrypted as u8)]);
+    }
+}
+
+#[test]
+fn what_is_not_from_a_workload_to_a_remote_one_leaves_as_it_is() {
+    let mut node = Node::new();
+    let encrypting = NodeState {
+        tunnel_ifindex: INTERFACE,
+        flags: node_flags::SEND_ENCRYPTED,
+        ..NodeState::default()
+    };
+    for id in [NodeId::NONE, OWN_NODE, PEER_NODE] {
+        node.nodes.insert(&id, &encrypting).unwrap();
+    }
+    for family in Family::BOTH {
+        let (local, remote, stranger) = (family.local(), family.remote(), family.stranger());
+        let between = |from, to| Transport::Udp.between(from, to, true);
+        let whole = between(local, remote);
+        let header = packet::ETHERNET + if family == Family::V4 { 20 } else { 40 };
+        let mut version = whole.clone();
+        version[packet::ETHERNET] ^= 0x10;
+        let rows = [
+            ("from nobody that is known", between(stranger, remote)),
+            ("a remote workload's", between(remote, remote)),
+            ("to the world", between(local, stranger)),
+            ("another version", version),
+            ("ARP", packet::arp(1, [10, 244, 1, 10], [10, 244, 2, 10])),
+        ];
+        for (what, packet) in rows {
+            assert_eq!(
+                node.run(Hook::ToNetdev, Direction::Egress, &packet),
+                None,
+                "{what}, {family:?}"
+            );
+        }
+        node.know(stranger, SecurityIdentity(301), OWN_NODE, 0);
+        let packet = between(local, stranger);
+        assert_eq!(
+            node.run(Hook::ToNetdev, Direction::Egress, &packet),
+            None,
+            "to a workload of this node, {family:?}"
+        );
+        // Whatever it carries, fragments too: only the addresses count.
+        assert_eq!(
+            node.run(Hook::ToNetdev, Direction::Egress, &whole[..header]),
+            Some(Reason::Encrypted),
+            "{family:?}"
+        );
+    }
+}
+
+#[test]
+fn the_tunnels_own_packets_are_not_encrypted_again() {
+    let mut node = Node::new();
+    node.tunnel(INTERFACE, node_flags::SEND_ENCRYPTED);
+    for family in Family::BOTH {
+        let packet = Transport::Udp.opening(family, Direction::Egress);
+        for mark in [MARK_TUNNEL, MARK_TUNNEL | 0x42] {
+            assert_eq!(
+                node.act(Hook::ToNetdev, &packet, mark),
+                (PASS, mark),
+                "{family:?}"
+            );
+        }
+        for mark in [
+            0,
+            MARK_DECRYPTED,
+            MARK_TUNNEL ^ 0x100,
+            MARK_TUNNEL ^ 0x8000_0000,
+            0x42,
+        ] {
+            assert_eq!(
+                node.act(Hook::ToNetdev, &packet, mark).0,
+                REDIRECT,
+                "{mark:x}, {family:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn nobody_else_sets_signets_marks() {
+    let mut node = Node::new();
+    let rows = [
+        (0, 0),
+        (MARK_TUNNEL, 0),
+        (MARK_DECRYPTED, 0),
+        (MARK_TUNNEL | 0x42, 0x42),
+        (0x5147_ff00, 0),
+        // Other users' marks.
+        (0x42, 0x42),
+        (0x0000_0e00, 0x0000_0e00),
+        (0x5146_0e00, 0x5146_0e00),
+        (u32::MAX, u32::MAX),
+    ];
+    for family in Family::BOTH {
+        let packet = Transport::Tcp.opening(family, Direction::Egress);
+        for (mark, left) in rows {
+            for hook in [Hook::FromContainer, Hook::FromNetdev] {
+                assert_eq!(node.act(hook, &packet, mark), (PASS, left), "{hook}, {mark:x}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_mark_buys_no_verdict() {
+    everywhere(|node, family, direction| {
+        node.enforce(BOTH_ENFORCED);
+        let packet = Transport::Tcp.opening(family, direction);
+        for mark in [MARK_TUNNEL, MARK_DECRYPTED, 0x42, u32::MAX] {
+            let (action, _) = node.act(crate::support::node::hook(direction), &packet, mark);
+            assert_eq!(action, crate::support::node::DROP, "{mark:x}");
+        }
+    });
+}
+
+#[test]
+fn what_leaves_the_tunnel_is_counted_and_marked() {
+    let mut node = Node::new();
+    for family in Family::BOTH {
+        let packet = Transport::Tcp.opening(family, Direction::Ingress);
+        assert_eq!(
+            node.run(Hook::FromTunnel, Direction::Ingress, &packet),
+            Some(Reason::Decrypted)
+        );
+        for (mark, marked) in [
+            (0, MARK_DECRYPTED),
+            (MARK_TUNNEL, MARK_DECRYPTED),
+            (0x42, MARK_DECRYPTED | 0x42),
+        ] {
+            assert_eq!(
+                node.act(Hook::FromTunnel, &packet, mark),
+                (PASS, marked),
+                "{mark:x}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_workload_on_a_foreign_interface_is_refused_in_both_directions() {
+    everywhere(|node, family, direction| {
+        node.endpoint(family.local(), |endpoint| endpoint.ifindex = OTHER_INTERFACE);
+        for transport in Transport::ALL {
+            let reason = match direction {
+                Direction::Egress => Reason::InvalidSourceIp,
+                Direction::Ingress => Reason::EndpointNotReady,
+            };
+            let packet = transport.opening(family, direction);
+            assert_eq!(node.judge(direction, &packet), reason, "{transport:?}");
+        }
+    });
+}
