@@ -216,7 +216,10 @@ impl Node {
 
     pub(crate) fn with(capacities: &Capacities) -> Self {
         let directory = directory();
-        let datapath = Datapath::load(&directory, capacities).unwrap();
+        let datapath = Datapath::load(&directory, capacities).unwrap_or_else(|error| {
+            let _ = Datapath::remove(&directory);
+            panic!("{error:?}")
+        });
         Self::over(directory, datapath)
     }
 
@@ -283,6 +286,11 @@ impl Node {
         for (key, _) in self.connections.v6.entries().unwrap() {
             let _ = self.connections.v6.remove(&key).unwrap();
         }
+    }
+
+    /// Loads the programs once more over the same pins, as a restarted daemon does.
+    pub(crate) fn reload(&mut self) {
+        self.datapath = Datapath::load(&self.directory, &capacities()).unwrap();
     }
 
     /// Writes the settings: this version's, node 1, epoch 1, and what `change` makes of them.

@@ -9,8 +9,7 @@ use crate::support::node::{
 };
 use crate::support::packet::{self, ETHERNET};
 
-/// Offset of the transport header where nothing stands before it. The kernel runs programs on no shorter packets:
-/// those are seen on a real interface (`smoke.rs`).
+/// Offset of the transport header where nothing stands before it. `BPF_PROG_TEST_RUN` takes no packet that is shorter.
 fn transport_offset(family: Family) -> usize {
     ETHERNET + if family == Family::V4 { 20 } else { 40 }
 }
