@@ -96,8 +96,8 @@ const fn explain(reason: Reason) -> (&'static str, &'static str) {
         ),
         Reason::UnknownL3 => ("Neither IPv4, IPv6 nor ARP.", "Signet carries IP only."),
         Reason::UnknownL4 => (
-            "A transport protocol that is not tracked, at a workload that a policy selects.",
-            "Use TCP, UDP or ICMP, or leave the workload unselected.",
+            "A transport protocol or control message that no workload may send or be sent: ICMP redirects, routers' messages, neighbour discovery beyond its link.",
+            "Nothing, if the sender means no harm. Routes and neighbours of a workload are its node's business.",
         ),
         Reason::CtCreateFailed => (
             "The connection could not be remembered.",
