@@ -28,7 +28,7 @@ pub use endpoint::{Endpoint, endpoint_flags};
 pub use event::{Flow, Signal, SignalCause, flow_hooks};
 pub use id::{NodeId, PolicyId, SecurityIdentity};
 pub use ipcache::{IpcacheKey, IpcacheValue};
-pub use mark::{MARK_DECRYPTED, MARK_MASK, MARK_TUNNEL};
+pub use mark::{MARK_DECRYPTED, MARK_LOCAL, MARK_MASK, MARK_TUNNEL};
 pub use node::{NodeState, node_flags};
 pub use pin::maps;
 pub use policy::{Authentication, Direction, PolicyKey, PolicyValue, Verdict};

@@ -2,6 +2,8 @@
 
 /// Bits that Signet owns in a mark.
 pub const MARK_MASK: u32 = 0xffff_ff00;
+/// Set on a packet that left a workload of this node by its own interface. Without it nobody is believed to be one.
+pub const MARK_LOCAL: u32 = 0x5147_0f00;
 /// Set on a packet that came out of the tunnel device.
 pub const MARK_DECRYPTED: u32 = 0x5147_0d00;
 /// Set by the tunnel on its own, encrypted packets (WireGuard's fwmark), so that they are not encrypted again.

@@ -1,6 +1,6 @@
 //! A packet leaves a workload: host side of its veth, ingress.
 //!
-//! Marks are cleared → the source address is the interface's own → conntrack → egress policy → lease → proof.
+//! Marked as local, whatever it was marked with → the source address is the interface's own → conntrack → egress policy → lease → proof.
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
@@ -15,7 +15,8 @@ use crate::{discovery, mark};
 /// See the module.
 #[classifier]
 pub fn from_container(ctx: TcContext) -> i32 {
-    mark::clear(&ctx);
+    // What is not allowed to say so is dropped below.
+    mark::set_local(&ctx);
     let mut packet = Packet::unknown(parse::family(&ctx));
     let mut trace = Trace::EMPTY;
     let scene = match Scene::open(&ctx) {

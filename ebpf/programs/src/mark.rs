@@ -1,13 +1,16 @@
 //! Signet's bits of `skb->mark`.
 
 use aya_ebpf::programs::TcContext;
-use signet_abi::{MARK_DECRYPTED, MARK_MASK, MARK_TUNNEL};
+use signet_abi::{MARK_DECRYPTED, MARK_LOCAL, MARK_MASK, MARK_TUNNEL};
 
 /// The part of a mark that says it is one of Signet's.
 const MAGIC_MASK: u32 = 0xffff_0000;
 const MAGIC: u32 = MARK_DECRYPTED & MAGIC_MASK;
 
-const _: () = assert!(MARK_TUNNEL & MAGIC_MASK == MAGIC, "all marks share one magic");
+const _: () = assert!(
+    MARK_TUNNEL & MAGIC_MASK == MAGIC && MARK_LOCAL & MAGIC_MASK == MAGIC,
+    "all marks share one magic"
+);
 
 /// Takes away what only Signet itself may say of a packet. Marks of others are left alone.
 #[inline(always)]
@@ -21,7 +24,24 @@ pub fn clear(ctx: &TcContext) {
 /// Notes that the packet came out of the tunnel.
 #[inline(always)]
 pub fn set_decrypted(ctx: &TcContext) {
-    ctx.set_mark(crate::parse::mark(ctx) & !MARK_MASK | MARK_DECRYPTED);
+    set(ctx, MARK_DECRYPTED);
+}
+
+/// Notes that the packet left a workload by its own interface.
+#[inline(always)]
+pub fn set_local(ctx: &TcContext) {
+    set(ctx, MARK_LOCAL);
+}
+
+#[inline(always)]
+fn set(ctx: &TcContext, mark: u32) {
+    ctx.set_mark(crate::parse::mark(ctx) & !MARK_MASK | mark);
+}
+
+/// Whether the packet left a workload of this node by its own interface.
+#[inline(always)]
+pub fn is_local(ctx: &TcContext) -> bool {
+    crate::parse::mark(ctx) & MARK_MASK == MARK_LOCAL
 }
 
 /// Whether the packet is the tunnel's own, encrypted one.

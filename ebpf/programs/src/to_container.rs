@@ -1,16 +1,16 @@
 //! A packet reaches a workload: host side of its veth, egress.
 //!
-//! The destination is the interface's own → conntrack → ingress policy → lease → proof.
+//! The source is not one of this node's, or it left by its own interface → the destination is the interface's own → conntrack → ingress policy → lease → proof.
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use signet_abi::{Ct4Key, Ct6Key, Direction, Reason};
 
 use crate::conntrack::Change;
-use crate::discovery;
 use crate::events::Trace;
 use crate::parse::{self, Family, Kind, Packet};
 use crate::verdict::{self, Scene};
+use crate::{discovery, identity, mark};
 
 /// See the module.
 #[classifier]
@@ -30,6 +30,10 @@ pub fn to_container(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn judge(ctx: &TcContext, scene: &Scene, packet: &mut Packet, trace: &mut Trace) -> Result<Change, Reason> {
     packet.read(ctx)?;
+    // From the wire, say, or from an interface that nobody watches: its address is not enough (invariant 3).
+    if !mark::is_local(ctx) && identity::endpoint(&packet.tuple.source).is_some() {
+        return Err(Reason::InvalidSourceIp);
+    }
     match packet.family {
         // Only its own node can reach the interface with it.
         Family::Arp => Ok(Change::None),

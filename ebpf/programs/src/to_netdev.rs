@@ -5,6 +5,7 @@
 //! | the tunnel's own | passes |
 //! | not IP | passes |
 //! | not from a workload of this node | passes |
+//! | from one, without settings of this version | dropped, 165 |
 //! | to no workload, or one of this node | passes |
 //! | to a node that cannot receive encrypted packets yet | passes, in plaintext |
 //! | to a node that can | goes into the tunnel |
@@ -13,7 +14,7 @@
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use signet_abi::{Direction, NodeId, NodeState, Reason, flow_hooks, node_flags};
+use signet_abi::{ABI_VERSION, Direction, NodeId, NodeState, Reason, flow_hooks, node_flags};
 
 use crate::events::{self, Judged, Trace};
 use crate::maps::{CONFIG, NODES};
@@ -28,44 +29,62 @@ pub fn to_netdev(ctx: TcContext) -> i32 {
     }
     let mut packet = Packet::unknown(parse::family(&ctx));
     let mut trace = Trace::EMPTY;
-    let Some(state) = encrypting_node(&ctx, &mut packet, &mut trace) else {
-        return TC_ACT_UNSPEC;
+    let refused = match encrypting_node(&ctx, &mut packet, &mut trace) {
+        Ok(None) => return TC_ACT_UNSPEC,
+        Ok(Some(NodeState {
+            tunnel_ifindex: 0, ..
+        })) => Reason::Unencrypted,
+        Ok(Some(state)) => {
+            events::count(Reason::Encrypted, Direction::Egress, ctx.len());
+            return verdict::redirect(state.tunnel_ifindex);
+        }
+        Err(reason) => reason,
     };
-    let length = ctx.len();
-    if state.tunnel_ifindex == 0 {
-        let (reason, direction) = (Reason::Unencrypted, Direction::Egress);
-        events::count(reason, direction, length);
-        let (at, ifindex) = (verdict::now(), parse::ifindex(&ctx));
-        let judged = Judged {
-            at,
-            ifindex,
-            length,
-            reason,
-            hook: flow_hooks::TO_NETDEV,
-            direction,
-        };
-        events::flow(&packet, &trace, &judged);
-        return TC_ACT_SHOT as i32;
-    }
-    events::count(Reason::Encrypted, Direction::Egress, length);
-    verdict::redirect(state.tunnel_ifindex)
+    let (length, direction) = (ctx.len(), Direction::Egress);
+    events::count(refused, direction, length);
+    let (at, ifindex) = (verdict::now(), parse::ifindex(&ctx));
+    let judged = Judged {
+        at,
+        ifindex,
+        length,
+        reason: refused,
+        hook: flow_hooks::TO_NETDEV,
+        direction,
+    };
+    events::flow(&packet, &trace, &judged);
+    TC_ACT_SHOT as i32
 }
 
 /// The remote node that the packet goes to, if it comes from a workload and that node can receive it encrypted.
+/// Whether it can, nobody knows without settings of this version.
 #[inline(always)]
-fn encrypting_node(ctx: &TcContext, packet: &mut Packet, trace: &mut Trace) -> Option<NodeState> {
-    (packet.tuple.source, packet.tuple.destination) = parse::addresses(ctx, packet.family)?;
-    let source = identity::endpoint(&packet.tuple.source)?;
-    let destination = identity::known(&packet.tuple.destination)?;
+fn encrypting_node(
+    ctx: &TcContext,
+    packet: &mut Packet,
+    trace: &mut Trace,
+) -> Result<Option<NodeState>, Reason> {
+    let Some((source, destination)) = parse::addresses(ctx, packet.family) else {
+        return Ok(None);
+    };
+    (packet.tuple.source, packet.tuple.destination) = (source, destination);
+    let Some(source) = identity::endpoint(&source) else {
+        return Ok(None);
+    };
+    trace.source = source.identity;
     let index = 0;
-    let own = CONFIG.get(index)?.node;
-    if destination.node == NodeId::NONE || destination.node == own {
-        return None;
+    let config = CONFIG.get(index).ok_or(Reason::NoConfig)?;
+    if config.abi_version != ABI_VERSION {
+        return Err(Reason::NoConfig);
     }
-    (trace.source, trace.destination) = (source.identity, destination.identity);
-    trace.node = destination.node;
+    let Some(destination) = identity::known(&destination) else {
+        return Ok(None);
+    };
+    if destination.node == NodeId::NONE || destination.node == config.node {
+        return Ok(None);
+    }
+    (trace.destination, trace.node) = (destination.identity, destination.node);
     #[expect(unsafe_code, reason = "map values are shared with user space")]
     // SAFETY: the value is copied at once; it is made of integers.
-    let state = unsafe { NODES.get(&destination.node).copied() }?;
-    (state.flags & node_flags::SEND_ENCRYPTED != 0).then_some(state)
+    let state = unsafe { NODES.get(&destination.node).copied() };
+    Ok(state.filter(|state| state.flags & node_flags::SEND_ENCRYPTED != 0))
 }

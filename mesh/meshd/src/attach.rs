@@ -71,9 +71,9 @@ impl Attacher {
         })
     }
 
-    /// Whether maps of an earlier run go on with their contents.
-    pub(crate) fn adopted(&self) -> bool {
-        self.datapath.adopted()
+    /// Whether an earlier run left maps, be it that they go on or that they were of another version.
+    pub(crate) fn has_past(&self) -> bool {
+        self.datapath.adopted() || !self.datapath.replaced().is_empty()
     }
 
     /// Attaches again what is attached already, at the next [`Attacher::attach`]: somebody may have meddled.

@@ -117,8 +117,9 @@ impl Reconciler {
         } = block_in_place(|| self.attacher.attach(&wanted, &links.interfaces));
         let written = match set {
             None => None,
-            // Without a view every workload would lose its identity: what an earlier run left is better.
-            Some(_) if self.attacher.adopted() && agent.view.is_none() => {
+            // Without a view every workload would lose its identity, and what goes to other nodes its tunnel: what an
+            // earlier run left is better, and if that was of another version, nothing is.
+            Some(_) if self.attacher.has_past() && agent.view.is_none() => {
                 let waiting = "waiting for signet-agent: what an earlier run has written stays as it is";
                 errors.push(waiting.to_owned());
                 None

@@ -1,5 +1,6 @@
 //! The whole slice on one lab: what the demo says, proven. Runs on this machine and in the VM.
 
+use std::net::{SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -50,6 +51,10 @@ const CASES: &[Case] = &[
     Case {
         name: "a_spoofed_source_is_refused",
         run: a_spoofed_source_is_refused,
+    },
+    Case {
+        name: "a_local_source_forged_on_the_wire_is_refused",
+        run: a_local_source_forged_on_the_wire_is_refused,
     },
     Case {
         name: "encryption_switches_under_a_transfer",
@@ -225,6 +230,38 @@ fn a_spoofed_source_is_refused(stage: &mut Stage) -> Result<()> {
             .any(|flow| flow.source == client && flow.reason == number),
         "n1 did not name the stolen address",
     );
+    Ok(())
+}
+
+/// A pair on one node is proven; another node sends in the name of one of the two.
+fn a_local_source_forged_on_the_wire_is_refused(stage: &mut Stage) -> Result<()> {
+    for family in Family::BOTH {
+        Ask::udp("neighbour", "web", 8080)
+            .over(family)
+            .answered(stage, stage.patience())?;
+        let neighbour = stage.address("neighbour", family)?;
+        let web = SocketAddr::new(stage.address("web", family)?, 8080);
+        let owned = neighbour.to_string();
+        stage
+            .lab()
+            .exec("n3", &["ip", "address", "add", &owned, "dev", "lo", "nodad"])?;
+        let sent = stage.lab().within("n3", || {
+            UdpSocket::bind((neighbour, 0)).and_then(|socket| socket.send_to(b"forged", web))
+        });
+        let prefix = if neighbour.is_ipv4() { 32 } else { 128 };
+        let owned = format!("{owned}/{prefix}");
+        stage
+            .lab()
+            .exec("n3", &["ip", "address", "del", &owned, "dev", "lo"])?;
+        let _sent = sent?.context("n3 could not send in the neighbour's name")?;
+        stage.eventually("n2 names the stolen address", |stage| {
+            let number = u32::from(Reason::InvalidSourceIp as u8);
+            let source = neighbour.to_string();
+            let flows = stage.flows("n2")?;
+            let named = flows.iter().any(|f| f.source == source && f.reason == number);
+            Ok(named.then_some(()))
+        })?;
+    }
     Ok(())
 }
 

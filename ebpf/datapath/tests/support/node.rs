@@ -412,14 +412,23 @@ impl Node {
     /// Judges a packet of the workload going `direction`: what became of it, and why. The counter and the action must
     /// agree.
     pub(crate) fn judge(&mut self, direction: Direction, packet: &[u8]) -> Reason {
-        self.run(hook(direction), direction, packet)
+        self.judge_marked(direction, packet, 0)
+    }
+
+    /// The same for a packet that comes with a mark.
+    pub(crate) fn judge_marked(&mut self, direction: Direction, packet: &[u8], mark: u32) -> Reason {
+        self.run_marked(hook(direction), direction, packet, mark)
             .expect("the packet was counted")
     }
 
     /// Runs any hook; none if the packet was not counted.
     pub(crate) fn run(&mut self, hook: Hook, direction: Direction, packet: &[u8]) -> Option<Reason> {
+        self.run_marked(hook, direction, packet, 0)
+    }
+
+    fn run_marked(&mut self, hook: Hook, direction: Direction, packet: &[u8], mark: u32) -> Option<Reason> {
         let before = self.reasons(direction);
-        let action = self.act(hook, packet, 0).0;
+        let action = self.act(hook, packet, mark).0;
         let after = self.reasons(direction);
         let mut counted = after
             .iter()

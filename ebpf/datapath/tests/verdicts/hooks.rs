@@ -1,14 +1,14 @@
 //! The uplink, the tunnel, and the marks that only Signet may set.
 
 use signet_abi::{
-    Direction, MARK_DECRYPTED, MARK_TUNNEL, NodeId, NodeState, Reason, SecurityIdentity, flow_hooks,
-    node_flags,
+    ABI_VERSION, AuthKey, Direction, MARK_DECRYPTED, MARK_LOCAL, MARK_TUNNEL, NodeId, NodeState, Reason,
+    SecurityIdentity, flow_hooks, node_flags,
 };
 use signet_datapath::Hook;
 
 use crate::support::node::{
-    BOTH_ENFORCED, Family, INTERFACE, Node, OTHER_INTERFACE, OWN_NODE, PASS, PEER_NODE, REDIRECT, Transport,
-    everywhere,
+    BOTH_ENFORCED, Family, INTERFACE, LOCAL, MINUTE, Node, OTHER_INTERFACE, OWN_NODE, PASS, PEER_NODE,
+    REDIRECT, REMOTE, Transport, everywhere,
 };
 use crate::support::packet;
 
@@ -125,6 +125,7 @@ fn nobody_else_sets_signets_marks() {
         (0, 0),
         (MARK_TUNNEL, 0),
         (MARK_DECRYPTED, 0),
+        (MARK_LOCAL, 0),
         (MARK_TUNNEL | 0x42, 0x42),
         (0x5147_ff00, 0),
         // Other users' marks.
@@ -136,10 +137,67 @@ fn nobody_else_sets_signets_marks() {
     for family in Family::BOTH {
         let packet = Transport::Tcp.opening(family, Direction::Egress);
         for (mark, left) in rows {
-            for hook in [Hook::FromContainer, Hook::FromNetdev] {
-                assert_eq!(node.act(hook, &packet, mark), (PASS, left), "{hook}, {mark:x}");
-            }
+            assert_eq!(
+                node.act(Hook::FromNetdev, &packet, mark),
+                (PASS, left),
+                "{mark:x}"
+            );
+            let local = MARK_LOCAL | mark & 0xff;
+            assert_eq!(
+                node.act(Hook::FromContainer, &packet, mark),
+                (PASS, local),
+                "{mark:x}"
+            );
         }
+    }
+}
+
+#[test]
+fn a_local_address_is_believed_only_of_what_left_its_own_interface() {
+    let mut node = Node::new();
+    for family in Family::BOTH {
+        node.reset();
+        let neighbour = family.remote();
+        node.endpoint(neighbour, |endpoint| endpoint.ifindex = OTHER_INTERFACE);
+        node.know(neighbour, REMOTE, OWN_NODE, 0);
+        let pair = AuthKey {
+            local: LOCAL,
+            remote: REMOTE,
+            node: OWN_NODE,
+        };
+        node.prove_pair(pair, MINUTE.cast_signed());
+        let packets = Transport::ALL.map(|transport| transport.opening(family, Direction::Ingress));
+        let forged = |node: &mut Node, when: &str| {
+            for packet in &packets {
+                for mark in [0, MARK_DECRYPTED, MARK_TUNNEL, MARK_LOCAL ^ 0x0100_0000, 0x42] {
+                    let reason = node.judge_marked(Direction::Ingress, packet, mark);
+                    assert_eq!(reason, Reason::InvalidSourceIp, "{mark:x}, {family:?}, {when}");
+                }
+            }
+        };
+        forged(&mut node, "first");
+        for packet in &packets {
+            let reason = node.judge_marked(Direction::Ingress, packet, MARK_LOCAL | 0x42);
+            assert_eq!(reason, Reason::Forwarded, "{family:?}");
+        }
+        forged(&mut node, "within a connection");
+    }
+}
+
+#[test]
+fn without_settings_no_workloads_packet_reaches_the_wire() {
+    let mut node = Node::new();
+    for family in Family::BOTH {
+        node.reset();
+        node.tunnel(INTERFACE, node_flags::SEND_ENCRYPTED);
+        let own = Transport::Tcp.opening(family, Direction::Egress);
+        let strangers = Transport::Tcp.between(family.stranger(), family.remote(), true);
+        node.configure(|config| config.abi_version = ABI_VERSION + 1);
+        let leaves = |node: &mut Node, packet| node.run(Hook::ToNetdev, Direction::Egress, packet);
+        assert_eq!(leaves(&mut node, &own), Some(Reason::NoConfig), "{family:?}");
+        assert_eq!(leaves(&mut node, &strangers), None, "{family:?}");
+        node.configure(|_| {});
+        assert_eq!(leaves(&mut node, &own), Some(Reason::Encrypted), "{family:?}");
     }
 }
 
@@ -148,7 +206,7 @@ fn a_mark_buys_no_verdict() {
     everywhere(|node, family, direction| {
         node.enforce(BOTH_ENFORCED);
         let packet = Transport::Tcp.opening(family, direction);
-        for mark in [MARK_TUNNEL, MARK_DECRYPTED, 0x42, u32::MAX] {
+        for mark in [MARK_TUNNEL, MARK_DECRYPTED, MARK_LOCAL, 0x42, u32::MAX] {
             let (action, _) = node.act(crate::support::node::hook(direction), &packet, mark);
             assert_eq!(action, crate::support::node::DROP, "{mark:x}");
         }

@@ -1,6 +1,6 @@
 //! ARP (RFC 826) and neighbour discovery (RFC 4861): a workload may find its node, and pose as nobody else.
 
-use signet_abi::{Direction, NodeId, Reason, SecurityIdentity};
+use signet_abi::{Direction, MARK_LOCAL, NodeId, Reason, SecurityIdentity};
 
 use crate::support::node::{BOTH_ENFORCED, Node, OTHER_INTERFACE, OWN_NODE};
 use crate::support::packet::{self, arp, neighbour};
@@ -166,7 +166,7 @@ fn a_workload_is_told_of_neighbours_by_its_own_node_alone() {
         NodeId(2),
         0,
     );
-    let (good, unknown) = (Reason::Forwarded, Reason::UnknownL4);
+    let (good, unknown, stolen) = (Reason::Forwarded, Reason::UnknownL4, Reason::InvalidSourceIp);
     let rows = [
         ("its node asks", SOLICITATION, HOST, good),
         ("its node asks, link-local", SOLICITATION, HOST_LINK, good),
@@ -178,8 +178,8 @@ fn a_workload_is_told_of_neighbours_by_its_own_node_alone() {
         ),
         ("its node answers", ADVERTISEMENT, HOST, good),
         ("its node routes", ROUTER_ADVERTISEMENT, HOST_LINK, good),
-        ("its neighbour", ADVERTISEMENT, NEIGHBOUR, unknown),
-        ("itself", ADVERTISEMENT, OWN, unknown),
+        ("its neighbour", ADVERTISEMENT, NEIGHBOUR, stolen),
+        ("itself", ADVERTISEMENT, OWN, stolen),
         ("a remote workload", ADVERTISEMENT, REMOTE, unknown),
         ("a remote node", ADVERTISEMENT, "fd00::2", unknown),
     ];
@@ -195,5 +195,10 @@ fn a_workload_is_told_of_neighbours_by_its_own_node_alone() {
             .unwrap()
     );
     let packet = neighbour(ADVERTISEMENT, OWN, OWN, OWN);
-    assert_eq!(node.judge(Direction::Ingress, &packet), unknown);
+    assert_eq!(node.judge(Direction::Ingress, &packet), stolen);
+    // One that left its own interface is told from the node's all the same.
+    assert_eq!(
+        node.judge_marked(Direction::Ingress, &packet, MARK_LOCAL),
+        unknown
+    );
 }

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use signet_abi::{
-    AuthKey, AuthValue, Authentication, Direction, Metric, NodeId, Reason, SecurityIdentity, Verdict,
+    AuthKey, AuthValue, Authentication, Direction, MARK_LOCAL, Metric, NodeId, Reason, SecurityIdentity,
+    Verdict,
 };
 use signet_datapath::Hook;
 use signet_maps::PolicyPrefix;
@@ -237,12 +238,15 @@ fn a_pair_on_one_node_is_proven_under_this_nodes_own_number() {
         };
         node.prove(MINUTE_FROM_NOW);
         assert_eq!(
-            node.judge(direction, &packet),
+            node.judge_marked(direction, &packet, MARK_LOCAL),
             Reason::AuthenticationRequired,
             "proven for the peer's node"
         );
         node.prove_pair(pair, MINUTE_FROM_NOW);
-        assert_eq!(node.judge(direction, &packet), Reason::Forwarded);
+        assert_eq!(
+            node.judge_marked(direction, &packet, MARK_LOCAL),
+            Reason::Forwarded
+        );
     });
 }
 
