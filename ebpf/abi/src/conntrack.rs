@@ -67,8 +67,10 @@ pub struct CtValue {
     pub authentication: u8,
     /// [`ct_flags`].
     pub flags: u8,
+    /// Always 0. Numbers and not an array, which the kernel programs could only clear in a loop.
+    pub reserved: u16,
     /// Always 0.
-    pub reserved: [u8; 6],
+    pub room: u32,
 }
 
 /// Bits of [`CtValue::flags`].

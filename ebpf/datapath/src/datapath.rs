@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use aya::maps::MapError;
 use aya::programs::SchedClassifier;
@@ -49,6 +50,8 @@ pub struct ProgramReport {
     pub verified: u32,
     /// Bytes of machine code.
     pub native_bytes: u32,
+    /// How long the kernel took to verify and compile it.
+    pub load_time: Duration,
 }
 
 /// Loaded programs and pinned maps.
@@ -60,6 +63,7 @@ pub struct Datapath {
     ebpf: Ebpf,
     adoption: Adoption,
     mode: AttachMode,
+    load_times: [Duration; Hook::ALL.len()],
 }
 
 impl Datapath {
@@ -96,13 +100,16 @@ impl Datapath {
             }
         }
         let mut ebpf = loader.load(object::PROGRAMS).map_err(load_error)?;
-        for hook in Hook::ALL {
+        let mut load_times = [Duration::ZERO; Hook::ALL.len()];
+        for (hook, load_time) in Hook::ALL.into_iter().zip(&mut load_times) {
+            let began = Instant::now();
             program(&mut ebpf, hook)?
                 .load()
                 .map_err(|source| DatapathError::Program {
                     hook,
                     source: Box::new(source),
                 })?;
+            *load_time = began.elapsed();
         }
         attach::prune(&bpffs::links(directory))?;
         Ok(Self {
@@ -110,6 +117,7 @@ impl Datapath {
             ebpf,
             adoption,
             mode,
+            load_times,
         })
     }
 
@@ -171,7 +179,8 @@ impl Datapath {
     pub fn programs(&mut self) -> Result<Vec<ProgramReport>, DatapathError> {
         Hook::ALL
             .into_iter()
-            .map(|hook| {
+            .zip(self.load_times)
+            .map(|(hook, load_time)| {
                 let info =
                     program(&mut self.ebpf, hook)?
                         .info()
@@ -183,6 +192,7 @@ impl Datapath {
                     hook,
                     verified: info.verified_instruction_count().unwrap_or(0),
                     native_bytes: info.size_jitted(),
+                    load_time,
                 })
             })
             .collect()

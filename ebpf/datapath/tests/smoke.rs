@@ -19,7 +19,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aya::programs::SchedClassifier;
 use aya::programs::tc::TcAttachType;
@@ -155,11 +155,12 @@ fn counted(metrics: &MetricsMap, reason: Reason, direction: Direction) -> u64 {
 }
 
 fn wait_until(condition: impl Fn() -> bool) {
-    for _ in 0..1_000 {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(10) {
         if condition() {
             return;
         }
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::yield_now();
     }
     panic!("it never came to be");
 }

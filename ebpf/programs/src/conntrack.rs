@@ -7,6 +7,7 @@ use signet_abi::{Ct4Key, Ct6Key, CtValue, Direction, NodeId, Reason, SecurityIde
 
 use crate::maps::{CT4, CT6};
 use crate::parse::{Kind, Tuple, protocol, tcp};
+use crate::zero::zero;
 
 const SECOND: u64 = 1_000_000_000;
 /// TCP before the responder has answered.
@@ -104,7 +105,7 @@ pub fn find<K: ConnectionKey>(tuple: &Tuple, kind: Kind, direction: Direction, n
         Kind::Reply => apart::REPLY,
         Kind::Segment | Kind::Error => apart::EITHER,
     };
-    let mut value = EMPTY;
+    let mut value = empty();
     let found = K::find(tuple, ends | direction as u32, now, &mut value);
     let forward = found == apart::FORWARD;
     if found == apart::NONE {
@@ -113,19 +114,25 @@ pub fn find<K: ConnectionKey>(tuple: &Tuple, kind: Kind, direction: Direction, n
     Some(Found { value, forward })
 }
 
-const EMPTY: CtValue = CtValue {
-    expires: 0,
-    lease: 0,
-    policy_epoch: 0,
-    local: SecurityIdentity::ANY,
-    remote: SecurityIdentity::ANY,
-    node: NodeId::NONE,
-    rule: 0,
-    ifindex: 0,
-    authentication: 0,
-    flags: 0,
-    reserved: [0; 6],
-};
+/// Room for an entry that is looked for.
+#[inline(always)]
+fn empty() -> CtValue {
+    let zero = zero();
+    CtValue {
+        expires: u64::from(zero),
+        lease: u64::from(zero),
+        policy_epoch: zero,
+        local: SecurityIdentity(zero),
+        remote: SecurityIdentity(zero),
+        node: NodeId(zero),
+        rule: zero,
+        ifindex: zero,
+        authentication: 0,
+        flags: 0,
+        reserved: 0,
+        room: zero,
+    }
+}
 
 /// Look-ups, in functions that the verifier looks at once ("global" ones, as in `parse`).
 mod apart {
@@ -214,7 +221,17 @@ mod apart {
         let Some(entry) = (unsafe { K::table().get(&key) }) else {
             return false;
         };
-        *value = *entry;
+        // Not as a whole: see `zero`.
+        value.expires = entry.expires;
+        value.lease = entry.lease;
+        value.policy_epoch = entry.policy_epoch;
+        value.local = entry.local;
+        value.remote = entry.remote;
+        value.node = entry.node;
+        value.rule = entry.rule;
+        value.ifindex = entry.ifindex;
+        value.authentication = entry.authentication;
+        value.flags = entry.flags;
         now < value.expires
     }
 }

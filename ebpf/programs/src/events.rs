@@ -6,6 +6,7 @@ use signet_abi::{
 
 use crate::maps::{FLOWS, METRICS, SIGNALLED, SIGNALS};
 use crate::parse::{Family, Packet};
+use crate::zero::zero;
 
 /// Least time between two signals of a pair, ns.
 const SIGNAL_INTERVAL: u64 = 200_000_000;
@@ -21,12 +22,16 @@ pub struct Trace {
 
 impl Trace {
     /// Nothing yet.
-    pub const EMPTY: Self = Self {
-        source: SecurityIdentity::ANY,
-        destination: SecurityIdentity::ANY,
-        node: NodeId::NONE,
-        rule: 0,
-    };
+    #[inline(always)]
+    pub fn empty() -> Self {
+        let zero = zero();
+        Self {
+            source: SecurityIdentity(zero),
+            destination: SecurityIdentity(zero),
+            node: NodeId(zero),
+            rule: zero,
+        }
+    }
 }
 
 /// Counts a packet by its reason.

@@ -18,7 +18,7 @@ pub fn from_container(ctx: TcContext) -> i32 {
     // What is not allowed to say so is dropped below.
     mark::set_local(&ctx);
     let mut packet = Packet::unknown(parse::family(&ctx));
-    let mut trace = Trace::EMPTY;
+    let mut trace = Trace::empty();
     let scene = match Scene::open(&ctx) {
         Ok(scene) => scene,
         Err(reason) => {

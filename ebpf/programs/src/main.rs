@@ -22,6 +22,7 @@ mod proof;
 mod to_container;
 mod to_netdev;
 mod verdict;
+mod zero;
 
 /// The kernel gives some helpers to GPL programs only.
 #[expect(unsafe_code, reason = "the kernel finds the licence by its section")]

@@ -9,6 +9,7 @@ use signet_abi::Reason;
 use self::header::{Arp, Head, Ipv4, Ipv6, Tcp, version};
 use self::skb::{is_gso, load};
 use crate::address::Words;
+use crate::zero::zero;
 
 mod apart;
 mod header;
@@ -39,7 +40,8 @@ pub struct Tuple {
     pub source_port: u16,
     pub destination_port: u16,
     pub protocol: u8,
-    reserved: [u8; 3],
+    reserved: u8,
+    room: u16,
 }
 
 /// What the transport header says about the packet's place in a connection.
@@ -95,9 +97,9 @@ pub fn addresses(ctx: &TcContext, family: Family) -> Option<(Words, Words)> {
 impl Packet {
     /// A packet of which nothing is known yet.
     #[inline(always)]
-    pub const fn unknown(family: Family) -> Self {
+    pub fn unknown(family: Family) -> Self {
         Self {
-            tuple: Tuple::EMPTY,
+            tuple: Tuple::empty(),
             kind: Kind::Segment,
             tcp_flags: 0,
             icmp_type: 0,
@@ -350,20 +352,25 @@ fn tuple(source: Words, destination: Words, protocol: u8) -> Tuple {
         source,
         destination,
         protocol,
-        ..Tuple::EMPTY
+        ..Tuple::empty()
     }
 }
 
 impl Tuple {
     /// Nothing is known yet.
-    pub const EMPTY: Self = Self {
-        source: Words::UNSPECIFIED,
-        destination: Words::UNSPECIFIED,
-        source_port: 0,
-        destination_port: 0,
-        protocol: 0,
-        reserved: [0; 3],
-    };
+    #[inline(always)]
+    pub fn empty() -> Self {
+        let zero = zero();
+        Self {
+            source: Words([zero; 4]),
+            destination: Words([zero; 4]),
+            source_port: zero as u16,
+            destination_port: zero as u16,
+            protocol: 0,
+            reserved: 0,
+            room: zero as u16,
+        }
+    }
 }
 
 /// Bytes behind a header, as the length field says. 0 stands for "too long to say" where segments are merged

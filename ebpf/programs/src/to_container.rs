@@ -16,7 +16,7 @@ use crate::{discovery, identity, mark};
 #[classifier]
 pub fn to_container(ctx: TcContext) -> i32 {
     let mut packet = Packet::unknown(parse::family(&ctx));
-    let mut trace = Trace::EMPTY;
+    let mut trace = Trace::empty();
     let scene = match Scene::open(&ctx) {
         Ok(scene) => scene,
         Err(reason) => {

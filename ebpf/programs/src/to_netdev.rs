@@ -28,7 +28,7 @@ pub fn to_netdev(ctx: TcContext) -> i32 {
         return TC_ACT_UNSPEC;
     }
     let mut packet = Packet::unknown(parse::family(&ctx));
-    let mut trace = Trace::EMPTY;
+    let mut trace = Trace::empty();
     let refused = match encrypting_node(&ctx, &mut packet, &mut trace) {
         Ok(None) => return TC_ACT_UNSPEC,
         Ok(Some(NodeState {

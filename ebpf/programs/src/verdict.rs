@@ -198,7 +198,8 @@ fn decide<K: ConnectionKey>(
         ifindex: scene.ifindex,
         authentication: rule.authentication() as u8,
         flags: 0,
-        reserved: [0; 6],
+        reserved: 0,
+        room: 0,
     };
     conntrack::remember::<K>(
         case.tuple,

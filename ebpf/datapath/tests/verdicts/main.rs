@@ -18,6 +18,7 @@
 )]
 
 #[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "the test on a real wire uses the rest")]
 mod support;
 
 mod connections;

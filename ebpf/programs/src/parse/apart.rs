@@ -62,7 +62,7 @@ extern "C" fn signet_read(skb: *mut __sk_buff, packet: *mut Packet) -> u32 {
 
 #[inline(always)]
 pub(super) fn embedded(ctx: &TcContext, packet: &Packet) -> Option<Tuple> {
-    let mut tuple = Tuple::EMPTY;
+    let mut tuple = Tuple::empty();
     (signet_read_embedded(ctx.skb.skb, packet, &raw mut tuple) == u32::from(OK)).then_some(tuple)
 }
 
