@@ -5,7 +5,7 @@
 mod support;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use signet_agent::sessions::Gate;
 use signet_session::{Limits, MAX_FRAME, Message, Offer, encode};
@@ -121,6 +121,22 @@ async fn a_node_of_a_foreign_trust_domain_is_refused() {
         if let Ok(mut stream) = connect(&world.ca, world.node(1).address, &svid).await {
             let _ = stream.write_all(&encode(&hello(2)).expect("encodes")).await;
             assert_eq!(closed(&mut stream).await, 0, "not even a hello for a stranger");
+        }
+    }
+    assert_eq!(world.node(1).sessions.count(), 0);
+    still_works(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_svid_has_expired_or_is_not_valid_yet_is_refused() {
+    let world = world().await;
+    let id = SpiffeId::node(&world.ca.domain, &node_name(2));
+    let (now, hour) = (SystemTime::now(), Duration::from_hours(1));
+    for (from, to) in [(now - 2 * hour, now - hour), (now + hour, now + 2 * hour)] {
+        let svid = world.ca.issue_for(&id, from, to);
+        if let Ok(mut stream) = connect(&world.ca, world.node(1).address, &svid).await {
+            let _ = stream.write_all(&encode(&hello(2)).expect("encodes")).await;
+            assert_eq!(closed(&mut stream).await, 0, "not even a hello for it");
         }
     }
     assert_eq!(world.node(1).sessions.count(), 0);

@@ -166,6 +166,7 @@ async fn a_full_map_is_a_reason_and_nothing_is_half_written() {
     let report = world.node(1).prove(300, 400, 2).await;
     assert!(report.pair.proof.is_none());
     assert!(report.pair.failure.expect("failed").contains("AUTH is full"));
+    assert!(world.node(1).status.last_error().contains("AUTH is full"));
     assert_eq!(world.node(1).auth.get(&key(300, 400, 2)), None);
 }
 

@@ -47,7 +47,7 @@ pub(crate) async fn live(connection: &mut SqliteConnection) -> Result<Vec<Identi
     }
     let rows = rows.into_iter().map(|row| {
         let nodes = nodes.remove(&row.1).unwrap_or_default();
-        parse(row, nodes)
+        parse(row, &nodes)
     });
     rows.collect()
 }
@@ -70,7 +70,8 @@ pub(crate) async fn find_live(
             .bind(id.as_str())
             .fetch_all(connection)
             .await?;
-    parse(row, nodes.into_iter().map(|(node,)| node).collect()).map(Some)
+    let nodes: Vec<_> = nodes.into_iter().map(|(node,)| node).collect();
+    parse(row, &nodes).map(Some)
 }
 
 /// Whether a SPIFFE ID is registered on a node.
@@ -155,7 +156,7 @@ async fn lowest_free(connection: &mut SqliteConnection) -> Result<i64, StorageEr
     Ok(number)
 }
 
-fn parse((number, spiffe_id): (i64, String), nodes: Vec<String>) -> Result<Identity, StorageError> {
+fn parse((number, spiffe_id): (i64, String), nodes: &[String]) -> Result<Identity, StorageError> {
     let corrupt = |column| StorageError::Corrupt { column };
     Ok(Identity {
         spiffe_id: SpiffeId::parse(&spiffe_id).map_err(|_| corrupt("identities.spiffe_id"))?,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use signet_abi::Reason;
 use signet_lab::{Claim, Lab, LabFile, NodeClient, Role, UpOptions};
-use signet_proto::agent::v1::{ListProofsRequest, ProofEntry, proof_entry};
+use signet_proto::agent::v1::{ListProofsRequest, ProofEntry, WatchViewRequest, proof_entry};
 use signet_proto::ca::v1::SetEncryptionRequest;
 use signet_proto::keyd::v1::StatusRequest as KeydStatusRequest;
 use signet_proto::mesh::v1::{FlowEvent, FlowsRequest};
@@ -145,6 +145,21 @@ impl Stage {
                 && proof.state == i32::from(proof_entry::State::Proven)
         };
         Ok(self.proofs(node)?.into_iter().find(proven))
+    }
+
+    /// The number of a service account's identity, as a node's agent knows it.
+    pub fn identity(&self, node: &str, account: &str) -> Result<Option<u32>> {
+        let mut client = self.client(node)?;
+        let suffix = format!("/sa/{account}");
+        self.block_on(async {
+            let mut view = client.agent.watch_view(WatchViewRequest {}).await?.into_inner();
+            let view = view.message().await?.context("the agent has no view")?;
+            let found = view
+                .identities
+                .iter()
+                .find(|identity| identity.spiffe_id.ends_with(&suffix));
+            Ok(found.map(|identity| identity.number))
+        })
     }
 
     /// Past flow events of a node.

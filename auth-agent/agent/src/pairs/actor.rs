@@ -149,6 +149,8 @@ impl<A: AuthStore> Actor<A> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut view, mut endpoints) = (self.knowledge.view.clone(), self.knowledge.endpoints.clone());
+        let mut svids = self.knowledge.svids.clone();
+        let mut ready = svids.borrow_and_update().ready();
         loop {
             tokio::select! {
                 event = events.recv() => match event {
@@ -166,6 +168,19 @@ impl<A: AuthStore> Actor<A> {
                     }
                     self.sweep(true);
                     self.reconcile();
+                    // It may be what a pair lacked.
+                    self.table.forgive();
+                }
+                changed = svids.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    // A renewal mends nothing; an SVID where there was none does.
+                    let before = ready;
+                    ready = svids.borrow_and_update().ready();
+                    if ready > before {
+                        self.table.forgive();
+                    }
                 }
                 changed = endpoints.changed() => {
                     if changed.is_err() {
@@ -312,7 +327,7 @@ impl<A: AuthStore> Actor<A> {
 
     fn unwritten(&mut self, key: AuthKey, error: &AuthError) {
         let reason = ProveError::Auth(error.to_string()).to_string();
-        tracing::warn!(error = reason, "a proof is of no use");
+        self.status.fail("auth", &anyhow::Error::msg(reason.clone()));
         self.table.unwritten(key, reason, boottime_now(), random());
     }
 

@@ -220,6 +220,14 @@ impl Table {
         self.failed(key, reason, now, random);
     }
 
+    /// Something changed that failures may have been due to: the next request of each pair that failed is not held back.
+    pub fn forgive(&mut self) {
+        for pair in self.pairs.values_mut() {
+            pair.retry_at = 0;
+            pair.in_a_row = 0;
+        }
+    }
+
     /// Takes over what the kernel has from an earlier run.
     pub fn adopt(&mut self, key: AuthKey, value: AuthValue, now: u64, random: u64) {
         let pair = self.pairs.entry(key).or_default();
@@ -342,6 +350,18 @@ mod tests {
         assert_eq!(value.epoch, 1);
         let pair = table.get(&key(256, 1)).expect("known");
         assert_eq!((pair.failure.as_deref(), pair.failures), (None, 2));
+    }
+
+    #[test]
+    fn a_forgiven_pair_may_try_again_at_once_and_one_in_flight_stays_in_flight() {
+        let mut table = table();
+        for number in [256, 257] {
+            table.request(key(number, 1), 0, 0);
+        }
+        table.failed(key(256, 1), "no".to_owned(), 0, u64::MAX);
+        table.forgive();
+        assert_eq!(table.request(key(257, 1), 1, 1), Decision::Joined);
+        assert_eq!(table.request(key(256, 1), 1, 1), Decision::Start);
     }
 
     #[test]

@@ -49,6 +49,14 @@ impl Context {
         self.access.borrow().clone().ok_or(EstablishError::NotReady)
     }
 
+    /// Waits until this node has an SVID again; for ever while it has one.
+    pub(super) async fn regained(&self) {
+        let mut access = self.access.clone();
+        if access.borrow().is_some() || access.wait_for(Option::is_some).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     pub(super) fn local(&self, view: &View) -> Result<LocalNode, EstablishError> {
         let node = view.own().ok_or(EstablishError::NotReady)?.number;
         Ok(LocalNode {

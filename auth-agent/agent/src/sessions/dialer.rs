@@ -76,7 +76,11 @@ pub(super) async fn run(sessions: Arc<Sessions>, peer: Arc<Peer>) {
                 );
                 peer.note(&reason);
                 set_unless_up(&peer, State::Backoff(reason.into()));
-                wait(&peer, backoff(FIRST_RETRY, LAST_RETRY, attempt, random())).await;
+                let pause = wait(&peer, backoff(FIRST_RETRY, LAST_RETRY, attempt, random()));
+                tokio::select! {
+                    () = pause => {}
+                    () = sessions.context.regained() => {}
+                }
                 set_unless_up(&peer, State::Idle);
                 attempt = attempt.saturating_add(1);
                 if sessions.keep_all.load(Relaxed) {

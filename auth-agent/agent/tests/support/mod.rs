@@ -69,6 +69,16 @@ impl Authority {
     }
 
     pub(crate) fn issue(&self, id: &SpiffeId) -> SvidKeyPair {
+        let now = SystemTime::now();
+        self.issue_for(id, now - Duration::from_mins(1), now + Duration::from_hours(1))
+    }
+
+    pub(crate) fn issue_for(
+        &self,
+        id: &SpiffeId,
+        not_before: SystemTime,
+        not_after: SystemTime,
+    ) -> SvidKeyPair {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
@@ -79,8 +89,8 @@ impl Authority {
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
         params.subject_alt_names = vec![uri(id.as_str())];
-        params.not_before = (SystemTime::now() - Duration::from_mins(1)).into();
-        params.not_after = (SystemTime::now() + Duration::from_hours(1)).into();
+        params.not_before = not_before.into();
+        params.not_after = not_after.into();
         let leaf = params
             .signed_by(&key, &self.issuer)
             .expect("a leaf")
