@@ -65,6 +65,9 @@ pub enum IssueError {
     /// The root is not valid now, so nothing that it signs would be.
     #[error("the root certificate is not valid now")]
     RootNotValid,
+    /// All that was issued up to a moment in the future is revoked.
+    #[error("what could be issued now is revoked already; look at the clock")]
+    NotYet,
     /// Zero, or shorter than certificates can express.
     #[error("the certificate would have no life")]
     NoLife,
@@ -151,6 +154,20 @@ impl Authority {
         serial: Serial,
         now: UnixTime,
     ) -> Result<IssuedSvid, IssueError> {
+        self.issue_after(key, id, life, serial, now, None)
+    }
+
+    /// The same, but validity begins after `floor`: what was revoked up to a moment by the beginning of its validity must
+    /// not take with it what is issued later.
+    pub fn issue_after(
+        &self,
+        key: &RequestedKey,
+        id: &SpiffeId,
+        life: Duration,
+        serial: Serial,
+        now: UnixTime,
+        floor: Option<UnixTime>,
+    ) -> Result<IssuedSvid, IssueError> {
         self.check_leaf_id(id)?;
         if now < self.not_before || now >= self.not_after {
             return Err(IssueError::RootNotValid);
@@ -158,8 +175,14 @@ impl Authority {
         if life < Duration::from_secs(1) {
             return Err(IssueError::NoLife);
         }
-        let not_before = earlier(now, BACKDATE).max(self.not_before);
+        let mut not_before = self.begins(now);
+        if let Some(floor) = floor {
+            not_before = not_before.max(later(floor, Duration::from_secs(1)));
+        }
         let not_after = later(now, life).min(self.not_after);
+        if not_before > now {
+            return Err(IssueError::NotYet);
+        }
         let mut params = bare(id, serial).map_err(IssueError::Sign)?;
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -181,6 +204,12 @@ impl Authority {
         })
     }
 
+    /// When the validity of a certificate begins that is issued at `now`: a revocation of all that was issued until
+    /// then reaches so far.
+    pub fn begins(&self, now: UnixTime) -> UnixTime {
+        earlier(now, BACKDATE).max(self.not_before)
+    }
+
     /// Whose authority it is.
     pub fn trust_domain(&self) -> &TrustDomain {
         &self.trust_domain
@@ -198,6 +227,11 @@ impl Authority {
             .first()
             .map(AsRef::as_ref)
             .unwrap_or_default()
+    }
+
+    /// Start of the root's validity.
+    pub fn not_before(&self) -> UnixTime {
+        self.not_before
     }
 
     /// End of the root's validity.
@@ -222,7 +256,7 @@ impl Authority {
         Ok(())
     }
 
-    fn issuer(&self) -> Result<Issuer<'_, &KeyPair>, rcgen::Error> {
+    pub(crate) fn issuer(&self) -> Result<Issuer<'_, &KeyPair>, rcgen::Error> {
         Issuer::from_ca_cert_der(&CertificateDer::from(self.root()), &self.key.0)
     }
 }
@@ -240,11 +274,11 @@ fn earlier(now: UnixTime, by: Duration) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs().saturating_sub(by.as_secs())))
 }
 
-fn later(now: UnixTime, by: Duration) -> UnixTime {
+pub(crate) fn later(now: UnixTime, by: Duration) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs().saturating_add(by.as_secs())))
 }
 
-fn date(at: UnixTime) -> Option<OffsetDateTime> {
+pub(crate) fn date(at: UnixTime) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp(i64::try_from(at.as_secs()).ok()?).ok()
 }
 

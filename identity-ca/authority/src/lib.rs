@@ -1,10 +1,11 @@
-//! The trust domain's signing keys and the SVIDs that they issue.
+//! The trust domain's signing keys, the SVIDs that they issue, and the list of those that are taken back.
 //!
 //! [`Authority`] and [`JwtAuthority`] are pure: the moment and the serial number are arguments, only the signature itself draws on the
 //! system's random source. [`DataDirectory`] keeps its key on disk. One root signs every leaf; a second one beside it,
 //! for rotation, would be another authority in the same bundle.
 
 mod authority;
+mod crl;
 mod directory;
 mod jwt;
 mod key;
@@ -12,6 +13,7 @@ mod request;
 mod serial;
 
 pub use authority::{Authority, AuthorityError, BACKDATE, IssueError, IssuedSvid};
+pub use crl::{RevocationList, RevokedSerial};
 pub use directory::{DataDirectory, DirectoryError};
 pub use jwt::{IssuedJwtSvid, JwtAuthority, JwtIssueError, JwtSigningKey, MAX_JWT_SVID_LIFE};
 pub use key::{KeyError, SigningKey};

@@ -11,6 +11,8 @@ use crate::identities::{self, Identity};
 use crate::nodes::{self, Node};
 use crate::registration_id::RegistrationId;
 use crate::registrations::{self, Registration};
+use crate::revocation::{Revocation, Target};
+use crate::revocations;
 use crate::settings::{self, Encryption};
 
 /// Changes that are kept. Whoever is further behind gets a snapshot.
@@ -50,6 +52,8 @@ pub struct Changes {
     pub encryption: Option<Encryption>,
     /// Whether the trust bundle changed.
     pub bundle: bool,
+    /// Changed or new. One that is missing from a snapshot has no certificate left to matter for.
+    pub revocations: Vec<Revocation>,
 }
 
 /// One line of the log.
@@ -60,6 +64,7 @@ pub(crate) enum Change<'a> {
     Registration(RegistrationId, &'a NodeName),
     Cluster,
     Bundle,
+    Revocation(&'a Target),
 }
 
 impl Registry {
@@ -119,6 +124,7 @@ pub(crate) async fn record(
         Change::Registration(id, node) => ("registration", id.to_string(), Some(node.as_str())),
         Change::Cluster => ("cluster", String::new(), None),
         Change::Bundle => ("bundle", String::new(), None),
+        Change::Revocation(target) => ("revocation", target.to_string(), None),
     };
     sqlx::query("INSERT INTO changes (kind, key, node) VALUES (?, ?, ?)")
         .bind(kind)
@@ -140,11 +146,12 @@ pub(crate) async fn compact(connection: &mut SqliteConnection) -> Result<(), Sto
 async fn snapshot(connection: &mut SqliteConnection, node: &NodeName) -> Result<Changes, StorageError> {
     Ok(Changes {
         snapshot: true,
-        nodes: nodes::all(connection).await?,
+        nodes: nodes::admitted(connection).await?,
         identities: identities::live(connection).await?,
         registrations: registrations::of_node(connection, node).await?,
         encryption: Some(settings::encryption(connection).await?),
         bundle: true,
+        revocations: revocations::all(connection).await?,
         ..Changes::default()
     })
 }
@@ -183,9 +190,10 @@ async fn resolve(
     match kind {
         "node" => {
             let name = NodeName::parse(key).map_err(|_| corrupt())?;
+            let banned = revocations::ban(connection, &name).await?.is_some();
             match nodes::find(connection, &name).await? {
-                Some(node) => changes.nodes.push(node),
-                None => changes.removed_nodes.push(name),
+                Some(node) if !banned => changes.nodes.push(node),
+                Some(_) | None => changes.removed_nodes.push(name),
             }
         }
         "identity" => {
@@ -204,6 +212,9 @@ async fn resolve(
         }
         "cluster" => changes.encryption = Some(settings::encryption(connection).await?),
         "bundle" => changes.bundle = true,
+        "revocation" => changes
+            .revocations
+            .extend(revocations::find(connection, &key.parse()?).await?),
         _ => {
             return Err(StorageError::Corrupt {
                 column: "changes.kind",

@@ -1,4 +1,4 @@
-//! The CA's record of nodes, registrations and security identities.
+//! The CA's record of nodes, registrations, security identities, and of what was issued and revoked.
 //!
 //! SQLite behind a handful of operations. Each mutation is one transaction that also writes the change log, so that a
 //! reader who knows everything up to a [`Revision`] can be told the rest ([`Registry::changes_since`]). Time and
@@ -8,10 +8,13 @@ mod changes;
 mod cidr;
 mod database;
 mod identities;
+mod issued;
 mod lists;
 mod nodes;
 mod registration_id;
 mod registrations;
+mod revocation;
+mod revocations;
 mod selector;
 mod settings;
 mod tokens;
@@ -20,10 +23,14 @@ pub use changes::{Changes, MAX_CHANGES, Revision};
 pub use cidr::{CidrError, PodCidr};
 pub use database::{Registry, StorageError};
 pub use identities::{FIRST_IDENTITY, Identity, QUARANTINE};
+pub use issued::RevokedCertificate;
 pub use nodes::{AnnounceError, Announcement, MAX_ADDRESSES, Node, NodeNumber};
 pub use registration_id::{RegistrationId, RegistrationIdError};
 pub use registrations::{
     DeregisterError, MAX_REGISTRATIONS, MAX_SELECTORS, NewRegistration, RegisterError, Registration,
+};
+pub use revocation::{
+    Effect, Issued, MAX_REVOCATIONS, NewRevocation, NodeFate, Revocation, RevokeError, Target, Withheld,
 };
 pub use selector::{Selector, SelectorError};
 pub use settings::{Encryption, TrustDomainError};

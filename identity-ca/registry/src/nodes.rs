@@ -219,11 +219,41 @@ pub(crate) async fn admit(
          VALUES ((SELECT COALESCE(MAX(number), 0) + 1 FROM nodes), ?1, ?2, '', 0, ?3, 0)
          ON CONFLICT (name) DO UPDATE SET
              attested_at = excluded.attested_at,
+             evicted_at = NULL,
              pod_cidrs = CASE excluded.pod_cidrs WHEN '' THEN pod_cidrs ELSE excluded.pod_cidrs END",
     )
     .bind(name.as_str())
     .bind(lists::join(pod_cidrs))
     .bind(seconds(now))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Those that are not banned: what other nodes are told of.
+pub(crate) async fn admitted(connection: &mut SqliteConnection) -> Result<Vec<Node>, StorageError> {
+    let banned: Vec<(String,)> =
+        sqlx::query_as("SELECT subject FROM revocations WHERE kind = 'node' AND banned = 1")
+            .fetch_all(&mut *connection)
+            .await?;
+    let banned: BTreeSet<String> = banned.into_iter().map(|(name,)| name).collect();
+    let mut nodes = all(connection).await?;
+    nodes.retain(|node| !banned.contains(node.name.as_str()));
+    Ok(nodes)
+}
+
+/// Forgets a node but for its number, which no other node gets.
+pub(crate) async fn evict(
+    connection: &mut SqliteConnection,
+    name: &NodeName,
+    now: UnixTime,
+) -> Result<(), StorageError> {
+    sqlx::query(
+        "UPDATE nodes SET evicted_at = ?, pod_cidrs = '', addresses = '', session_port = 0, svid_not_after = 0
+         WHERE name = ?",
+    )
+    .bind(seconds(now))
+    .bind(name.as_str())
     .execute(connection)
     .await?;
     Ok(())
@@ -252,7 +282,8 @@ pub(crate) async fn find(
     name: &NodeName,
 ) -> Result<Option<Node>, StorageError> {
     let row: Option<Row> = sqlx::query_as(
-        "SELECT number, name, pod_cidrs, addresses, session_port, svid_not_after FROM nodes WHERE name = ?",
+        "SELECT number, name, pod_cidrs, addresses, session_port, svid_not_after FROM nodes
+         WHERE name = ? AND evicted_at IS NULL",
     )
     .bind(name.as_str())
     .fetch_optional(connection)
@@ -262,7 +293,8 @@ pub(crate) async fn find(
 
 pub(crate) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Node>, StorageError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT number, name, pod_cidrs, addresses, session_port, svid_not_after FROM nodes ORDER BY number",
+        "SELECT number, name, pod_cidrs, addresses, session_port, svid_not_after FROM nodes
+         WHERE evicted_at IS NULL ORDER BY number",
     )
     .fetch_all(connection)
     .await?;

@@ -13,6 +13,7 @@ use crate::cidr::PodCidr;
 use crate::database::{Registry, StorageError, moment, seconds};
 use crate::lists;
 use crate::nodes::{self, Node};
+use crate::revocations;
 
 /// Most tokens that can be outstanding.
 pub const MAX_TOKENS: i64 = 10_000;
@@ -84,6 +85,14 @@ pub enum CreateTokenError {
         /// The other node.
         node: NodeName,
     },
+    /// The node is kept out.
+    #[error("the node {node} is banned ({reason}); `signet ca evict {node}` lets it come back")]
+    Banned {
+        /// Which.
+        node: NodeName,
+        /// In the operator's words.
+        reason: String,
+    },
     /// [`MAX_TOKENS`] are outstanding.
     #[error("{MAX_TOKENS} join tokens are outstanding; wait until some expire")]
     TooMany,
@@ -113,6 +122,14 @@ pub enum ConsumeError {
         /// Whom it would have admitted.
         node: NodeName,
     },
+    /// The node is kept out.
+    #[error("the node {node} is banned: {reason}")]
+    Banned {
+        /// Whom it would have admitted.
+        node: NodeName,
+        /// In the operator's words.
+        reason: String,
+    },
     /// Its pod CIDRs went to another node since.
     #[error(transparent)]
     Overlap(Box<CreateTokenError>),
@@ -127,6 +144,12 @@ impl Registry {
         check_cidrs(&token.pod_cidrs)?;
         let mut write = self.write().await?;
         forget_dead(write.connection(), now).await?;
+        if let Some(ban) = revocations::ban(write.connection(), &token.node).await? {
+            return Err(CreateTokenError::Banned {
+                node: token.node.clone(),
+                reason: ban.reason,
+            });
+        }
         let promised = outstanding(write.connection(), now).await?;
         if promised.len() >= usize::try_from(MAX_TOKENS).unwrap_or(usize::MAX) {
             return Err(CreateTokenError::TooMany);
@@ -166,6 +189,12 @@ impl Registry {
         }
         if now >= token.expires {
             return Err(ConsumeError::Expired { node: token.node });
+        }
+        if let Some(ban) = revocations::ban(write.connection(), &token.node).await? {
+            return Err(ConsumeError::Banned {
+                node: token.node,
+                reason: ban.reason,
+            });
         }
         let nodes = nodes::all(write.connection()).await?;
         let owned = nodes.into_iter().map(|node| (node.name, node.pod_cidrs));
@@ -262,6 +291,15 @@ pub(crate) async fn outstanding(
         Ok((node_name(&node)?, lists::split(&cidrs, "join_tokens.pod_cidrs")?))
     };
     rows.into_iter().map(parse).collect()
+}
+
+/// Deletes the tokens of a node that have not been used.
+pub(crate) async fn withdraw(connection: &mut SqliteConnection, node: &NodeName) -> Result<(), StorageError> {
+    sqlx::query("DELETE FROM join_tokens WHERE node = ? AND consumed_at IS NULL")
+        .bind(node.as_str())
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 async fn forget_dead(connection: &mut SqliteConnection, now: UnixTime) -> Result<(), StorageError> {

@@ -7,6 +7,7 @@ use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 
 use crate::certificate::Facts;
 use crate::pem;
+use crate::revocation::{KeyId, Revocations};
 use crate::signer::{self, SignerError};
 use crate::trust_domain::TrustDomain;
 
@@ -21,6 +22,8 @@ pub struct X509Bundle {
     /// In the order of `authorities`.
     anchors: Vec<TrustAnchor<'static>>,
     validity: Vec<(UnixTime, UnixTime)>,
+    /// In the order of `authorities`; nothing for one without a subject key identifier.
+    key_ids: Vec<Option<KeyId>>,
 }
 
 /// Why certificates are no bundle.
@@ -74,6 +77,7 @@ impl X509Bundle {
         }
         let mut anchors = Vec::with_capacity(authorities.len());
         let mut validity = Vec::with_capacity(authorities.len());
+        let mut key_ids = Vec::with_capacity(authorities.len());
         for (number, authority) in (1..).zip(&authorities) {
             let blame = |source| BundleError::Authority {
                 number,
@@ -86,12 +90,14 @@ impl X509Bundle {
                 .map_err(|source| BundleError::Unreadable { number, source })?;
             anchors.push(anchor.to_owned());
             validity.push((facts.not_before, facts.not_after));
+            key_ids.push(facts.key_id.and_then(|key| KeyId::new(key).ok()));
         }
         Ok(Self {
             trust_domain,
             authorities,
             anchors,
             validity,
+            key_ids,
         })
     }
 
@@ -123,18 +129,30 @@ impl X509Bundle {
         valid.map(|(anchor, _)| borrow(anchor)).collect()
     }
 
-    /// Until when every authority with this subject and key is valid.
+    /// Until when an authority with this subject and key is valid.
     pub(crate) fn anchor_not_after(&self, anchor: &TrustAnchor<'_>) -> Option<UnixTime> {
+        let matching = self.positions(anchor);
+        matching.filter_map(|position| Some(self.validity.get(position)?.1)).max()
+    }
+
+    /// The key identifiers of the authorities with this subject and key: one key may be certified several times.
+    pub(crate) fn anchor_key_ids(&self, anchor: &TrustAnchor<'_>) -> impl Iterator<Item = &KeyId> {
+        let matching = self.positions(anchor);
+        matching.filter_map(|position| self.key_ids.get(position)?.as_ref())
+    }
+
+    fn positions(&self, anchor: &TrustAnchor<'_>) -> impl Iterator<Item = usize> {
         let same = |candidate: &TrustAnchor<'_>| {
             candidate.subject == anchor.subject
                 && candidate.subject_public_key_info == anchor.subject_public_key_info
         };
-        let matching = self
-            .anchors
-            .iter()
-            .zip(&self.validity)
-            .filter(|(candidate, _)| same(candidate));
-        matching.map(|(_, (_, not_after))| *not_after).max()
+        let matching = self.anchors.iter().enumerate();
+        matching.filter_map(move |(position, candidate)| same(candidate).then_some(position))
+    }
+
+    /// The subject key identifiers of the authorities, where they have one.
+    pub fn key_ids(&self) -> impl Iterator<Item = &KeyId> {
+        self.key_ids.iter().flatten()
     }
 }
 
@@ -157,10 +175,13 @@ impl PartialEq for X509Bundle {
 
 impl Eq for X509Bundle {}
 
-/// Bundles by trust domain. They are never merged: each SVID is checked against its own trust domain's alone
-/// (Federation §4.2).
+/// Bundles by trust domain, with what is revoked of that which they vouch for. They are never merged: each SVID is checked
+/// against its own trust domain's alone (Federation §4.2).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct BundleSet(BTreeMap<TrustDomain, Arc<X509Bundle>>);
+pub struct BundleSet {
+    bundles: BTreeMap<TrustDomain, Arc<X509Bundle>>,
+    revocations: Arc<Revocations>,
+}
 
 impl BundleSet {
     /// A set of one bundle.
@@ -172,16 +193,28 @@ impl BundleSet {
 
     /// Adds a bundle, or replaces the one of the same trust domain.
     pub fn insert(&mut self, bundle: X509Bundle) {
-        self.0.insert(bundle.trust_domain.clone(), Arc::new(bundle));
+        self.bundles.insert(bundle.trust_domain.clone(), Arc::new(bundle));
+    }
+
+    /// The same bundles, with these revocations in place of any before: what verification against them honours.
+    #[must_use]
+    pub fn with_revocations(mut self, revocations: Arc<Revocations>) -> Self {
+        self.revocations = revocations;
+        self
+    }
+
+    /// What is revoked.
+    pub fn revocations(&self) -> &Arc<Revocations> {
+        &self.revocations
     }
 
     /// The bundle of a trust domain.
     pub fn get(&self, trust_domain: &TrustDomain) -> Option<&X509Bundle> {
-        self.0.get(trust_domain).map(AsRef::as_ref)
+        self.bundles.get(trust_domain).map(AsRef::as_ref)
     }
 
     /// All bundles, by name of the trust domain.
     pub fn iter(&self) -> impl Iterator<Item = &X509Bundle> {
-        self.0.values().map(AsRef::as_ref)
+        self.bundles.values().map(AsRef::as_ref)
     }
 }

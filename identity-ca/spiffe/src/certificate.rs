@@ -40,6 +40,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) not_after: UnixTime,
     /// Big-endian, as encoded.
     pub(crate) serial: &'a [u8],
+    /// Subject key identifier.
+    pub(crate) key_id: Option<&'a [u8]>,
 }
 
 /// Whether an extension is marked critical.
@@ -71,6 +73,7 @@ impl<'a> Facts<'a> {
             not_before: unix_time(parsed.validity().not_before.timestamp())?,
             not_after: unix_time(parsed.validity().not_after.timestamp())?,
             serial: parsed.raw_serial(),
+            key_id: None,
         };
         facts.read_extensions(&parsed)?;
         Ok(facts)
@@ -92,6 +95,8 @@ impl<'a> Facts<'a> {
             } else if let ParsedExtension::SubjectAlternativeName(names) = value {
                 self.uris = uris(names)?;
                 self.san_critical = critical;
+            } else if let ParsedExtension::SubjectKeyIdentifier(key) = value {
+                self.key_id = Some(key.0);
             } else if let ParsedExtension::ParseError { .. } = value {
                 return Err(CertificateError::MalformedExtension);
             }

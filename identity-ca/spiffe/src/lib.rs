@@ -1,4 +1,4 @@
-//! SPIFFE IDs, bundles, and the verification of X.509-SVIDs and JWT-SVIDs.
+//! SPIFFE IDs, bundles, revocations, and the verification of X.509-SVIDs and JWT-SVIDs.
 //!
 //! Pure: no clock, no files, no sockets. `now` is an argument everywhere. The standards are those of
 //! <https://spiffe.io/docs/latest/spiffe-specs/>; docstrings name document and section.
@@ -22,6 +22,7 @@ mod jwt;
 mod leaf;
 mod node_name;
 mod pem;
+mod revocation;
 mod signer;
 mod svid;
 mod trust_domain;
@@ -38,6 +39,9 @@ pub use jwt::{
 };
 pub use leaf::LeafError;
 pub use node_name::{NodeName, NodeNameError};
+pub use revocation::{
+    HexError, KeyId, MAX_SERIAL_BYTES, Revocations, Revoked, RevokedBy, SerialNumber, Subject,
+};
 pub use rustls_pki_types::{CertificateDer, UnixTime};
 pub use signer::SignerError;
 pub use svid::{MAX_CERTIFICATE_BYTES, MAX_CHAIN_LENGTH, SvidError, VerifiedSvid, verify_x509_svid};

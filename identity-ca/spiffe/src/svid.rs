@@ -10,6 +10,7 @@ use crate::bundle::{BundleSet, X509Bundle};
 use crate::certificate::Facts;
 use crate::id::SpiffeId;
 use crate::leaf::{self, LeafError};
+use crate::revocation::{KeyId, Revoked};
 use crate::signer::{self, SignerError};
 use crate::trust_domain::TrustDomain;
 
@@ -27,6 +28,7 @@ pub struct VerifiedSvid {
     not_before: UnixTime,
     not_after: UnixTime,
     serial: Vec<u8>,
+    authorities: Vec<KeyId>,
 }
 
 impl VerifiedSvid {
@@ -48,6 +50,12 @@ impl VerifiedSvid {
     /// The leaf's serial number, big-endian as encoded.
     pub fn serial(&self) -> &[u8] {
         &self.serial
+    }
+
+    /// The key identifiers of the signers in the verified path, its root among them. Each is taken from a certificate that
+    /// a key further up vouches for, never from what the leaf says of its issuer.
+    pub fn authorities(&self) -> &[KeyId] {
+        &self.authorities
     }
 }
 
@@ -112,6 +120,9 @@ pub enum SvidError {
         /// webpki's reason.
         source: webpki::Error,
     },
+    /// It was all right until it was revoked.
+    #[error(transparent)]
+    Revoked(#[from] Revoked),
 }
 
 impl SvidError {
@@ -123,6 +134,7 @@ impl SvidError {
             | Self::NotYetValid { id, .. }
             | Self::Expired { id, .. }
             | Self::Path { id, .. } => Some(id),
+            Self::Revoked(revoked) => Some(&revoked.id),
             Self::NoCertificate
             | Self::ChainTooLong { .. }
             | Self::CertificateTooLong { .. }
@@ -134,7 +146,8 @@ impl SvidError {
 /// Verifies a chain, leaf first, against the bundle of the leaf's own trust domain.
 ///
 /// The leaf is the first certificate and nothing else; the others serve path building, in any order. What the peer may
-/// do with the identity is the caller's to decide.
+/// do with the identity is the caller's to decide. What the set's [`Revocations`](crate::Revocations) name is refused last:
+/// only an SVID that would have been good can be revoked.
 pub fn verify_x509_svid(
     chain: &[CertificateDer<'_>],
     bundles: &BundleSet,
@@ -150,13 +163,16 @@ pub fn verify_x509_svid(
         return Err(SvidError::UntrustedDomain { id });
     };
     check_validity(&facts, &id, now)?;
-    let path_not_after = verify_path(first, rest, &id, bundle, now)?;
-    Ok(VerifiedSvid {
+    let path = verify_path(first, rest, &id, bundle, now)?;
+    let svid = VerifiedSvid {
         id,
         not_before: facts.not_before,
-        not_after: facts.not_after.min(path_not_after),
+        not_after: facts.not_after.min(path.not_after),
         serial: facts.serial.to_vec(),
-    })
+        authorities: path.authorities,
+    };
+    bundles.revocations().check(&svid)?;
+    Ok(svid)
 }
 
 fn check_bounds(chain: &[CertificateDer<'_>]) -> Result<(), SvidError> {
@@ -191,15 +207,22 @@ fn check_validity(leaf: &Facts<'_>, id: &SpiffeId, now: UnixTime) -> Result<(), 
     Ok(())
 }
 
-/// RFC 5280 path validation by webpki, and SPIFFE's rules for every signer on the path that it found. Tells the earliest
-/// end of validity among the signers.
+/// What the signers of a verified path say.
+struct Signers {
+    /// The earliest end of validity among them.
+    not_after: UnixTime,
+    /// Their key identifiers.
+    authorities: Vec<KeyId>,
+}
+
+/// RFC 5280 path validation by webpki, and SPIFFE's rules for every signer on the path that it found.
 fn verify_path(
     leaf: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
     id: &SpiffeId,
     bundle: &X509Bundle,
     now: UnixTime,
-) -> Result<UnixTime, SvidError> {
+) -> Result<Signers, SvidError> {
     let blame = |source| SvidError::Path {
         id: id.clone(),
         source,
@@ -210,28 +233,34 @@ fn verify_path(
     let path = leaf
         .verify_for_usage(algorithms, &anchors, intermediates, now, BothPurposes, None, None)
         .map_err(blame)?;
-    let signers = check_signers(&path, id.trust_domain()).map_err(|source| SvidError::Intermediate {
-        id: id.clone(),
-        source,
-    })?;
     let anchor = bundle
         .anchor_not_after(path.anchor())
         .ok_or_else(|| blame(webpki::Error::UnknownIssuer))?;
-    Ok(signers.map_or(anchor, |signers| signers.min(anchor)))
+    let mut signers = Signers {
+        not_after: anchor,
+        authorities: bundle.anchor_key_ids(path.anchor()).cloned().collect(),
+    };
+    check_signers(&path, id.trust_domain(), &mut signers).map_err(|source| SvidError::Intermediate {
+        id: id.clone(),
+        source,
+    })?;
+    Ok(signers)
 }
 
 fn check_signers(
     path: &VerifiedPath<'_>,
     trust_domain: &TrustDomain,
-) -> Result<Option<UnixTime>, SignerError> {
-    let mut earliest: Option<UnixTime> = None;
+    signers: &mut Signers,
+) -> Result<(), SignerError> {
     for certificate in path.intermediate_certificates() {
         let der = certificate.der();
         let facts = Facts::read(&der)?;
         signer::check(&facts, trust_domain)?;
-        earliest = Some(earliest.map_or(facts.not_after, |before| before.min(facts.not_after)));
+        signers.not_after = signers.not_after.min(facts.not_after);
+        let key = facts.key_id.and_then(|key| KeyId::new(key).ok());
+        signers.authorities.extend(key);
     }
-    Ok(earliest)
+    Ok(())
 }
 
 /// Where a certificate of the path names extended key usages, both of TLS's must be among them: an SVID is used on

@@ -5,6 +5,7 @@
 mod desk;
 mod identities;
 mod nodes;
+mod revocations;
 mod storage;
 mod sync;
 mod tokens;

@@ -12,3 +12,4 @@ mod jwks;
 mod leaves;
 mod maker;
 mod paths;
+mod revocations;

@@ -1,0 +1,116 @@
+//! The certificate revocation list (RFC 5280 §5), for those who are not told over a stream.
+
+use std::time::Duration;
+
+use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
+use rcgen::{Error, RevocationReason};
+use signet_spiffe::UnixTime;
+use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
+
+use crate::authority::{Authority, IssueError, date, later};
+
+/// A certificate that the list names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevokedSerial {
+    /// Its serial number, big-endian.
+    pub serial: Vec<u8>,
+    /// When it was revoked.
+    pub at: UnixTime,
+    /// In the operator's words; a reason code of RFC 5280 §5.3.1 where it is one's name (`keyCompromise`).
+    pub reason: String,
+}
+
+/// A list that was just signed.
+#[derive(Debug, Clone)]
+pub struct RevocationList {
+    /// ASN.1 DER.
+    pub der: Vec<u8>,
+    /// The same, PEM.
+    pub pem: String,
+    /// When the next one is due at the latest.
+    pub next_update: UnixTime,
+}
+
+impl Authority {
+    /// Signs a list of all certificates that were revoked and have not expired. `number` must never go down.
+    pub fn revocation_list(
+        &self,
+        revoked: &[RevokedSerial],
+        number: u64,
+        now: UnixTime,
+        life: Duration,
+    ) -> Result<RevocationList, IssueError> {
+        if now < self.not_before() || now >= self.not_after() {
+            return Err(IssueError::RootNotValid);
+        }
+        let next_update = later(now, life);
+        let entry = |entry: &RevokedSerial| {
+            Ok(RevokedCertParams {
+                serial_number: SerialNumber::from_slice(&entry.serial),
+                revocation_time: date(entry.at).ok_or(IssueError::Time)?,
+                reason_code: code(&entry.reason),
+                invalidity_date: None,
+            })
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date(now).ok_or(IssueError::Time)?,
+            next_update: date(next_update).ok_or(IssueError::Time)?,
+            crl_number: SerialNumber::from_slice(&number.to_be_bytes()),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect::<Result<_, IssueError>>()?,
+            key_identifier_method: self.key_identifier(),
+        };
+        let list = list
+            .signed_by(&self.issuer().map_err(IssueError::Sign)?)
+            .map_err(IssueError::Sign)?;
+        Ok(RevocationList {
+            der: list.der().to_vec(),
+            pem: list.pem().map_err(|error: Error| IssueError::Sign(error))?,
+            next_update,
+        })
+    }
+
+    /// The root's own subject key identifier: what its certificates and lists name their issuer by.
+    fn key_identifier(&self) -> KeyIdMethod {
+        let key = X509Certificate::from_der(self.root()).ok().and_then(|(_, root)| {
+            root.iter_extensions().find_map(|extension| {
+                if let ParsedExtension::SubjectKeyIdentifier(key) = extension.parsed_extension() {
+                    Some(key.0.to_vec())
+                } else {
+                    None
+                }
+            })
+        });
+        key.map_or(KeyIdMethod::Sha256, KeyIdMethod::PreSpecified)
+    }
+}
+
+/// The code whose name (RFC 5280 §5.3.1) the reason is, in any case and with or without hyphens.
+fn code(reason: &str) -> Option<RevocationReason> {
+    let plain: String = reason
+        .chars()
+        .filter(|character| !matches!(character, '-' | '_' | ' '))
+        .collect();
+    match plain.to_ascii_lowercase().as_str() {
+        "keycompromise" => Some(RevocationReason::KeyCompromise),
+        "cacompromise" => Some(RevocationReason::CaCompromise),
+        "affiliationchanged" => Some(RevocationReason::AffiliationChanged),
+        "superseded" => Some(RevocationReason::Superseded),
+        "cessationofoperation" => Some(RevocationReason::CessationOfOperation),
+        "privilegewithdrawn" => Some(RevocationReason::PrivilegeWithdrawn),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_that_is_a_code_s_name_becomes_the_code_and_any_other_stays_words() {
+        for name in ["keyCompromise", "key-compromise", "Key compromise"] {
+            assert_eq!(code(name), Some(RevocationReason::KeyCompromise));
+        }
+        assert_eq!(code("the laptop was stolen"), None);
+    }
+}

@@ -1,0 +1,217 @@
+//! The certificates that have been issued, for as long as they may be valid.
+
+use signet_spiffe::{NodeName, SerialNumber, SpiffeId, UnixTime};
+use sqlx::sqlite::SqliteConnection;
+
+use crate::database::{Registry, StorageError, moment, seconds};
+use crate::revocation::{Issued, Revocation, Target, Withheld};
+use crate::revocations;
+
+/// Most serial numbers in one list of revoked certificates.
+const MAX_LISTED: i64 = 500_000;
+
+/// How long an expired certificate is remembered, seconds: clocks differ.
+const GRACE: i64 = 300;
+
+/// A certificate that outsiders should refuse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevokedCertificate {
+    /// Which.
+    pub serial: SerialNumber,
+    /// When it was revoked.
+    pub at: UnixTime,
+    /// In the operator's words.
+    pub reason: String,
+}
+
+impl Registry {
+    /// The moment that the validity of a new certificate of `id`, asked for by `node`, has to begin after, if there is one.
+    /// Refused where there may be no new one at all.
+    ///
+    /// What this says can be overtaken: [`Registry::record_issued`] has the last word.
+    pub async fn may_issue(
+        &self,
+        id: &SpiffeId,
+        node: &NodeName,
+    ) -> Result<Result<Option<UnixTime>, Withheld>, StorageError> {
+        let mut read = self.read().await?;
+        judge(&mut read, id, node).await
+    }
+
+    /// Takes down certificates before they are handed out, all in one transaction. Tells for each whether it may be: one
+    /// that has been revoked meanwhile is not taken down and must not be seen by anybody.
+    pub async fn record_issued(
+        &self,
+        issued: &[Issued],
+        now: UnixTime,
+    ) -> Result<Vec<Result<(), Withheld>>, StorageError> {
+        let mut write = self.write().await?;
+        let (any,): (bool,) = sqlx::query_as("SELECT EXISTS (SELECT 1 FROM revocations)")
+            .fetch_one(write.connection())
+            .await?;
+        let mut verdicts = Vec::with_capacity(issued.len());
+        for new in issued {
+            let verdict = if any {
+                overtaken(write.connection(), new).await?
+            } else {
+                Ok(())
+            };
+            if verdict.is_ok() {
+                insert(write.connection(), new).await?;
+            }
+            verdicts.push(verdict);
+        }
+        sqlx::query("DELETE FROM issued WHERE not_after < ?")
+            .bind(seconds(now).saturating_sub(GRACE))
+            .execute(write.connection())
+            .await?;
+        write.commit().await?;
+        Ok(verdicts)
+    }
+
+    /// All revoked certificates that have not expired, by serial number: what a revocation list holds.
+    pub async fn revoked_certificates(&self, now: UnixTime) -> Result<Vec<RevokedCertificate>, StorageError> {
+        let mut read = self.read().await?;
+        // SQLite takes the columns beside MIN from the row that has it.
+        let rows: Vec<(String, i64, String)> = sqlx::query_as(
+            "SELECT serial, MIN(at), reason FROM (
+                 SELECT subject AS serial, at, reason FROM revocations WHERE kind = 'serial' AND until > ?1
+                 UNION ALL
+                 SELECT lower(hex(serial)), at, reason FROM issued JOIN revocations
+                     ON kind = 'spiffe-id' AND subject = spiffe_id AND not_before <= cut WHERE not_after > ?1
+                 UNION ALL
+                 SELECT lower(hex(serial)), at, reason FROM issued JOIN revocations
+                     ON kind = 'node' AND subject = node AND not_before <= cut WHERE not_after > ?1
+             ) GROUP BY serial ORDER BY serial LIMIT ?2",
+        )
+        .bind(seconds(now))
+        .bind(MAX_LISTED)
+        .fetch_all(&mut *read)
+        .await?;
+        let parse = |(serial, at, reason): (String, i64, String)| {
+            Ok(RevokedCertificate {
+                serial: serial.parse().map_err(|_| StorageError::Corrupt {
+                    column: "revocations.subject",
+                })?,
+                at: moment(at, "revocations.at")?,
+                reason,
+            })
+        };
+        rows.into_iter().map(parse).collect()
+    }
+}
+
+async fn rules(
+    connection: &mut SqliteConnection,
+    id: &SpiffeId,
+    node: &NodeName,
+) -> Result<[Option<Revocation>; 2], StorageError> {
+    let by_id = revocations::find(connection, &Target::Id(id.clone())).await?;
+    let by_node = revocations::find(connection, &Target::Node(node.clone())).await?;
+    Ok([by_id, by_node])
+}
+
+async fn judge(
+    connection: &mut SqliteConnection,
+    id: &SpiffeId,
+    node: &NodeName,
+) -> Result<Result<Option<UnixTime>, Withheld>, StorageError> {
+    let rules = rules(connection, id, node).await?;
+    let mut floor = None;
+    for rule in rules.into_iter().flatten() {
+        if rule.banned {
+            return Ok(Err(Withheld::Banned {
+                node: node.clone(),
+                reason: rule.reason,
+            }));
+        }
+        if rule.closed {
+            return Ok(Err(Withheld::Closed {
+                id: id.clone(),
+                reason: rule.reason,
+            }));
+        }
+        floor = floor.max(Some(rule.cut));
+    }
+    Ok(Ok(floor))
+}
+
+async fn overtaken(
+    connection: &mut SqliteConnection,
+    new: &Issued,
+) -> Result<Result<(), Withheld>, StorageError> {
+    let verdict = judge(connection, &new.spiffe_id, &new.node).await?;
+    let floor = match verdict {
+        Ok(floor) => floor,
+        Err(withheld) => return Ok(Err(withheld)),
+    };
+    if floor.is_some_and(|floor| new.not_before <= floor) {
+        let rules = rules(connection, &new.spiffe_id, &new.node).await?;
+        let reason = rules.into_iter().flatten().next().map(|rule| rule.reason);
+        return Ok(Err(Withheld::Overtaken {
+            reason: reason.unwrap_or_default(),
+        }));
+    }
+    Ok(Ok(()))
+}
+
+async fn insert(connection: &mut SqliteConnection, new: &Issued) -> Result<(), StorageError> {
+    sqlx::query("INSERT INTO issued (serial, spiffe_id, node, not_before, not_after) VALUES (?, ?, ?, ?, ?)")
+        .bind(new.serial.as_bytes())
+        .bind(new.spiffe_id.as_str())
+        .bind(new.node.as_str())
+        .bind(seconds(new.not_before))
+        .bind(seconds(new.not_after))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// The certificates that a revocation means, as far as they are known and have not expired. An authority's are all.
+pub(crate) async fn meant(
+    connection: &mut SqliteConnection,
+    target: &Target,
+    cut: UnixTime,
+    now: UnixTime,
+) -> Result<Vec<Issued>, StorageError> {
+    let query = match target {
+        Target::Serial(serial) => sqlx::query_as(
+            "SELECT serial, spiffe_id, node, not_before, not_after FROM issued
+             WHERE not_after > ?1 AND ?2 IS NOT NULL AND serial = ?3",
+        )
+        .bind(seconds(now))
+        .bind(seconds(cut))
+        .bind(serial.as_bytes().to_vec()),
+        Target::Id(id) => sqlx::query_as(
+            "SELECT serial, spiffe_id, node, not_before, not_after FROM issued
+             WHERE not_after > ? AND not_before <= ? AND spiffe_id = ? ORDER BY serial",
+        )
+        .bind(seconds(now))
+        .bind(seconds(cut))
+        .bind(id.to_string()),
+        Target::Node(name) => sqlx::query_as(
+            "SELECT serial, spiffe_id, node, not_before, not_after FROM issued
+             WHERE not_after > ? AND not_before <= ? AND node = ? ORDER BY serial",
+        )
+        .bind(seconds(now))
+        .bind(seconds(cut))
+        .bind(name.to_string()),
+        // Which of several authorities signed a certificate is in the certificate alone.
+        Target::Authority(_) => return Ok(Vec::new()),
+    };
+    let rows: Vec<(Vec<u8>, String, String, i64, i64)> = query.fetch_all(connection).await?;
+    rows.into_iter().map(parse).collect()
+}
+
+fn parse(
+    (serial, spiffe_id, node, not_before, not_after): (Vec<u8>, String, String, i64, i64),
+) -> Result<Issued, StorageError> {
+    let corrupt = |column| StorageError::Corrupt { column };
+    Ok(Issued {
+        serial: SerialNumber::new(&serial).map_err(|_| corrupt("issued.serial"))?,
+        spiffe_id: SpiffeId::parse(&spiffe_id).map_err(|_| corrupt("issued.spiffe_id"))?,
+        node: NodeName::parse(&node).map_err(|_| corrupt("issued.node"))?,
+        not_before: moment(not_before, "issued.not_before")?,
+        not_after: moment(not_after, "issued.not_after")?,
+    })
+}

@@ -1,0 +1,271 @@
+//! The table of revocations.
+
+use signet_spiffe::{NodeName, SpiffeId, UnixTime};
+use sqlx::sqlite::SqliteConnection;
+
+use crate::changes::Change;
+use crate::database::{Registry, StorageError, Write, moment, seconds};
+use crate::issued;
+use crate::nodes::{self, NodeNumber};
+use crate::revocation::{
+    Effect, Issued, MAX_REVOCATIONS, NewRevocation, NodeFate, Revocation, RevokeError, Target,
+};
+use crate::tokens;
+
+impl Registry {
+    /// Revokes, and does with a node what its fate is. With `rehearse` it only tells what would happen.
+    pub async fn revoke(
+        &self,
+        new: &NewRevocation,
+        fate: NodeFate,
+        now: UnixTime,
+        rehearse: bool,
+    ) -> Result<Effect, RevokeError> {
+        let mut write = self.write().await?;
+        let certificates = issued::meant(write.connection(), &new.target, new.cut, now).await?;
+        if let Target::Node(name) = &new.target {
+            settle(&mut write, name, fate, now).await?;
+        }
+        let owner = match &new.target {
+            Target::Serial(_) => certificates.first().map(|issued| issued.spiffe_id.clone()),
+            Target::Id(_) | Target::Node(_) | Target::Authority(_) => None,
+        };
+        let last = certificates.iter().map(|issued| issued.not_after).max();
+        let banned = match fate {
+            NodeFate::Stays => None,
+            NodeFate::Banned => Some(true),
+            NodeFate::Evicted => Some(false),
+        };
+        let row = Row {
+            until: last.unwrap_or(new.until).max(new.until),
+            owner: owner.as_ref(),
+            cause: None,
+            banned,
+            new,
+        };
+        put(&mut write, &new.target, &row, now).await?;
+        if let Target::Node(name) = &new.target {
+            let own = |issued: &&Issued| issued.spiffe_id.node_name().as_ref() != Some(name);
+            for issued in certificates.iter().filter(own) {
+                let target = Target::Serial(issued.serial.clone());
+                let row = Row {
+                    until: issued.not_after,
+                    owner: Some(&issued.spiffe_id),
+                    cause: Some(new.target.to_string()),
+                    banned: None,
+                    new,
+                };
+                put(&mut write, &target, &row, now).await?;
+            }
+        }
+        forget_expired(write.connection(), now).await?;
+        if count(write.connection()).await? > MAX_REVOCATIONS {
+            return Err(RevokeError::TooMany);
+        }
+        let revocation = find(write.connection(), &new.target).await?;
+        let revocation = revocation.ok_or(StorageError::Corrupt {
+            column: "revocations.subject",
+        })?;
+        if !rehearse {
+            write.commit().await?;
+        }
+        Ok(Effect {
+            revocation,
+            certificates,
+        })
+    }
+
+    /// Lets a closed SPIFFE ID have new certificates. What was revoked stays revoked.
+    pub async fn reopen(&self, id: &SpiffeId, now: UnixTime) -> Result<Revocation, RevokeError> {
+        let target = Target::Id(id.clone());
+        let mut write = self.write().await?;
+        let found = find(write.connection(), &target).await?;
+        if found.is_none_or(|found| !found.closed) {
+            return Err(RevokeError::NotClosed(id.clone()));
+        }
+        sqlx::query("UPDATE revocations SET closed = 0, version = version + 1 WHERE kind = ? AND subject = ?")
+            .bind(target.kind())
+            .bind(target.subject())
+            .execute(write.connection())
+            .await
+            .map_err(StorageError::from)?;
+        write.record(Change::Revocation(&target)).await?;
+        let found = find(write.connection(), &target).await?;
+        forget_expired(write.connection(), now).await?;
+        write.commit().await?;
+        Ok(found.ok_or(StorageError::Corrupt {
+            column: "revocations.subject",
+        })?)
+    }
+
+    /// All revocations, the oldest first.
+    pub async fn revocations(&self) -> Result<Vec<Revocation>, StorageError> {
+        all(&mut *self.read().await?).await
+    }
+
+    /// Why a node is kept out, where it is.
+    pub async fn ban(&self, node: &NodeName) -> Result<Option<Revocation>, StorageError> {
+        ban(&mut *self.read().await?, node).await
+    }
+}
+
+/// Does with a node what was decided, beside the revocation of its certificates.
+async fn settle(
+    write: &mut Write<'_>,
+    name: &NodeName,
+    fate: NodeFate,
+    now: UnixTime,
+) -> Result<(), RevokeError> {
+    let attested = nodes::find(write.connection(), name).await?.is_some();
+    let expected = tokens::outstanding(write.connection(), now)
+        .await?
+        .iter()
+        .any(|(node, _)| node == name);
+    let banned = ban(write.connection(), name).await?.is_some();
+    if !attested && !expected && !banned {
+        return Err(RevokeError::UnknownNode(name.clone()));
+    }
+    match fate {
+        NodeFate::Stays => return Ok(()),
+        NodeFate::Banned => {}
+        NodeFate::Evicted => nodes::evict(write.connection(), name, now).await?,
+    }
+    tokens::withdraw(write.connection(), name).await?;
+    write.record(Change::Node(name)).await?;
+    Ok(())
+}
+
+/// A row to be: what the operator asked for, and what follows from it for this target.
+struct Row<'a> {
+    new: &'a NewRevocation,
+    until: UnixTime,
+    owner: Option<&'a SpiffeId>,
+    cause: Option<String>,
+    /// Nothing: as it was.
+    banned: Option<bool>,
+}
+
+/// Enters a row, or merges it into the one of the same target: what was revoked stays revoked.
+async fn put(write: &mut Write<'_>, target: &Target, row: &Row<'_>, now: UnixTime) -> Result<(), StorageError> {
+    sqlx::query(
+        "INSERT INTO revocations
+             (kind, subject, owner, cause, cut, reason, asker, at, until, closed, banned, version)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, COALESCE(?11, 0), 1)
+         ON CONFLICT (kind, subject) DO UPDATE SET
+             owner = CASE excluded.owner WHEN '' THEN owner ELSE excluded.owner END,
+             cut = MAX(cut, excluded.cut),
+             reason = excluded.reason,
+             asker = excluded.asker,
+             at = excluded.at,
+             until = MAX(until, excluded.until),
+             closed = excluded.closed,
+             banned = COALESCE(?11, banned),
+             version = version + 1",
+    )
+    .bind(target.kind())
+    .bind(target.subject())
+    .bind(row.owner.map_or("", SpiffeId::as_str))
+    .bind(row.cause.as_deref().unwrap_or_default())
+    .bind(seconds(row.new.cut))
+    .bind(&row.new.reason)
+    .bind(&row.new.asker)
+    .bind(seconds(now))
+    .bind(seconds(row.until))
+    .bind(row.new.closed)
+    .bind(row.banned)
+    .execute(write.connection())
+    .await?;
+    write.record(Change::Revocation(target)).await
+}
+
+/// Nobody has to hear of it: receivers know the end of each themselves.
+async fn forget_expired(connection: &mut SqliteConnection, now: UnixTime) -> Result<(), StorageError> {
+    sqlx::query("DELETE FROM revocations WHERE until < ? AND closed = 0 AND banned = 0")
+        .bind(seconds(now))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn count(connection: &mut SqliteConnection) -> Result<usize, StorageError> {
+    let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM revocations")
+        .fetch_one(connection)
+        .await?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+#[derive(sqlx::FromRow)]
+struct Found {
+    kind: String,
+    subject: String,
+    owner: String,
+    cause: String,
+    cut: i64,
+    reason: String,
+    asker: String,
+    at: i64,
+    until: i64,
+    closed: bool,
+    banned: bool,
+    version: i64,
+    number: Option<i64>,
+}
+
+pub(crate) async fn find(
+    connection: &mut SqliteConnection,
+    target: &Target,
+) -> Result<Option<Revocation>, StorageError> {
+    let row: Option<Found> = sqlx::query_as(
+        "SELECT revocations.*, number FROM revocations LEFT JOIN nodes ON kind = 'node' AND name = subject
+         WHERE kind = ? AND subject = ?",
+    )
+    .bind(target.kind())
+    .bind(target.subject())
+    .fetch_optional(connection)
+    .await?;
+    row.map(parse).transpose()
+}
+
+pub(crate) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Revocation>, StorageError> {
+    let rows: Vec<Found> = sqlx::query_as(
+        "SELECT revocations.*, number FROM revocations LEFT JOIN nodes ON kind = 'node' AND name = subject
+         ORDER BY at, kind, subject",
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(parse).collect()
+}
+
+pub(crate) async fn ban(
+    connection: &mut SqliteConnection,
+    node: &NodeName,
+) -> Result<Option<Revocation>, StorageError> {
+    let found = find(connection, &Target::Node(node.clone())).await?;
+    Ok(found.filter(|revocation| revocation.banned))
+}
+
+fn parse(row: Found) -> Result<Revocation, StorageError> {
+    let corrupt = |column| StorageError::Corrupt { column };
+    let owner = match row.owner.as_str() {
+        "" => None,
+        owner => Some(SpiffeId::parse(owner).map_err(|_| corrupt("revocations.owner"))?),
+    };
+    let number = row.number.map(u16::try_from).transpose();
+    Ok(Revocation {
+        target: Target::parse(&row.kind, &row.subject)?,
+        cut: moment(row.cut, "revocations.cut")?,
+        reason: row.reason,
+        asker: row.asker,
+        at: moment(row.at, "revocations.at")?,
+        until: moment(row.until, "revocations.until")?,
+        closed: row.closed,
+        banned: row.banned,
+        version: row
+            .version
+            .try_into()
+            .map_err(|_| corrupt("revocations.version"))?,
+        owner,
+        cause: Some(row.cause).filter(|cause| !cause.is_empty()),
+        node_number: number.map_err(|_| corrupt("nodes.number"))?.map(NodeNumber),
+    })
+}

@@ -1,0 +1,316 @@
+use std::time::Duration;
+
+use signet_registry::{
+    Changes, ConsumeError, CreateTokenError, Effect, Issued, NewRevocation, NodeFate, Revision, RevokeError,
+    Target, Withheld,
+};
+use signet_spiffe::{SerialNumber, SpiffeId, UnixTime};
+
+use crate::desk::{Desk, NOW, at, id, node, now, shown, token};
+
+const HOUR: u64 = 3600;
+
+fn serial(number: u8) -> SerialNumber {
+    SerialNumber::new(&[number; 16]).unwrap()
+}
+
+fn issued(number: u8, spiffe_id: SpiffeId, on: &str, not_before: u64) -> Issued {
+    Issued {
+        serial: serial(number),
+        spiffe_id,
+        node: node(on),
+        not_before: at(not_before),
+        not_after: at(NOW + HOUR),
+    }
+}
+
+fn own_id(name: &str) -> SpiffeId {
+    SpiffeId::parse(&format!("spiffe://td/signet/node/{name}")).unwrap()
+}
+
+fn new(target: Target) -> NewRevocation {
+    NewRevocation {
+        target,
+        cut: now(),
+        until: at(NOW + 24 * HOUR),
+        reason: "key leaked".to_owned(),
+        asker: "uid:0".to_owned(),
+        closed: true,
+    }
+}
+
+impl Desk {
+    /// Web on both nodes, api on n1, and the nodes' own.
+    async fn with_certificates() -> Self {
+        let desk = Self::with_two_nodes().await;
+        let all = [
+            issued(1, id("web"), "n1", NOW - 10),
+            issued(2, id("web"), "n2", NOW - 10),
+            issued(3, id("api"), "n1", NOW - 10),
+            issued(4, own_id("n1"), "n1", NOW - 10),
+            issued(5, own_id("n2"), "n2", NOW - 10),
+        ];
+        let verdicts = desk.registry.record_issued(&all, now()).await.unwrap();
+        assert!(verdicts.iter().all(Result::is_ok));
+        desk
+    }
+
+    async fn revoke(&self, target: Target) -> Effect {
+        self.registry
+            .revoke(&new(target), NodeFate::Stays, now(), false)
+            .await
+            .unwrap()
+    }
+
+    async fn fate(&self, name: &str, fate: NodeFate) -> Result<Effect, RevokeError> {
+        let new = NewRevocation {
+            closed: false,
+            ..new(Target::Node(node(name)))
+        };
+        self.registry.revoke(&new, fate, now(), false).await
+    }
+
+    async fn listed(&self, now: UnixTime) -> Vec<SerialNumber> {
+        let all = self.registry.revoked_certificates(now).await.unwrap();
+        all.into_iter().map(|certificate| certificate.serial).collect()
+    }
+
+    async fn news(&self, since: Revision) -> Changes {
+        let news = self.registry.changes_since(&node("n2"), since).await.unwrap();
+        news.unwrap()
+    }
+
+    fn revision(&self) -> Revision {
+        *self.registry.watch().borrow()
+    }
+}
+
+#[tokio::test]
+async fn a_serial_is_revoked_with_its_owner_s_name_until_it_expires() {
+    let desk = Desk::with_certificates().await;
+    let effect = desk
+        .registry
+        .revoke(
+            &NewRevocation {
+                until: now(),
+                closed: false,
+                ..new(Target::Serial(serial(1)))
+            },
+            NodeFate::Stays,
+            now(),
+            false,
+        )
+        .await
+        .unwrap();
+    assert_eq!(effect.certificates.len(), 1);
+    assert_eq!(effect.revocation.owner, Some(id("web")));
+    assert_eq!(effect.revocation.until, at(NOW + HOUR));
+    assert_eq!(desk.listed(now()).await, [serial(1)]);
+    assert!(desk.listed(at(NOW + HOUR)).await.is_empty(), "expired by itself");
+    let later = at(NOW + HOUR + 1);
+    desk.registry
+        .revoke(&new(Target::Serial(serial(9))), NodeFate::Stays, later, false)
+        .await
+        .unwrap();
+    let left = desk.registry.revocations().await.unwrap();
+    assert_eq!(left.len(), 1, "the expired one is cleaned away: {left:?}");
+}
+
+#[tokio::test]
+async fn an_unknown_serial_is_revoked_all_the_same() {
+    let desk = Desk::with_certificates().await;
+    let effect = desk.revoke(Target::Serial(serial(77))).await;
+    assert!(effect.certificates.is_empty());
+    assert_eq!(effect.revocation.owner, None);
+    assert_eq!(desk.listed(now()).await, [serial(77)]);
+}
+
+#[tokio::test]
+async fn a_rehearsal_tells_everything_and_changes_nothing() {
+    let desk = Desk::with_certificates().await;
+    let before = desk.revision();
+    let new = new(Target::Id(id("web")));
+    let rehearsed = desk
+        .registry
+        .revoke(&new, NodeFate::Stays, now(), true)
+        .await
+        .unwrap();
+    assert_eq!(rehearsed.certificates.len(), 2);
+    assert!(desk.registry.revocations().await.unwrap().is_empty());
+    assert_eq!(desk.revision(), before);
+    let done = desk
+        .registry
+        .revoke(&new, NodeFate::Stays, now(), false)
+        .await
+        .unwrap();
+    assert_eq!(done, rehearsed);
+}
+
+#[tokio::test]
+async fn a_closed_id_gets_nothing_until_it_is_reopened_and_then_only_what_begins_later() {
+    let desk = Desk::with_certificates().await;
+    desk.revoke(Target::Id(id("web"))).await;
+    let registry = &desk.registry;
+    let may = |what| async move { registry.may_issue(&what, &node("n1")).await.unwrap() };
+    assert!(matches!(may(id("web")).await, Err(Withheld::Closed { .. })));
+    assert_eq!(may(id("api")).await, Ok(None));
+    let record = |number, not_before| {
+        let certificate = issued(number, id("web"), "n1", not_before);
+        let registry = &desk.registry;
+        async move {
+            let verdicts = registry.record_issued(&[certificate], now()).await.unwrap();
+            verdicts.into_iter().next().unwrap()
+        }
+    };
+    assert!(matches!(
+        record(20, NOW + 1).await,
+        Err(Withheld::Closed { .. })
+    ));
+    let reopened = desk.registry.reopen(&id("web"), now()).await.unwrap();
+    assert!(!reopened.closed && reopened.version == 2);
+    assert_eq!(may(id("web")).await, Ok(Some(now())));
+    assert!(matches!(
+        record(21, NOW).await,
+        Err(Withheld::Overtaken { .. })
+    ));
+    assert_eq!(record(22, NOW + 1).await, Ok(()));
+    assert_eq!(desk.listed(now()).await, [serial(1), serial(2)], "the new one is good");
+    let again = desk.registry.reopen(&id("web"), now()).await;
+    assert!(matches!(again, Err(RevokeError::NotClosed(_))));
+}
+
+#[tokio::test]
+async fn revoking_again_reaches_further_and_never_back() {
+    let desk = Desk::with_certificates().await;
+    desk.revoke(Target::Id(id("web"))).await;
+    let earlier = NewRevocation {
+        cut: at(NOW - HOUR),
+        until: now(),
+        ..new(Target::Id(id("web")))
+    };
+    let effect = desk
+        .registry
+        .revoke(&earlier, NodeFate::Stays, now(), false)
+        .await
+        .unwrap();
+    assert_eq!(effect.revocation.cut, now());
+    assert_eq!(effect.revocation.until, at(NOW + 24 * HOUR));
+    assert_eq!(effect.revocation.version, 2);
+}
+
+#[tokio::test]
+async fn a_node_goes_with_every_certificate_it_asked_for_and_with_no_other() {
+    let desk = Desk::with_certificates().await;
+    let effect = desk.fate("n1", NodeFate::Stays).await.unwrap();
+    assert_eq!(effect.certificates.len(), 3);
+    assert_eq!(desk.listed(now()).await, [serial(1), serial(3), serial(4)]);
+    let rows = desk.registry.revocations().await.unwrap();
+    let caused = rows.iter().filter(|row| row.cause.as_deref() == Some("node:n1"));
+    assert_eq!(caused.count(), 2, "its workloads', by serial: {rows:?}");
+    assert!(desk.registry.node(&node("n1")).await.unwrap().is_some());
+    desk.attest(3, "n1", &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_banned_node_is_out_of_the_view_and_its_tokens_are_refused_until_it_is_evicted() {
+    let desk = Desk::with_certificates().await;
+    desk.registry
+        .create_token(&token(3, "n1", &[]), now())
+        .await
+        .unwrap();
+    let seen = desk.revision();
+    let ban = desk.fate("n1", NodeFate::Banned).await.unwrap().revocation;
+    assert!(ban.banned && ban.node_number.is_some());
+
+    let news = desk.news(seen).await;
+    assert_eq!(news.removed_nodes, [node("n1")]);
+    assert_eq!(news.revocations.len(), 3);
+    let all = desk.news(Revision(0)).await;
+    assert_eq!(all.nodes.len(), 1, "not in a snapshot either");
+    assert_eq!(all.revocations.len(), 3);
+
+    let made = desk.registry.create_token(&token(4, "n1", &[]), now()).await;
+    assert!(matches!(made, Err(CreateTokenError::Banned { .. })));
+    let used = desk.registry.consume_token(&shown(3), now()).await;
+    assert!(matches!(used, Err(ConsumeError::Unknown)), "{used:?}");
+    let withheld = desk.registry.may_issue(&id("web"), &node("n1")).await.unwrap();
+    assert!(matches!(withheld, Err(Withheld::Banned { .. })));
+
+    let before = desk.registry.node(&node("n1")).await.unwrap().unwrap();
+    let evicted = desk.fate("n1", NodeFate::Evicted).await.unwrap().revocation;
+    assert!(!evicted.banned && desk.registry.ban(&node("n1")).await.unwrap().is_none());
+    assert!(desk.registry.node(&node("n1")).await.unwrap().is_none());
+    let third = desk.attest(5, "n3", &["10.244.1.0/24"]).await.unwrap();
+    assert!(third.number > before.number, "a number has one owner for good");
+    let back = desk.attest(6, "n1", &["10.244.7.0/24"]).await.unwrap();
+    assert_eq!(back.number, before.number);
+    assert_eq!(back.addresses, Vec::<std::net::IpAddr>::new());
+}
+
+#[tokio::test]
+async fn a_ban_outlives_every_certificate() {
+    let desk = Desk::with_certificates().await;
+    desk.fate("n1", NodeFate::Banned).await.unwrap();
+    let later = at(NOW + 48 * HOUR);
+    desk.registry
+        .revoke(
+            &NewRevocation {
+                closed: false,
+                ..new(Target::Serial(serial(9)))
+            },
+            NodeFate::Stays,
+            later,
+            false,
+        )
+        .await
+        .unwrap();
+    assert!(desk.registry.ban(&node("n1")).await.unwrap().is_some());
+    let rows = desk.registry.revocations().await.unwrap();
+    assert_eq!(rows.len(), 1, "its certificates' rows are gone by now: {rows:?}");
+}
+
+#[tokio::test]
+async fn a_node_that_nobody_knows_is_not_banned() {
+    let desk = Desk::with_certificates().await;
+    let typo = desk.fate("m1", NodeFate::Banned).await;
+    assert!(matches!(typo, Err(RevokeError::UnknownNode(_))));
+    desk.registry
+        .create_token(&token(3, "n9", &[]), now())
+        .await
+        .unwrap();
+    desk.fate("n9", NodeFate::Banned).await.unwrap();
+    desk.fate("n9", NodeFate::Evicted).await.unwrap();
+}
+
+#[tokio::test]
+async fn certificates_are_forgotten_some_time_after_they_expire_and_this_happens_again_and_again() {
+    let desk = Desk::with_certificates().await;
+    for round in 1..3_u8 {
+        let moment = NOW + u64::from(round) * 2 * HOUR;
+        let one = Issued {
+            not_after: at(moment + HOUR),
+            ..issued(50 + round, id("web"), "n1", moment)
+        };
+        desk.registry
+            .record_issued(&[one], at(moment))
+            .await
+            .unwrap()
+            .remove(0)
+            .unwrap();
+        let effect = desk
+            .registry
+            .revoke(
+                &NewRevocation {
+                    cut: at(moment + HOUR),
+                    ..new(Target::Id(id("web")))
+                },
+                NodeFate::Stays,
+                // Long before any of them ends: only what is still in the table can be meant.
+                UnixTime::since_unix_epoch(Duration::ZERO),
+                true,
+            )
+            .await
+            .unwrap();
+        assert_eq!(effect.certificates.len(), 1, "round {round}");
+    }
+}

@@ -1,0 +1,252 @@
+//! Which SVIDs count no more although their time is not over.
+//!
+//! A certificate is revoked by itself (its serial number), with all that its SPIFFE ID was issued up to a moment, or with
+//! the authority that signed it. [`Revocations`] belongs to the [`BundleSet`](crate::BundleSet) that SVIDs are verified
+//! against, so no verifier can forget to ask.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use data_encoding::HEXLOWER;
+use rustls_pki_types::UnixTime;
+
+use crate::id::SpiffeId;
+use crate::svid::VerifiedSvid;
+
+/// Longest serial number and key identifier that are read, bytes (RFC 5280 §4.1.2.2; an identifier is a digest).
+pub const MAX_SERIAL_BYTES: usize = 20;
+const MAX_KEY_ID_BYTES: usize = 64;
+
+/// A certificate's serial number: big-endian, without leading zeros.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SerialNumber(Box<[u8]>);
+
+/// The subject key identifier of a signing certificate (RFC 5280 §4.2.1.2).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(Box<[u8]>);
+
+/// Why a text is neither.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HexError {
+    /// Not hexadecimal.
+    #[error("write it as hexadecimal digits, with or without colons between the bytes")]
+    NotHex,
+    /// Nothing in it.
+    #[error("it is empty")]
+    Empty,
+    /// Longer than certificates have it.
+    #[error("it is longer than any certificate has it")]
+    TooLong,
+}
+
+impl SerialNumber {
+    /// Of these bytes, big-endian.
+    pub fn new(bytes: &[u8]) -> Result<Self, HexError> {
+        let first = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
+        match bytes.get(first..).unwrap_or_default() {
+            [] => Err(HexError::Empty),
+            // One byte more: a positive number whose first bit is set has a zero in front of it, which is cut already.
+            long if long.len() > MAX_SERIAL_BYTES => Err(HexError::TooLong),
+            bytes => Ok(Self(bytes.into())),
+        }
+    }
+
+    /// Big-endian, without leading zeros.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl KeyId {
+    /// Of these bytes.
+    pub fn new(bytes: &[u8]) -> Result<Self, HexError> {
+        match bytes.len() {
+            0 => Err(HexError::Empty),
+            1..=MAX_KEY_ID_BYTES => Ok(Self(bytes.into())),
+            _ => Err(HexError::TooLong),
+        }
+    }
+
+    /// As in the certificate.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+fn hex(text: &str) -> Result<Vec<u8>, HexError> {
+    let mut digits: String = text
+        .chars()
+        .filter(|character| *character != ':')
+        .take(2 * MAX_KEY_ID_BYTES + 2)
+        .collect();
+    digits.make_ascii_lowercase();
+    if digits.len() % 2 == 1 {
+        digits.insert(0, '0');
+    }
+    HEXLOWER.decode(digits.as_bytes()).map_err(|_| HexError::NotHex)
+}
+
+impl FromStr for SerialNumber {
+    type Err = HexError;
+
+    fn from_str(text: &str) -> Result<Self, HexError> {
+        Self::new(&hex(text)?)
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = HexError;
+
+    fn from_str(text: &str) -> Result<Self, HexError> {
+        Self::new(&hex(text)?)
+    }
+}
+
+impl fmt::Display for SerialNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+/// What is revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// One certificate.
+    Serial(SerialNumber),
+    /// Every certificate of a SPIFFE ID whose validity begins at this moment or before it.
+    Id {
+        /// Whose.
+        id: SpiffeId,
+        /// The last beginning of validity that is revoked.
+        until: UnixTime,
+    },
+    /// Every certificate below a signing key.
+    Authority(KeyId),
+}
+
+/// By what an SVID is revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RevokedBy {
+    /// Its serial number.
+    Serial,
+    /// Its SPIFFE ID.
+    Id,
+    /// The authority that signed it, or one further up.
+    Authority,
+    /// A revocation that this program cannot read, and so takes to mean everything.
+    Unreadable,
+}
+
+impl fmt::Display for RevokedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Serial => "by its serial number",
+            Self::Id => "by its SPIFFE ID",
+            Self::Authority => "with its authority",
+            Self::Unreadable => "because a revocation cannot be read",
+        })
+    }
+}
+
+/// The SVID that was looked at counts no more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the SVID {serial} of {id} is revoked {by}: {reason}")]
+pub struct Revoked {
+    /// Whose.
+    pub id: SpiffeId,
+    /// Which.
+    pub serial: String,
+    /// By what.
+    pub by: RevokedBy,
+    /// In the operator's words.
+    pub reason: Arc<str>,
+}
+
+/// All that is revoked at a moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Revocations {
+    serials: BTreeMap<SerialNumber, Arc<str>>,
+    ids: BTreeMap<SpiffeId, (UnixTime, Arc<str>)>,
+    authorities: BTreeMap<KeyId, Arc<str>>,
+    unreadable: Option<Arc<str>>,
+}
+
+impl Revocations {
+    /// Adds one. Of two for one SPIFFE ID the one that reaches further counts.
+    pub fn insert(&mut self, subject: Subject, reason: Arc<str>) {
+        match subject {
+            Subject::Serial(serial) => {
+                self.serials.insert(serial, reason);
+            }
+            Subject::Authority(key) => {
+                self.authorities.insert(key, reason);
+            }
+            Subject::Id { id, until } => {
+                if self.ids.get(&id).is_none_or(|(before, _)| *before <= until) {
+                    self.ids.insert(id, (until, reason));
+                }
+            }
+        }
+    }
+
+    /// From now on everything is revoked: there is a revocation that cannot be understood, so nobody knows whom it means.
+    pub fn revoke_everything(&mut self, reason: Arc<str>) {
+        self.unreadable = Some(reason);
+    }
+
+    /// Why everything is revoked, where it is.
+    pub fn unreadable(&self) -> Option<&str> {
+        self.unreadable.as_deref()
+    }
+
+    /// Whether nothing is.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Says whether an SVID still counts.
+    pub fn check(&self, svid: &VerifiedSvid) -> Result<(), Revoked> {
+        let found = self.find(svid);
+        found.map_or(Ok(()), |(by, reason)| {
+            Err(Revoked {
+                id: svid.id().clone(),
+                serial: HEXLOWER.encode(svid.serial()),
+                by,
+                reason,
+            })
+        })
+    }
+
+    fn find(&self, svid: &VerifiedSvid) -> Option<(RevokedBy, Arc<str>)> {
+        if let Some(reason) = &self.unreadable {
+            return Some((RevokedBy::Unreadable, reason.clone()));
+        }
+        // Every certificate that verifies has a serial number; were it not one of ours, it would match none.
+        let by_serial = SerialNumber::new(svid.serial())
+            .ok()
+            .and_then(|serial| self.serials.get(&serial));
+        if let Some(reason) = by_serial {
+            return Some((RevokedBy::Serial, reason.clone()));
+        }
+        if let Some((until, reason)) = self.ids.get(svid.id())
+            && svid.not_before() <= *until
+        {
+            return Some((RevokedBy::Id, reason.clone()));
+        }
+        let by_authority = svid.authorities().iter().find_map(|key| self.authorities.get(key));
+        by_authority.map(|reason| (RevokedBy::Authority, reason.clone()))
+    }
+
+    /// The revocation of a SPIFFE ID, if there is one: the last beginning of validity that it reaches, and why.
+    pub fn of_id(&self, id: &SpiffeId) -> Option<(UnixTime, &str)> {
+        self.ids.get(id).map(|(until, reason)| (*until, reason.as_ref()))
+    }
+}
