@@ -167,34 +167,47 @@ async fn insert(connection: &mut SqliteConnection, new: &Issued) -> Result<(), S
     Ok(())
 }
 
-/// The certificates that a revocation means, as far as they are known and have not expired. An authority's are all.
+/// When the validity of the last certificate of an ID or a node begins; the epoch where there is none.
+pub(crate) async fn latest(
+    connection: &mut SqliteConnection,
+    target: &Target,
+) -> Result<UnixTime, StorageError> {
+    let query = match target {
+        Target::Id(id) => {
+            sqlx::query_as("SELECT MAX(not_before) FROM issued WHERE spiffe_id = ?").bind(id.to_string())
+        }
+        Target::Node(name) => {
+            sqlx::query_as("SELECT MAX(not_before) FROM issued WHERE node = ?").bind(name.to_string())
+        }
+        Target::Serial(_) | Target::Authority(_) => return moment(0, "issued.not_before"),
+    };
+    let (latest,): (Option<i64>,) = query.fetch_one(connection).await?;
+    moment(latest.unwrap_or(0), "issued.not_before")
+}
+
+/// The certificates of a target, as far as they are known and have not expired. An authority's are all.
 pub(crate) async fn meant(
     connection: &mut SqliteConnection,
     target: &Target,
-    cut: UnixTime,
     now: UnixTime,
 ) -> Result<Vec<Issued>, StorageError> {
     let query = match target {
         Target::Serial(serial) => sqlx::query_as(
-            "SELECT serial, spiffe_id, node, not_before, not_after FROM issued
-             WHERE not_after > ?1 AND ?2 IS NOT NULL AND serial = ?3",
+            "SELECT serial, spiffe_id, node, not_before, not_after FROM issued WHERE not_after > ? AND serial = ?",
         )
         .bind(seconds(now))
-        .bind(seconds(cut))
         .bind(serial.as_bytes().to_vec()),
         Target::Id(id) => sqlx::query_as(
             "SELECT serial, spiffe_id, node, not_before, not_after FROM issued
-             WHERE not_after > ? AND not_before <= ? AND spiffe_id = ? ORDER BY serial",
+             WHERE not_after > ? AND spiffe_id = ? ORDER BY serial",
         )
         .bind(seconds(now))
-        .bind(seconds(cut))
         .bind(id.to_string()),
         Target::Node(name) => sqlx::query_as(
             "SELECT serial, spiffe_id, node, not_before, not_after FROM issued
-             WHERE not_after > ? AND not_before <= ? AND node = ? ORDER BY serial",
+             WHERE not_after > ? AND node = ? ORDER BY serial",
         )
         .bind(seconds(now))
-        .bind(seconds(cut))
         .bind(name.to_string()),
         // Which of several authorities signed a certificate is in the certificate alone.
         Target::Authority(_) => return Ok(Vec::new()),

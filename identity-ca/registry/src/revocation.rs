@@ -112,7 +112,7 @@ pub struct Revocation {
 pub struct NewRevocation {
     /// Which certificates.
     pub target: Target,
-    /// Of an ID or a node: certificates whose validity begins then or before.
+    /// Of an ID or a node: certificates whose validity begins then or before, and all that the registry knows of.
     pub cut: UnixTime,
     /// It matters at least so long, for certificates that the registry does not know.
     pub until: UnixTime,

@@ -22,7 +22,12 @@ impl Registry {
         rehearse: bool,
     ) -> Result<Effect, RevokeError> {
         let mut write = self.write().await?;
-        let certificates = issued::meant(write.connection(), &new.target, new.cut, now).await?;
+        forget_expired(write.connection(), now).await?;
+        let cut = issued::latest(write.connection(), &new.target)
+            .await?
+            .max(new.cut);
+        let new = &NewRevocation { cut, ..new.clone() };
+        let certificates = issued::meant(write.connection(), &new.target, now).await?;
         if let Target::Node(name) = &new.target {
             settle(&mut write, name, fate, now).await?;
         }
@@ -58,7 +63,6 @@ impl Registry {
                 put(&mut write, &target, &row, now).await?;
             }
         }
-        forget_expired(write.connection(), now).await?;
         if count(write.connection()).await? > MAX_REVOCATIONS {
             return Err(RevokeError::TooMany);
         }
@@ -76,22 +80,23 @@ impl Registry {
     }
 
     /// Lets a closed SPIFFE ID have new certificates. What was revoked stays revoked.
-    pub async fn reopen(&self, id: &SpiffeId, now: UnixTime) -> Result<Revocation, RevokeError> {
+    pub async fn reopen(&self, id: &SpiffeId) -> Result<Revocation, RevokeError> {
         let target = Target::Id(id.clone());
         let mut write = self.write().await?;
         let found = find(write.connection(), &target).await?;
         if found.is_none_or(|found| !found.closed) {
             return Err(RevokeError::NotClosed(id.clone()));
         }
-        sqlx::query("UPDATE revocations SET closed = 0, version = version + 1 WHERE kind = ? AND subject = ?")
-            .bind(target.kind())
-            .bind(target.subject())
-            .execute(write.connection())
-            .await
-            .map_err(StorageError::from)?;
+        sqlx::query(
+            "UPDATE revocations SET closed = 0, version = version + 1 WHERE kind = ? AND subject = ?",
+        )
+        .bind(target.kind())
+        .bind(target.subject())
+        .execute(write.connection())
+        .await
+        .map_err(StorageError::from)?;
         write.record(Change::Revocation(&target)).await?;
         let found = find(write.connection(), &target).await?;
-        forget_expired(write.connection(), now).await?;
         write.commit().await?;
         Ok(found.ok_or(StorageError::Corrupt {
             column: "revocations.subject",
@@ -146,7 +151,12 @@ struct Row<'a> {
 }
 
 /// Enters a row, or merges it into the one of the same target: what was revoked stays revoked.
-async fn put(write: &mut Write<'_>, target: &Target, row: &Row<'_>, now: UnixTime) -> Result<(), StorageError> {
+async fn put(
+    write: &mut Write<'_>,
+    target: &Target,
+    row: &Row<'_>,
+    now: UnixTime,
+) -> Result<(), StorageError> {
     sqlx::query(
         "INSERT INTO revocations
              (kind, subject, owner, cause, cut, reason, asker, at, until, closed, banned, version)

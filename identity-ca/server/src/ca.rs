@@ -6,19 +6,25 @@ use std::time::Duration;
 
 use signet_authority::Authority;
 use signet_registry::Registry;
-use signet_spiffe::{BundleSet, TrustDomain};
+use signet_spiffe::TrustDomain;
+use signet_tls::SharedBundles;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::connected::Connected;
+use crate::ledger::Ledger;
 
 /// What the calls share. There is one, in an `Arc`.
 #[derive(Debug)]
 pub(crate) struct Ca {
     pub(crate) authority: Authority,
     pub(crate) registry: Registry,
-    /// What nodes are checked against: the trust domain's own bundle.
-    pub(crate) bundles: Arc<BundleSet>,
+    /// What nodes are checked against: the trust domain's own bundle, and what is revoked.
+    pub(crate) bundles: Arc<SharedBundles>,
+    /// Goes up whenever `bundles` has other revocations.
+    pub(crate) honoured: watch::Sender<u64>,
+    pub(crate) ledger: Ledger,
     pub(crate) connected: Connected,
     pub(crate) clock: Clock,
     pub(crate) svid_ttl: Duration,

@@ -2,7 +2,7 @@
 
 use signet_registry::Node;
 use signet_spiffe::VerifiedSvid;
-use signet_tls::{Expect, PeerError, peer_svid};
+use signet_tls::{BundleSource, Expect, PeerError, peer_svid};
 use tonic::{Request, Status};
 use tracing::warn;
 
@@ -22,7 +22,7 @@ impl Caller {
     /// Verifies anew at each call: a connection outlives the moment of its handshake.
     pub(crate) async fn of<T>(ca: &Ca, request: &Request<T>) -> Result<Self, Status> {
         let peer = peer(request)?;
-        let svid = peer_svid(Some(&peer.chain), &ca.bundles, ca.clock.now())
+        let svid = peer_svid(Some(&peer.chain), &ca.bundles.bundles(), ca.clock.now())
             .and_then(|svid| Expect::AnyNode(ca.trust_domain().clone()).check(svid))
             .map_err(|error| refuse(peer, &error))?;
         let Some(name) = svid.id().node_name() else {

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use signet_authority::{IssuedSvid, RequestedKey, Serial};
-use signet_registry::{Node, RegistrationId};
-use signet_spiffe::SpiffeId;
+use signet_registry::{Issued, Node, RegistrationId};
+use signet_spiffe::{NodeName, SerialNumber, SpiffeId};
 use tonic::Status;
 use tracing::{info, warn};
 
@@ -16,18 +16,34 @@ use crate::random;
 use crate::refusal::{self, internal};
 
 impl Ca {
-    /// Issues an SVID; who may have it was decided before.
-    pub(crate) fn issue(
+    /// Issues an SVID that `node` asks for; who may have it was decided before, unless it has been revoked.
+    pub(crate) async fn issue(
         &self,
         key: &RequestedKey,
         id: &SpiffeId,
         ttl: Duration,
+        node: &NodeName,
     ) -> Result<IssuedSvid, Status> {
         let serial = random::bytes().map_err(|error| internal("issue", &error))?;
+        let permit = self.registry.may_issue(id, node).await;
+        let floor = permit
+            .map_err(|error| refusal::storage("issue", &error))?
+            .map_err(|withheld| refusal::ledger(&withheld.into()))?;
         let svid = self
             .authority
-            .issue(key, id, ttl, Serial::from_random(serial), self.clock.now())
+            .issue_after(key, id, ttl, Serial::from_random(serial), self.clock.now(), floor)
             .map_err(|error| refusal::issue("issue", &error))?;
+        let issued = Issued {
+            serial: SerialNumber::new(svid.serial.as_bytes()).map_err(|error| internal("issue", &error))?,
+            spiffe_id: svid.id.clone(),
+            node: node.clone(),
+            not_before: svid.not_before,
+            not_after: svid.not_after,
+        };
+        self.ledger
+            .record(issued)
+            .await
+            .map_err(|error| refusal::ledger(&error))?;
         self.issued.fetch_add(1, Ordering::Relaxed);
         info!(
             target: AUDIT,
@@ -46,7 +62,7 @@ impl Ca {
         node: &Node,
     ) -> Result<IssuedSvid, Status> {
         let id = SpiffeId::node(self.trust_domain(), &node.name);
-        let svid = self.issue(key, &id, self.svid_ttl)?;
+        let svid = self.issue(key, &id, self.svid_ttl, &node.name).await?;
         self.registry
             .record_node_svid(&node.name, svid.not_after)
             .await
@@ -93,6 +109,6 @@ impl Ca {
             0 => self.svid_ttl,
             seconds => Duration::from_secs(seconds.into()),
         };
-        self.issue(&key, &registration.spiffe_id, ttl)
+        self.issue(&key, &registration.spiffe_id, ttl, node).await
     }
 }

@@ -42,6 +42,9 @@ pub(crate) const PONG: Duration = Duration::from_secs(10);
 /// How long a node may leave an update unread before its stream is ended, so that it comes back and resumes.
 pub(crate) const UNREAD: Duration = Duration::from_secs(30);
 
+/// For a node to read why its stream ends.
+pub(crate) const FAREWELL: Duration = Duration::from_secs(5);
+
 /// For open calls to end once the server is told to.
 pub(crate) const SHUTDOWN: Duration = Duration::from_secs(5);
 

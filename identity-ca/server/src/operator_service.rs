@@ -8,16 +8,18 @@ use aws_lc_rs::digest::{SHA256, digest};
 use signet_proto::ca::v1::list_nodes_response::Entry;
 use signet_proto::ca::v1::operator_service_server::OperatorService;
 use signet_proto::ca::v1::{
-    CreateJoinTokenRequest, CreateJoinTokenResponse, DeregisterRequest, DeregisterResponse,
-    ListIdentitiesRequest, ListIdentitiesResponse, ListNodesRequest, ListNodesResponse,
-    ListRegistrationsRequest, ListRegistrationsResponse, RegisterRequest, SetEncryptionRequest,
-    StatusRequest, StatusResponse,
+    BanNodeRequest, CreateJoinTokenRequest, CreateJoinTokenResponse, DeregisterRequest, DeregisterResponse,
+    EvictNodeRequest, GetCrlRequest, GetCrlResponse, ListIdentitiesRequest, ListIdentitiesResponse,
+    ListNodesRequest, ListNodesResponse, ListRegistrationsRequest, ListRegistrationsResponse,
+    ListRevocationsRequest, ListRevocationsResponse, RegisterRequest, ReopenRequest, RevocationEntry,
+    RevokeRequest, RevokeResponse, SetEncryptionRequest, StatusRequest, StatusResponse,
 };
 use signet_proto::view::v1::{Cluster, Registration};
 use signet_registry::{
-    MAX_POD_CIDRS, MAX_SELECTORS, NewRegistration, NewToken, RegistrationId, Revision, StorageError,
+    MAX_POD_CIDRS, MAX_SELECTORS, NewRegistration, NewToken, NodeFate, RegistrationId, Revision, StorageError,
 };
 use signet_spiffe::{NodeName, SpiffeId, UnixTime};
+use signet_uds::PeerInfo;
 use tonic::{Request, Response, Status};
 use tracing::info;
 
@@ -30,6 +32,7 @@ use crate::join_token::JoinToken;
 use crate::limits::{MAX_TOKEN_TTL, TOKEN_TTL};
 use crate::random;
 use crate::refusal::{self, internal, invalid};
+use crate::revoke;
 use crate::wire;
 
 /// The service for operators.
@@ -127,6 +130,55 @@ impl OperatorService for Operators {
             "set the cluster's encryption"
         );
         Ok(Response::new(wire::cluster(mode)))
+    }
+
+    async fn revoke(&self, request: Request<RevokeRequest>) -> Result<Response<RevokeResponse>, Status> {
+        let order = self.0.order(request.get_ref(), asker(&request))?;
+        Ok(Response::new(self.0.revoke(order).await?))
+    }
+
+    async fn reopen(&self, request: Request<ReopenRequest>) -> Result<Response<RevocationEntry>, Status> {
+        let asker = asker(&request);
+        let id = &request.get_ref().spiffe_id;
+        Ok(Response::new(self.0.reopen(id, &asker).await?))
+    }
+
+    async fn list_revocations(
+        &self,
+        _request: Request<ListRevocationsRequest>,
+    ) -> Result<Response<ListRevocationsResponse>, Status> {
+        let revocations = self.0.registry.revocations().await.map_err(list)?;
+        let revocations = revocations.iter().map(revoke::entry).collect();
+        Ok(Response::new(ListRevocationsResponse { revocations }))
+    }
+
+    async fn ban_node(&self, request: Request<BanNodeRequest>) -> Result<Response<RevokeResponse>, Status> {
+        let asker = asker(&request);
+        let BanNodeRequest {
+            node,
+            reason,
+            rehearse,
+        } = request.get_ref();
+        let order = Ca::node_order(node, NodeFate::Banned, reason, asker, *rehearse)?;
+        Ok(Response::new(self.0.revoke(order).await?))
+    }
+
+    async fn evict_node(
+        &self,
+        request: Request<EvictNodeRequest>,
+    ) -> Result<Response<RevokeResponse>, Status> {
+        let asker = asker(&request);
+        let EvictNodeRequest {
+            node,
+            reason,
+            rehearse,
+        } = request.get_ref();
+        let order = Ca::node_order(node, NodeFate::Evicted, reason, asker, *rehearse)?;
+        Ok(Response::new(self.0.revoke(order).await?))
+    }
+
+    async fn get_crl(&self, _request: Request<GetCrlRequest>) -> Result<Response<GetCrlResponse>, Status> {
+        Ok(Response::new(self.0.crl().await?))
     }
 
     async fn status(&self, _request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
@@ -243,6 +295,12 @@ impl Ca {
             bundle_pem: self.authority.bundle().to_pem(),
         })
     }
+}
+
+/// Who calls, for the records.
+fn asker<T>(request: &Request<T>) -> String {
+    let peer = request.extensions().get::<PeerInfo>();
+    peer.map_or_else(|| "unknown".to_owned(), |peer| format!("uid:{}", peer.uid))
 }
 
 fn draw<const N: usize>() -> Result<[u8; N], Status> {

@@ -98,16 +98,13 @@ pub(crate) async fn renew(
 
 #[cfg(test)]
 mod tests {
-    use signet_spiffe::BundleSet;
-    use signet_tls::FixedBundles;
-
     use super::*;
     use crate::testing;
 
     #[tokio::test]
     async fn the_server_s_svid_is_renewed_again_and_again() {
         let ca = testing::ca().await;
-        let bundles: Arc<dyn BundleSource> = Arc::new(FixedBundles::new(BundleSet::clone(&ca.bundles)));
+        let bundles: Arc<dyn BundleSource> = ca.bundles.clone();
         let (first, renew_in) = make(&ca, &bundles).unwrap();
         assert_eq!(renew_in, Duration::from_mins(30));
         tokio::time::pause();

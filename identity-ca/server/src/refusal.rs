@@ -8,6 +8,8 @@ use signet_registry::{AnnounceError, CreateTokenError, DeregisterError, Register
 use tonic::Status;
 use tracing::error;
 
+use crate::ledger::LedgerError;
+
 /// Something broke on our side: the log knows what.
 pub(crate) fn internal(operation: &'static str, error: &dyn Display) -> Status {
     error!(operation, %error, "a call failed inside the CA");
@@ -32,11 +34,22 @@ pub(crate) fn issue(operation: &'static str, error: &IssueError) -> Status {
             error!(operation, %error, "nothing can be issued");
             Status::unavailable("the CA's root certificate is not valid now; look at its clock")
         }
+        IssueError::NotYet => Status::unavailable(error.to_string()),
         IssueError::TrustDomain { .. }
         | IssueError::RootPath { .. }
         | IssueError::NoLife
         | IssueError::Time
         | IssueError::Sign(_) => internal(operation, error),
+    }
+}
+
+/// A certificate that is not handed out.
+pub(crate) fn ledger(error: &LedgerError) -> Status {
+    match error {
+        LedgerError::Withheld(withheld) => Status::permission_denied(withheld.to_string()),
+        LedgerError::Failed => {
+            Status::unavailable("the CA could not take the certificate down; its log says why")
+        }
     }
 }
 
@@ -56,7 +69,9 @@ pub(crate) fn announce(error: &AnnounceError) -> Status {
 pub(crate) fn create_token(error: &CreateTokenError) -> Status {
     match error {
         CreateTokenError::TooManyCidrs { .. } | CreateTokenError::OverlapWithin { .. } => invalid(error),
-        CreateTokenError::Overlap { .. } => Status::failed_precondition(error.to_string()),
+        CreateTokenError::Overlap { .. } | CreateTokenError::Banned { .. } => {
+            Status::failed_precondition(error.to_string())
+        }
         CreateTokenError::TooMany => Status::resource_exhausted(error.to_string()),
         CreateTokenError::Storage(error) => storage("create token", error),
     }

@@ -11,7 +11,7 @@ use signet_proto::ca::v1::node_service_server::NodeServiceServer;
 use signet_proto::ca::v1::operator_service_server::OperatorServiceServer;
 use signet_registry::Registry;
 use signet_spiffe::{BundleSet, X509Bundle};
-use signet_tls::{BundleSource, FixedBundles};
+use signet_tls::{BundleSource, SharedBundles};
 use signet_uds::{Access, serve_incoming};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -23,6 +23,7 @@ use tracing::{info, warn};
 use crate::ca::Ca;
 use crate::config::{Config, ROOT_LIFE, Storage};
 use crate::connected::Connected;
+use crate::ledger::Ledger;
 use crate::limits::{CALL, HEADERS, PING, PONG, REQUEST, RESPONSE, SHUTDOWN, STREAMS};
 use crate::listener::Listener;
 use crate::node_service::Nodes;
@@ -48,8 +49,10 @@ impl Server {
         let bundle = opened.authority.bundle().clone();
         let ca = Arc::new(Ca {
             authority: opened.authority,
+            ledger: Ledger::start(opened.registry.clone(), config.clock.clone()),
             registry: opened.registry,
-            bundles: Arc::new(BundleSet::single(bundle)),
+            bundles: Arc::new(SharedBundles::new(BundleSet::single(bundle))),
+            honoured: watch::Sender::new(0),
             connected: Connected::default(),
             clock: config.clock.clone(),
             svid_ttl: config.svid_ttl,
@@ -60,7 +63,8 @@ impl Server {
             issued: AtomicU64::new(0),
             shutdown: CancellationToken::new(),
         });
-        let bundles: Arc<dyn BundleSource> = Arc::new(FixedBundles::new(BundleSet::clone(&ca.bundles)));
+        ca.honour().await.context("failed to read the revocations")?;
+        let bundles: Arc<dyn BundleSource> = ca.bundles.clone();
         let (tls, renew_in) = own_svid::make(&ca, &bundles)?;
         let (tls, current) = watch::channel(tls);
         let tcp = TcpListener::bind(config.listen)

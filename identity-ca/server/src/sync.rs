@@ -10,7 +10,8 @@ use std::time::Duration;
 use signet_proto::ca::v1::SyncRequest;
 use signet_proto::view::v1::Update;
 use signet_registry::{Announcement, MAX_ADDRESSES, Revision};
-use signet_spiffe::NodeName;
+use signet_spiffe::{NodeName, VerifiedSvid};
+use signet_tls::BundleSource;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,7 +21,7 @@ use tracing::{debug, info};
 use crate::ca::Ca;
 use crate::caller::Caller;
 use crate::connected::Following;
-use crate::limits::UNREAD;
+use crate::limits::{FAREWELL, UNREAD};
 use crate::refusal;
 use crate::stream::Peer;
 use crate::wire;
@@ -56,6 +57,8 @@ impl Ca {
             revisions: self.registry.watch(),
             sent: Revision(request.resume_revision),
             end: Instant::now() + Duration::from_secs(left),
+            svid: caller.svid().clone(),
+            honoured: self.honoured.subscribe(),
             node,
             sender,
         };
@@ -97,8 +100,11 @@ struct Follower {
     following: Following,
     revisions: watch::Receiver<Revision>,
     sent: Revision,
-    /// End of the SVID that opened the stream.
+    /// The SVID that opened the stream, and its end.
+    svid: VerifiedSvid,
     end: Instant,
+    /// Wakes after revocations.
+    honoured: watch::Receiver<u64>,
     sender: mpsc::Sender<Result<Update, Status>>,
 }
 
@@ -107,8 +113,8 @@ impl Follower {
         info!(peer.node = %self.node, view.revision = %self.sent, "a node follows the view");
         let last = self.follow().await;
         debug!(peer.node = %self.node, reason = last.message(), "a node's stream ends");
-        // If nobody reads it, nobody misses it.
-        let _ = self.sender.try_send(Err(last));
+        // The last update may still wait to be read. Who reads nothing misses nothing.
+        let _ = timeout(FAREWELL, self.sender.send(Err(last))).await;
     }
 
     /// Sends updates until there is a reason to end, which it returns.
@@ -116,11 +122,19 @@ impl Follower {
         loop {
             // Before the look-up: what is committed after it wakes us again.
             self.revisions.mark_unchanged();
+            self.honoured.mark_unchanged();
+            // The news first: a node hears of its own revocation before its stream ends for it.
             if let Err(last) = self.send_news().await {
+                return last;
+            }
+            if let Err(last) = self.check() {
                 return last;
             }
             tokio::select! {
                 changed = self.revisions.changed() => if changed.is_err() {
+                    return Status::unavailable("the CA is shutting down");
+                },
+                changed = self.honoured.changed() => if changed.is_err() {
                     return Status::unavailable("the CA is shutting down");
                 },
                 () = self.ca.shutdown.cancelled() => return Status::unavailable("the CA is shutting down"),
@@ -133,6 +147,13 @@ impl Follower {
                 }
             }
         }
+    }
+
+    /// Whether the SVID that opened the stream still counts.
+    fn check(&self) -> Result<(), Status> {
+        let bundles = self.ca.bundles.bundles();
+        let checked = bundles.revocations().check(&self.svid);
+        checked.map_err(|revoked| Status::permission_denied(revoked.to_string()))
     }
 
     async fn send_news(&mut self) -> Result<(), Status> {
@@ -180,6 +201,8 @@ mod tests {
             revisions: ca.registry.watch(),
             sent: Revision(0),
             end: Instant::now() + life,
+            svid: testing::node_svid(ca),
+            honoured: ca.honoured.subscribe(),
             node,
             sender,
         };

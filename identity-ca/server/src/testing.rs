@@ -4,15 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use signet_authority::{Authority, Serial, SigningKey};
+use rcgen::{CertificateParams, KeyPair};
+use signet_authority::{Authority, RequestedKey, Serial, SigningKey};
 use signet_registry::Registry;
-use signet_spiffe::{BundleSet, TrustDomain};
+use signet_spiffe::{BundleSet, SpiffeId, TrustDomain, VerifiedSvid, verify_x509_svid};
+use signet_tls::{BundleSource, SharedBundles};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::ca::Ca;
 use crate::clock::Clock;
 use crate::config::ROOT_LIFE;
 use crate::connected::Connected;
+use crate::ledger::Ledger;
 
 /// Of the trust domain `td`, in memory.
 pub(crate) async fn ca() -> Arc<Ca> {
@@ -21,10 +25,13 @@ pub(crate) async fn ca() -> Arc<Ca> {
     let key = SigningKey::generate().unwrap();
     let authority =
         Authority::create(domain, key, Serial::from_random([1; 16]), clock.now(), ROOT_LIFE).unwrap();
+    let registry = Registry::in_memory().await.unwrap();
     Arc::new(Ca {
-        bundles: Arc::new(BundleSet::single(authority.bundle().clone())),
+        bundles: Arc::new(SharedBundles::new(BundleSet::single(authority.bundle().clone()))),
+        honoured: watch::Sender::new(0),
+        ledger: Ledger::start(registry.clone(), clock.clone()),
         authority,
-        registry: Registry::in_memory().await.unwrap(),
+        registry,
         connected: Connected::default(),
         clock,
         svid_ttl: Duration::from_hours(1),
@@ -32,4 +39,19 @@ pub(crate) async fn ca() -> Arc<Ca> {
         issued: AtomicU64::new(0),
         shutdown: CancellationToken::new(),
     })
+}
+
+/// The SVID of the node `n1`.
+pub(crate) fn node_svid(ca: &Ca) -> VerifiedSvid {
+    let id = SpiffeId::parse("spiffe://td/signet/node/n1").unwrap();
+    let request = CertificateParams::default()
+        .serialize_request(&KeyPair::generate().unwrap())
+        .unwrap();
+    let key = RequestedKey::from_request(request.der()).unwrap();
+    let (serial, life) = (Serial::from_random([2; 16]), Duration::from_hours(1));
+    let svid = ca
+        .authority
+        .issue(&key, &id, life, serial, ca.clock.now())
+        .unwrap();
+    verify_x509_svid(&svid.chain, &ca.bundles.bundles(), ca.clock.now()).unwrap()
 }

@@ -4,9 +4,9 @@ use signet_authority::IssuedSvid;
 use signet_proto::ca::v1::Svid;
 use signet_proto::view::v1::{
     Cluster, EncryptionMode, Identity as WireIdentity, Node as WireNode, Registration as WireRegistration,
-    TrustBundle, Update,
+    Revocation as WireRevocation, TrustBundle, Update, revocation::Subject,
 };
-use signet_registry::{Changes, Encryption, Identity, Node, Registration};
+use signet_registry::{Changes, Encryption, Identity, Node, Registration, Revocation, Target};
 use signet_spiffe::{NodeName, X509Bundle};
 
 use crate::clock::unix_seconds;
@@ -84,6 +84,32 @@ pub(crate) fn encryption(mode: i32) -> Option<Encryption> {
     }
 }
 
+pub(crate) fn revocation(revocation: &Revocation) -> WireRevocation {
+    let subject = match &revocation.target {
+        Target::Serial(serial) => Subject::Serial(serial.as_bytes().to_vec()),
+        Target::Id(id) => Subject::SpiffeId(id.to_string()),
+        Target::Node(name) => Subject::Node(name.to_string()),
+        Target::Authority(key) => Subject::Authority(key.as_bytes().to_vec()),
+    };
+    WireRevocation {
+        id: revocation.target.to_string(),
+        subject: Some(subject),
+        not_before: unix_seconds(revocation.cut),
+        reason: revocation.reason.clone(),
+        at: unix_seconds(revocation.at),
+        until: unix_seconds(revocation.until),
+        closed: revocation.closed,
+        banned: revocation.banned,
+        version: revocation.version,
+        owner: revocation
+            .owner
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        node_id: revocation.node_number.map_or(0, |number| number.0.into()),
+    }
+}
+
 pub(crate) fn update(changes: &Changes, receiver: &NodeName, trust_bundle: &X509Bundle) -> Update {
     Update {
         revision: changes.revision.0,
@@ -104,6 +130,7 @@ pub(crate) fn update(changes: &Changes, receiver: &NodeName, trust_bundle: &X509
             .collect(),
         bundle: changes.bundle.then(|| bundle(trust_bundle)),
         cluster: changes.encryption.map(cluster),
+        revocations: changes.revocations.iter().map(revocation).collect(),
         self_node: if changes.snapshot {
             receiver.to_string()
         } else {

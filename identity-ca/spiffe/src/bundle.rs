@@ -132,7 +132,9 @@ impl X509Bundle {
     /// Until when an authority with this subject and key is valid.
     pub(crate) fn anchor_not_after(&self, anchor: &TrustAnchor<'_>) -> Option<UnixTime> {
         let matching = self.positions(anchor);
-        matching.filter_map(|position| Some(self.validity.get(position)?.1)).max()
+        matching
+            .filter_map(|position| Some(self.validity.get(position)?.1))
+            .max()
     }
 
     /// The key identifiers of the authorities with this subject and key: one key may be certified several times.

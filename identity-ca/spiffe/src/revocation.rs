@@ -241,7 +241,10 @@ impl Revocations {
         {
             return Some((RevokedBy::Id, reason.clone()));
         }
-        let by_authority = svid.authorities().iter().find_map(|key| self.authorities.get(key));
+        let by_authority = svid
+            .authorities()
+            .iter()
+            .find_map(|key| self.authorities.get(key));
         by_authority.map(|reason| (RevokedBy::Authority, reason.clone()))
     }
 

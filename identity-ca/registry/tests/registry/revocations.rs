@@ -114,6 +114,7 @@ async fn a_serial_is_revoked_with_its_owner_s_name_until_it_expires() {
         .unwrap();
     let left = desk.registry.revocations().await.unwrap();
     assert_eq!(left.len(), 1, "the expired one is cleaned away: {left:?}");
+    assert_eq!(left[0].target, Target::Serial(serial(9)));
 }
 
 #[tokio::test]
@@ -162,20 +163,18 @@ async fn a_closed_id_gets_nothing_until_it_is_reopened_and_then_only_what_begins
             verdicts.into_iter().next().unwrap()
         }
     };
-    assert!(matches!(
-        record(20, NOW + 1).await,
-        Err(Withheld::Closed { .. })
-    ));
-    let reopened = desk.registry.reopen(&id("web"), now()).await.unwrap();
+    assert!(matches!(record(20, NOW + 1).await, Err(Withheld::Closed { .. })));
+    let reopened = desk.registry.reopen(&id("web")).await.unwrap();
     assert!(!reopened.closed && reopened.version == 2);
     assert_eq!(may(id("web")).await, Ok(Some(now())));
-    assert!(matches!(
-        record(21, NOW).await,
-        Err(Withheld::Overtaken { .. })
-    ));
+    assert!(matches!(record(21, NOW).await, Err(Withheld::Overtaken { .. })));
     assert_eq!(record(22, NOW + 1).await, Ok(()));
-    assert_eq!(desk.listed(now()).await, [serial(1), serial(2)], "the new one is good");
-    let again = desk.registry.reopen(&id("web"), now()).await;
+    assert_eq!(
+        desk.listed(now()).await,
+        [serial(1), serial(2)],
+        "the new one is good"
+    );
+    let again = desk.registry.reopen(&id("web")).await;
     assert!(matches!(again, Err(RevokeError::NotClosed(_))));
 }
 
@@ -196,6 +195,16 @@ async fn revoking_again_reaches_further_and_never_back() {
     assert_eq!(effect.revocation.cut, now());
     assert_eq!(effect.revocation.until, at(NOW + 24 * HOUR));
     assert_eq!(effect.revocation.version, 2);
+}
+
+#[tokio::test]
+async fn everything_issued_before_is_meant_even_what_a_clock_ahead_has_issued() {
+    let desk = Desk::with_certificates().await;
+    let ahead = issued(30, id("web"), "n1", NOW + 500);
+    desk.registry.record_issued(&[ahead], now()).await.unwrap();
+    let effect = desk.revoke(Target::Id(id("web"))).await;
+    assert_eq!(effect.certificates.len(), 3);
+    assert_eq!(effect.revocation.cut, at(NOW + 500));
 }
 
 #[tokio::test]
@@ -266,7 +275,7 @@ async fn a_ban_outlives_every_certificate() {
         .unwrap();
     assert!(desk.registry.ban(&node("n1")).await.unwrap().is_some());
     let rows = desk.registry.revocations().await.unwrap();
-    assert_eq!(rows.len(), 1, "its certificates' rows are gone by now: {rows:?}");
+    assert_eq!(rows.len(), 2, "its certificates' rows are gone by now: {rows:?}");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod bounds;
 mod issue;
 mod operators;
 mod restart;
+mod revocation;
 mod running;
 mod strangers;
 mod sync;

@@ -24,7 +24,11 @@ fn judge(
     bundles: &BundleSet,
     revocations: &Arc<Revocations>,
 ) -> Result<VerifiedSvid, SvidError> {
-    verify_x509_svid(chain, &bundles.clone().with_revocations(revocations.clone()), now())
+    verify_x509_svid(
+        chain,
+        &bundles.clone().with_revocations(revocations.clone()),
+        now(),
+    )
 }
 
 fn by(result: Result<VerifiedSvid, SvidError>) -> Option<RevokedBy> {
@@ -61,10 +65,16 @@ fn a_revoked_serial_refuses_that_certificate_and_no_other() {
         by(judge(std::slice::from_ref(&one), &bundles, &revocations)),
         Some(RevokedBy::Serial)
     );
-    assert_eq!(by(judge(std::slice::from_ref(&two), &bundles, &revocations)), None);
+    assert_eq!(
+        by(judge(std::slice::from_ref(&two), &bundles, &revocations)),
+        None
+    );
     let revocations_of_two = revoked(Subject::Serial("c2:01".parse().unwrap()));
     assert_eq!(second, "c201".parse().unwrap());
-    assert_eq!(by(judge(&[two], &bundles, &revocations_of_two)), Some(RevokedBy::Serial));
+    assert_eq!(
+        by(judge(&[two], &bundles, &revocations_of_two)),
+        Some(RevokedBy::Serial)
+    );
     let error = judge(&[one], &bundles, &revocations).unwrap_err();
     assert_eq!(error.claimed_id(), Some(&web()));
     assert!(error.to_string().contains("key leaked"), "{error}");
@@ -148,8 +158,15 @@ fn a_revocation_that_cannot_be_read_refuses_everything() {
 #[test]
 fn a_bad_certificate_is_refused_for_what_is_bad_and_not_for_being_revoked() {
     let (root, stranger) = (Signer::root("td"), Signer::root("td"));
-    let revocations = revoked(Subject::Id { id: web(), until: now() });
-    let judged = judge(&[stranger.leaf(&leaf_params(WEB))], &root.bundles("td"), &revocations);
+    let revocations = revoked(Subject::Id {
+        id: web(),
+        until: now(),
+    });
+    let judged = judge(
+        &[stranger.leaf(&leaf_params(WEB))],
+        &root.bundles("td"),
+        &revocations,
+    );
     assert!(matches!(judged, Err(SvidError::Path { .. })), "{judged:?}");
 }
 

@@ -1,0 +1,290 @@
+//! Revocation, bans and eviction: what the operator asks for, and what the CA itself honours.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use signet_authority::RevokedSerial;
+use signet_proto::ca::v1::revoke_request::Subject as Asked;
+use signet_proto::ca::v1::{GetCrlResponse, RevocationEntry, RevokeRequest, RevokeResponse};
+use signet_registry::{
+    Effect, NewRevocation, NodeFate, Revision, Revocation, RevokeError, StorageError, Target,
+};
+use signet_spiffe::{KeyId, NodeName, Revocations, SerialNumber, SpiffeId, Subject, UnixTime};
+use signet_tls::BundleSource;
+use tonic::Status;
+use tracing::{info, warn};
+
+use crate::audit::AUDIT;
+use crate::ca::Ca;
+use crate::clock::unix_seconds;
+use crate::config::MAX_SVID_TTL;
+use crate::refusal::{self, invalid};
+use crate::wire;
+
+/// How long a revocation list counts. Those who fetch it come back sooner.
+const LIST_LIFE: Duration = Duration::from_hours(1);
+
+/// Longest reason, characters.
+const MAX_REASON: usize = 256;
+
+/// Most SPIFFE IDs that an answer names.
+const MAX_NAMED: usize = 64;
+
+/// An operator's request, checked.
+pub(crate) struct Order {
+    pub(crate) target: Target,
+    pub(crate) fate: NodeFate,
+    pub(crate) reason: String,
+    pub(crate) asker: String,
+    /// New certificates may follow at once.
+    pub(crate) reissue: bool,
+    pub(crate) rehearse: bool,
+}
+
+impl Ca {
+    /// What a call of `Revoke` asks for.
+    pub(crate) fn order(&self, request: &RevokeRequest, asker: String) -> Result<Order, Status> {
+        let target = match request.subject.as_ref() {
+            None => {
+                return Err(invalid(
+                    "say what to revoke: a serial number, SPIFFE ID, node or authority",
+                ));
+            }
+            Some(Asked::Serial(text)) => Target::Serial(
+                text.parse::<SerialNumber>()
+                    .map_err(|error| invalid(format!("that is no serial number: {error}")))?,
+            ),
+            Some(Asked::SpiffeId(text)) => Target::Id(self.revocable(text)?),
+            Some(Asked::Node(text)) => Target::Node(NodeName::parse(text).map_err(invalid)?),
+            Some(Asked::Authority(text)) => Target::Authority(self.foreign_authority(text)?),
+        };
+        Ok(Order {
+            // A serial number comes once: there is nothing to keep closed.
+            reissue: request.reissue || !matches!(target, Target::Id(_)),
+            target,
+            fate: NodeFate::Stays,
+            reason: reason(&request.reason)?,
+            asker,
+            rehearse: request.rehearse,
+        })
+    }
+
+    /// What `BanNode` and `EvictNode` ask for.
+    pub(crate) fn node_order(
+        name: &str,
+        fate: NodeFate,
+        why: &str,
+        asker: String,
+        rehearse: bool,
+    ) -> Result<Order, Status> {
+        Ok(Order {
+            target: Target::Node(NodeName::parse(name).map_err(invalid)?),
+            fate,
+            reason: reason(why)?,
+            asker,
+            reissue: true,
+            rehearse,
+        })
+    }
+
+    fn revocable(&self, text: &str) -> Result<SpiffeId, Status> {
+        let id = SpiffeId::parse(text).map_err(invalid)?;
+        if id.trust_domain() != self.trust_domain() {
+            return Err(invalid(format!(
+                "{id} is not of the trust domain {}",
+                self.trust_domain()
+            )));
+        }
+        if let Some(name) = id.node_name() {
+            return Err(invalid(format!(
+                "{id} is the node {name}: revoke it as a node, with all that it holds keys for"
+            )));
+        }
+        if id.is_infrastructure() || id.path().is_empty() {
+            return Err(invalid(format!(
+                "{id} is the CA's own and cannot be revoked by itself"
+            )));
+        }
+        Ok(id)
+    }
+
+    fn foreign_authority(&self, text: &str) -> Result<KeyId, Status> {
+        let key: KeyId = text
+            .parse()
+            .map_err(|error| invalid(format!("that is no key identifier: {error}")))?;
+        if self.authority.bundle().key_ids().any(|own| *own == key) {
+            return Err(Status::failed_precondition(
+                "this CA signs with that key: revoking it would refuse every SVID and the CA itself; make another authority the active one first",
+            ));
+        }
+        Ok(key)
+    }
+
+    /// Revokes, or rehearses it.
+    pub(crate) async fn revoke(&self, order: Order) -> Result<RevokeResponse, Status> {
+        let now = self.clock.now();
+        let new = NewRevocation {
+            cut: self.authority.begins(now),
+            until: self.end_of(&order.target, now),
+            target: order.target,
+            reason: order.reason,
+            asker: order.asker,
+            closed: !order.reissue,
+        };
+        let effect = self
+            .registry
+            .revoke(&new, order.fate, now, order.rehearse)
+            .await
+            .map_err(|error| refuse(&error))?;
+        if !order.rehearse {
+            warn!(
+                target: AUDIT,
+                {
+                    revocation.id = %new.target, revocation.reason = new.reason, revocation.by = new.asker,
+                    revocation.fate = ?order.fate, revocation.certificates = effect.certificates.len()
+                },
+                "revoked"
+            );
+            self.honour()
+                .await
+                .map_err(|error| refusal::storage("revoke", &error))?;
+        }
+        Ok(self.answer(&effect))
+    }
+
+    /// Lets a revoked SPIFFE ID have certificates again.
+    pub(crate) async fn reopen(&self, id: &str, asker: &str) -> Result<RevocationEntry, Status> {
+        let id = SpiffeId::parse(id).map_err(invalid)?;
+        let reopened = self.registry.reopen(&id).await.map_err(|error| refuse(&error))?;
+        info!(
+            target: AUDIT,
+            {
+                spiffe.id = %id, revocation.by = asker
+            },
+            "reopened: new certificates may be issued"
+        );
+        Ok(entry(&reopened))
+    }
+
+    /// Brings what this process itself refuses up to date, and wakes the streams that may have to end.
+    pub(crate) async fn honour(&self) -> Result<(), StorageError> {
+        let now = self.clock.now();
+        let mut revocations = Revocations::default();
+        for row in self.registry.revocations().await? {
+            if row.until < now && !row.banned && !row.closed {
+                continue;
+            }
+            let reason: Arc<str> = if row.banned {
+                format!("the node is banned: {}", row.reason).into()
+            } else {
+                row.reason.as_str().into()
+            };
+            let subject = match row.target {
+                Target::Serial(serial) => Subject::Serial(serial),
+                Target::Authority(key) => Subject::Authority(key),
+                Target::Id(id) => Subject::Id { id, until: row.cut },
+                Target::Node(name) => Subject::Id {
+                    id: SpiffeId::node(self.trust_domain(), &name),
+                    until: row.cut,
+                },
+            };
+            revocations.insert(subject, reason);
+        }
+        let bundles = self.bundles.bundles();
+        self.bundles
+            .replace(signet_spiffe::BundleSet::clone(&bundles).with_revocations(Arc::new(revocations)));
+        self.honoured.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    /// No certificate lives longer than the longest SVID; an authority's as long as any root.
+    fn end_of(&self, target: &Target, now: UnixTime) -> UnixTime {
+        let life = match target {
+            Target::Serial(_) | Target::Id(_) | Target::Node(_) => MAX_SVID_TTL,
+            Target::Authority(_) => crate::config::ROOT_LIFE,
+        };
+        UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs().saturating_add(life.as_secs())))
+    }
+
+    fn answer(&self, effect: &Effect) -> RevokeResponse {
+        let ids: BTreeSet<_> = effect
+            .certificates
+            .iter()
+            .map(|issued| issued.spiffe_id.to_string())
+            .collect();
+        RevokeResponse {
+            revocation: Some(entry(&effect.revocation)),
+            certificates: count(effect.certificates.len()),
+            spiffe_ids: ids.into_iter().take(MAX_NAMED).collect(),
+            connected: count(self.connected.nodes().len()),
+        }
+    }
+
+    /// The revocation list of this moment, signed. Its number is the registry's revision, which never goes down; two lists
+    /// with one number differ in their dates alone.
+    pub(crate) async fn crl(&self) -> Result<GetCrlResponse, Status> {
+        let revision: Revision = *self.registry.watch().borrow();
+        let now = self.clock.now();
+        let revoked = self
+            .registry
+            .revoked_certificates(now)
+            .await
+            .map_err(|error| refusal::storage("crl", &error))?;
+        let revoked: Vec<_> = revoked
+            .into_iter()
+            .map(|certificate| RevokedSerial {
+                serial: certificate.serial.as_bytes().to_vec(),
+                at: certificate.at,
+                reason: certificate.reason,
+            })
+            .collect();
+        let list = self
+            .authority
+            .revocation_list(&revoked, revision.0, now, LIST_LIFE)
+            .map_err(|error| refusal::issue("crl", &error))?;
+        Ok(GetCrlResponse {
+            der: list.der,
+            pem: list.pem,
+            number: revision.0,
+            this_update: unix_seconds(now),
+            next_update: unix_seconds(list.next_update),
+            certificates: count(revoked.len()),
+        })
+    }
+}
+
+/// A row as operators see it.
+pub(crate) fn entry(revocation: &Revocation) -> RevocationEntry {
+    RevocationEntry {
+        revocation: Some(wire::revocation(revocation)),
+        by: revocation.asker.clone(),
+        cause: revocation.cause.clone().unwrap_or_default(),
+    }
+}
+
+fn reason(text: &str) -> Result<String, Status> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(invalid("say why: the reason is what others will see"));
+    }
+    if text.chars().count() > MAX_REASON || text.chars().any(char::is_control) {
+        return Err(invalid(format!(
+            "a reason is one line of at most {MAX_REASON} characters"
+        )));
+    }
+    Ok(text.to_owned())
+}
+
+fn refuse(error: &RevokeError) -> Status {
+    match error {
+        RevokeError::UnknownNode(_) => Status::not_found(error.to_string()),
+        RevokeError::NotClosed(_) => Status::failed_precondition(error.to_string()),
+        RevokeError::TooMany => Status::resource_exhausted(error.to_string()),
+        RevokeError::Storage(error) => refusal::storage("revoke", error),
+    }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
