@@ -63,7 +63,7 @@ pub(crate) struct Global {
     /// Ask the daemons of this lab: all its nodes, or the one of --node.
     #[arg(long, global = true, env = "SIGNET_LAB", help_heading = "Global options")]
     pub(crate) lab: Option<String>,
-    /// One node of the lab.
+    /// One node of the lab; for `ca revoke` the node to revoke.
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) node: Option<String>,
 }
@@ -95,7 +95,7 @@ pub(crate) enum Command {
     Flows(flows::Arguments),
     /// Explain whether traffic passes: which rule, which proof, what is missing.
     Explain(explain::Arguments),
-    /// Operate the CA: join tokens, registrations.
+    /// Operate the CA: join tokens, registrations, revocation.
     Ca(ca::Arguments),
     /// Clusters of network namespaces on this machine.
     Lab(lab::Arguments),

@@ -24,7 +24,7 @@ fn words(bytes: &[u8]) -> String {
 
 #[test]
 fn a_daemon_that_is_not_there_is_3_and_its_socket_is_named() {
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["status"], "agent.sock"),
         (&["auth", "list"], "agent.sock"),
         (&["identity", "list"], "agent.sock"),
@@ -33,6 +33,7 @@ fn a_daemon_that_is_not_there_is_3_and_its_socket_is_named() {
         (&["explain", "a", "b", "80"], "meshd.sock"),
         (&["encryption", "status"], "keyd.sock"),
         (&["ca", "list"], "ca.sock"),
+        (&["ca", "ban", "n1", "--reason", "x"], "ca.sock"),
     ];
     for (arguments, socket) in cases {
         let output = signet(arguments);
@@ -53,6 +54,19 @@ fn wrong_usage_is_2() {
         &["status", "--bogus"],
         &["--node", "n1", "status"],
         &["lab", "kill", "n1", "x"],
+        &["ca", "revoke", "--reason", "x"],
+        &[
+            "ca",
+            "revoke",
+            "--serial",
+            "1",
+            "--authority",
+            "2",
+            "--reason",
+            "x",
+        ],
+        &["--node", "n1", "ca", "revoke", "--serial", "1", "--reason", "x"],
+        &["ca", "ban", "n1"],
     ] {
         let output = signet(arguments);
         assert_eq!(

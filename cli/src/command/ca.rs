@@ -9,6 +9,7 @@ use signet_proto::view::v1::Registration;
 
 use crate::args::Global;
 use crate::clients::Ca;
+use crate::command::revocation;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::target::Target;
@@ -26,6 +27,8 @@ Examples:
   signet ca list
   signet ca deregister spiffe://cluster.local/ns/shop/sa/web
   signet ca bundle > bundle.pem                  what an agent is started with
+  signet ca revoke --serial 3fa9… --reason key-compromise
+  signet ca ban n3 --reason stolen               keep a node out
 
 Selectors: endpoint:<namespace>/<name>, unix:uid:<n>, unix:gid:<n>, unix:path:<file>, unix:sha256:<hex>";
 
@@ -87,11 +90,17 @@ enum Command {
         /// A registration's id or the beginning of it, or a SPIFFE ID.
         what: String,
     },
+    #[command(flatten)]
+    Revocation(revocation::Command),
 }
 
 /// Runs a subcommand.
 pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output) -> Result<(), Failure> {
-    let ca = Target::ca(global)?;
+    // The CA is not of a node: for `revoke`, --node says what is revoked.
+    let ca = Target::ca(&Global {
+        node: None,
+        ..global.clone()
+    })?;
     let mut client = ca.client.clone();
     match &arguments.command {
         Command::Status => output.show(&StatusView::from(
@@ -142,6 +151,7 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
             output.show(&IdentitiesView::from(answer))
         }
         Command::List { .. } => output.show(&RegistrationsView::from(registrations(&ca).await?)),
+        Command::Revocation(command) => revocation::run(command, &ca, global, output).await,
         Command::Show { what } => {
             for registration in find(registrations(&ca).await?, what)? {
                 output.show_line(&RegistrationView::from(registration))?;

@@ -9,6 +9,7 @@ pub(crate) mod flows;
 pub(crate) mod identity;
 pub(crate) mod lab;
 pub(crate) mod policy;
+pub(crate) mod revocation;
 mod run;
 pub(crate) mod status;
 

@@ -8,4 +8,5 @@ pub(crate) mod flows;
 pub(crate) mod identity;
 pub(crate) mod lab;
 pub(crate) mod policy;
+pub(crate) mod revocation;
 pub(crate) mod status;

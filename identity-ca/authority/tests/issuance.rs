@@ -11,7 +11,7 @@ use std::time::Duration;
 use rcgen::{CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose, SanType};
 use signet_authority::{
     Authority, AuthorityError, BACKDATE, IssueError, IssuedSvid, MAX_REQUEST_BYTES, RequestError,
-    RequestedKey, Serial, SigningKey,
+    RequestedKey, RevokedSerial, Serial, SigningKey,
 };
 use signet_spiffe::{BundleSet, SpiffeId, TrustDomain, UnixTime, verify_x509_svid};
 use x509_parser::certification_request::X509CertificationRequest;
@@ -300,4 +300,73 @@ fn an_authority_is_restored_only_with_its_own_key_and_trust_domain() {
 fn debug_output_has_no_key() {
     let text = format!("{:?}", authority());
     assert!(text.contains("SigningKey(..)"), "{text}");
+}
+
+#[test]
+fn the_revocation_list_is_signed_by_the_root_and_refuses_what_it_names_in_an_outsider_s_eyes() {
+    let authority = authority();
+    let serial = |byte| Serial::from_random([byte; 16]);
+    let svid = |byte| {
+        let issued = authority.issue(&requested(), &web(), HOUR, serial(byte), at(NOW));
+        issued.unwrap().chain.remove(0)
+    };
+    // The first bit of one serial is set, of the other not.
+    let named = [0xee_u8, 0x11].map(|byte| RevokedSerial {
+        serial: serial(byte).as_bytes().to_vec(),
+        at: at(NOW),
+        reason: "key-compromise".to_owned(),
+    });
+    let list = authority.revocation_list(&named, 7, at(NOW), HOUR).unwrap();
+    let parsed = webpki::BorrowedCertRevocationList::from_der(&list.der).unwrap();
+    let parsed = webpki::CertRevocationList::from(parsed);
+    let lists = [&parsed];
+    let options = webpki::RevocationOptionsBuilder::new(&lists)
+        .unwrap()
+        .with_depth(webpki::RevocationCheckDepth::Chain)
+        .build();
+    let root = rustls_pki_types::CertificateDer::from(authority.root());
+    let anchors = [webpki::anchor_from_trusted_cert(&root).unwrap()];
+    let judge = |leaf: &rustls_pki_types::CertificateDer<'_>, now| {
+        let leaf = webpki::EndEntityCert::try_from(leaf).unwrap();
+        leaf.verify_for_usage(
+            webpki::ALL_VERIFICATION_ALGS,
+            &anchors,
+            &[],
+            at(now),
+            webpki::KeyUsage::server_auth(),
+            Some(options),
+            None,
+        )
+        .map(|_| ())
+    };
+    for byte in [0xee, 0x11] {
+        assert_eq!(
+            judge(&svid(byte), NOW),
+            Err(webpki::Error::CertRevoked),
+            "{byte:x}"
+        );
+    }
+    assert_eq!(judge(&svid(0xef), NOW), Ok(()));
+    let empty = authority.revocation_list(&[], 8, at(NOW), HOUR).unwrap();
+    assert!(webpki::BorrowedCertRevocationList::from_der(&empty.der).is_ok());
+    assert!(
+        authority
+            .revocation_list(&[], 9, authority.not_after(), HOUR)
+            .is_err()
+    );
+}
+
+#[test]
+fn a_certificate_after_a_revocation_begins_after_what_it_revokes() {
+    let authority = authority();
+    let issue = |floor, now| {
+        let serial = Serial::from_random([9; 16]);
+        authority.issue_after(&requested(), &web(), HOUR, serial, at(now), floor)
+    };
+    let cut = authority.begins(at(NOW));
+    assert_eq!(issue(None, NOW).unwrap().not_before, cut);
+    let after = issue(Some(cut), NOW).unwrap();
+    assert_eq!(after.not_before.as_secs(), cut.as_secs() + 1);
+    assert!(matches!(issue(Some(at(NOW)), NOW), Err(IssueError::NotYet)));
+    assert_eq!(issue(Some(at(NOW)), NOW + 1).unwrap().not_before, at(NOW + 1));
 }

@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use crate::audit::AUDIT;
 use crate::ca::Ca;
 use crate::clock::unix_seconds;
-use crate::config::MAX_SVID_TTL;
+use crate::config::{MAX_SVID_TTL, ROOT_LIFE};
 use crate::refusal::{self, invalid};
 use crate::wire;
 
@@ -126,7 +126,7 @@ impl Ca {
         let now = self.clock.now();
         let new = NewRevocation {
             cut: self.authority.begins(now),
-            until: self.end_of(&order.target, now),
+            until: end_of(&order.target, now),
             target: order.target,
             reason: order.reason,
             asker: order.asker,
@@ -198,15 +198,6 @@ impl Ca {
         Ok(())
     }
 
-    /// No certificate lives longer than the longest SVID; an authority's as long as any root.
-    fn end_of(&self, target: &Target, now: UnixTime) -> UnixTime {
-        let life = match target {
-            Target::Serial(_) | Target::Id(_) | Target::Node(_) => MAX_SVID_TTL,
-            Target::Authority(_) => crate::config::ROOT_LIFE,
-        };
-        UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs().saturating_add(life.as_secs())))
-    }
-
     fn answer(&self, effect: &Effect) -> RevokeResponse {
         let ids: BTreeSet<_> = effect
             .certificates
@@ -261,6 +252,15 @@ pub(crate) fn entry(revocation: &Revocation) -> RevocationEntry {
         by: revocation.asker.clone(),
         cause: revocation.cause.clone().unwrap_or_default(),
     }
+}
+
+/// No certificate lives longer than the longest SVID; an authority's as long as any root.
+fn end_of(target: &Target, now: UnixTime) -> UnixTime {
+    let life = match target {
+        Target::Serial(_) | Target::Id(_) | Target::Node(_) => MAX_SVID_TTL,
+        Target::Authority(_) => ROOT_LIFE,
+    };
+    UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs().saturating_add(life.as_secs())))
 }
 
 fn reason(text: &str) -> Result<String, Status> {
