@@ -397,6 +397,12 @@ fn a_flow_is_told_for_the_first_packet_and_the_end_and_not_between() {
                 assert_eq!((flow.tcp_flags, flow.hook), (flags, hook_number(direction)));
                 let (from, to) = ends(family, direction);
                 assert_eq!((flow.source, flow.destination), (from.into(), to.into()));
+                let identities = match direction {
+                    Direction::Ingress => (REMOTE, LOCAL),
+                    Direction::Egress => (LOCAL, REMOTE),
+                };
+                assert_eq!((flow.source_identity, flow.destination_identity), identities);
+                assert_eq!((flow.node, flow.ifindex), (PEER_NODE, INTERFACE));
             }
         }
     });

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use signet_abi::{Authentication, Direction, Reason, SecurityIdentity, Verdict};
+use signet_maps::boottime_now;
 
 use crate::support::node::{
     BOTH_ENFORCED, Family, MINUTE, Node, PEER_NODE, Transport, every_transport, everywhere,
@@ -39,6 +40,9 @@ fn an_error_about_a_live_connection_passes_in_either_direction_and_changes_nothi
     every_transport(|node, family, opened, transport| {
         for (direction, about) in live(node, family, opened, transport) {
             let (from, to) = ends(family, direction);
+            // Near its end: a packet of its own would give it more time.
+            let soon = boottime_now() + MINUTE / 12;
+            node.rewrite_connections(|value| value.expires = soon);
             let before = node.connection();
             for &kind in kinds(family) {
                 let error = packet::error(from, to, kind, &about);

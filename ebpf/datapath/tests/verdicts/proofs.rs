@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use signet_abi::{
-    AuthKey, AuthValue, Authentication, Direction, MARK_LOCAL, Metric, NodeId, Reason, SecurityIdentity,
-    Verdict,
+    AuthKey, AuthValue, Authentication, Direction, Metric, NodeId, Reason, SecurityIdentity, Signal,
+    SignalCause, Verdict,
 };
 use signet_datapath::Hook;
 use signet_maps::PolicyPrefix;
@@ -133,6 +133,8 @@ fn a_missing_proof_is_signalled_once_and_then_suppressed() {
     }
     let signals = node.signals();
     assert!(!signals.is_empty(), "no signal");
+    let why = |signal: &Signal| (signal.family, signal.cause);
+    assert_eq!(why(&signals[0]), (4, SignalCause::Ingress as u8));
     assert!(
         signals
             .iter()
