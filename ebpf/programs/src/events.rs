@@ -13,6 +13,7 @@ const SIGNAL_INTERVAL: u64 = 200_000_000;
 
 /// What came to light about a packet, for its flow event.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Trace {
     pub source: SecurityIdentity,
     pub destination: SecurityIdentity,
@@ -52,22 +53,58 @@ fn add(number: u8, direction: Direction, bytes: u64) {
     *sum = sum.wrapping_add(bytes);
 }
 
-/// Where and how a packet was judged.
+/// Where and how a packet was judged. Without padding: it is handed to a function of its own.
+#[repr(C)]
 pub struct Judged {
-    pub at: u64,
-    pub ifindex: u32,
-    pub length: u32,
-    pub reason: Reason,
-    pub hook: u8,
-    pub direction: Direction,
+    at: u64,
+    ifindex: u32,
+    length: u32,
+    reason: Reason,
+    hook: u8,
+    direction: Direction,
+    reserved: u8,
+    room: u32,
+}
+
+impl Judged {
+    /// `hook` is one of [`signet_abi::flow_hooks`].
+    #[inline(always)]
+    pub fn new(at: u64, ifindex: u32, length: u32, reason: Reason, hook: u8, direction: Direction) -> Self {
+        Self {
+            at,
+            ifindex,
+            length,
+            reason,
+            hook,
+            direction,
+            reserved: 0,
+            room: zero(),
+        }
+    }
 }
 
 /// Reports a packet.
 #[inline(always)]
 pub fn flow(packet: &Packet, trace: &Trace, judged: &Judged) {
+    let _ = signet_flow(packet, trace, judged);
+}
+
+/// A function that the verifier looks at once, as in `parse`. It has a stack of its own, of which the hooks have little
+/// left.
+#[expect(unsafe_code, reason = "a name that stays makes the function global")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn signet_flow(packet: *const Packet, trace: *const Trace, judged: *const Judged) -> u32 {
+    #[expect(unsafe_code, reason = "the verifier asks for pointers that may be null")]
+    // SAFETY: `flow` is the only caller and passes references.
+    let (Some(packet), Some(trace), Some(judged)) =
+        (unsafe { (packet.as_ref(), trace.as_ref(), judged.as_ref()) })
+    else {
+        return 1;
+    };
     let Some(mut entry) = FLOWS.reserve::<Flow>(0) else {
         add(Metric::FlowLost as u8, judged.direction, 0);
-        return;
+        return 1;
     };
     entry.write(Flow {
         at: judged.at,
@@ -87,6 +124,7 @@ pub fn flow(packet: &Packet, trace: &Trace, judged: &Judged) {
         tcp_flags: packet.tcp_flags,
     });
     entry.submit(0);
+    0
 }
 
 /// Asks for a proof of the pair, unless that was done a moment ago.

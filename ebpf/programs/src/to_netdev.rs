@@ -43,14 +43,7 @@ pub fn to_netdev(ctx: TcContext) -> i32 {
     let (length, direction) = (ctx.len(), Direction::Egress);
     events::count(refused, direction, length);
     let (at, ifindex) = (verdict::now(), parse::ifindex(&ctx));
-    let judged = Judged {
-        at,
-        ifindex,
-        length,
-        reason: refused,
-        hook: flow_hooks::TO_NETDEV,
-        direction,
-    };
+    let judged = Judged::new(at, ifindex, length, refused, flow_hooks::TO_NETDEV, direction);
     events::flow(&packet, &trace, &judged);
     TC_ACT_SHOT as i32
 }

@@ -271,18 +271,8 @@ pub fn conclude(
             Some(scene) => (scene.now, scene.ifindex),
             None => (now(), parse::ifindex(ctx)),
         };
-        events::flow(
-            packet,
-            trace,
-            &Judged {
-                at,
-                ifindex,
-                length,
-                reason,
-                hook,
-                direction,
-            },
-        );
+        let judged = Judged::new(at, ifindex, length, reason, hook, direction);
+        events::flow(packet, trace, &judged);
     }
     action(reason, scene.map_or(0, |scene| scene.parking_ifindex))
 }

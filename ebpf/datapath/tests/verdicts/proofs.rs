@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use signet_abi::{
-    AuthKey, AuthValue, Authentication, Direction, Metric, NodeId, Reason, SecurityIdentity, Signal,
-    SignalCause, Verdict,
+    AuthKey, AuthValue, Authentication, Direction, MARK_LOCAL, Metric, NodeId, Reason, SecurityIdentity,
+    Signal, SignalCause, Verdict,
 };
 use signet_datapath::Hook;
 use signet_maps::PolicyPrefix;
