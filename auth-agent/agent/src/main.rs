@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use signet_agent::cli::{Cli, Command};
 use signet_agent::run::run;
+use signet_privileges::Capabilities;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,9 @@ fn main() -> ExitCode {
 
 fn start() -> anyhow::Result<()> {
     let Command::Run(args) = Cli::parse().command;
+    // To see which program a workload of another user runs, and to read it. Pinned maps are opened as files.
+    signet_privileges::confine(Capabilities::SYS_PTRACE | Capabilities::DAC_READ_SEARCH)
+        .context("failed to drop privileges")?;
     signet_telemetry::init("signet-agent", args.log_format, args.log.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

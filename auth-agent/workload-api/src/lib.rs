@@ -52,6 +52,8 @@ mod svid;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod stalled;
+#[cfg(test)]
 mod testing;
 
 pub use offer::{Offer, OfferError, Offers, OffersError};

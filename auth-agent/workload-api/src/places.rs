@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use signet_uds::PeerInfo;
 
@@ -21,6 +22,27 @@ impl Default for Limits {
             per_process: 16,
             per_user: 2048,
             total: 4096,
+        }
+    }
+}
+
+/// How long a connection may show no life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Patience {
+    /// For the first bytes of a connection.
+    pub(crate) first: Duration,
+    /// From one HTTP/2 ping to the next. Libraries answer them, however slow the program above is.
+    pub(crate) ping: Duration,
+    /// For the answer.
+    pub(crate) pong: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_secs(5),
+            ping: Duration::from_secs(20),
+            pong: Duration::from_secs(10),
         }
     }
 }

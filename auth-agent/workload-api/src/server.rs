@@ -12,7 +12,7 @@ use tonic::transport::Server;
 
 use crate::SvidSource;
 use crate::connection::Connection;
-use crate::places::{Limits, Places};
+use crate::places::{Limits, Patience, Places};
 use crate::service::{Service, require_security_header};
 
 /// Longest request, bytes. Requests of the X.509 profile are empty; a JWT-SVID to validate is a few KiB.
@@ -48,7 +48,19 @@ pub async fn serve<S: SvidSource>(
     limits: Limits,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    let incoming = bounded(serve_incoming(path, Access::Anyone)?, Places::new(limits));
+    serve_with(path, source, limits, Patience::default(), stop).await
+}
+
+/// [`serve`], with bounds on silence of one's own.
+pub(crate) async fn serve_with<S: SvidSource>(
+    path: &Path,
+    source: Arc<S>,
+    limits: Limits,
+    patience: Patience,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let incoming = serve_incoming(path, Access::Anyone)?;
+    let incoming = bounded(incoming, Places::new(limits), patience.first);
     // Never sent on: it is closed when `serving` is dropped.
     let (serving, stopping) = watch::channel(());
     let service = Service::new(source, Places::new(limits), stopping.clone());
@@ -58,6 +70,8 @@ pub async fn serve<S: SvidSource>(
     let server = Server::builder()
         .http2_max_header_list_size(MAX_HEADERS)
         .max_concurrent_streams(MAX_CALLS)
+        .http2_keepalive_interval(Some(patience.ping))
+        .http2_keepalive_timeout(Some(patience.pong))
         .add_service(InterceptedService::new(service, require_security_header))
         .serve_with_incoming_shutdown(incoming, async move {
             let mut stopping = stopping;
@@ -79,17 +93,18 @@ pub async fn serve<S: SvidSource>(
 fn bounded(
     incoming: impl Stream<Item = io::Result<PeerStream>> + Send,
     places: Places,
+    first: Duration,
 ) -> impl Stream<Item = io::Result<Connection>> + Send {
     incoming.filter_map(move |stream| {
         let admitted = match stream {
-            Ok(stream) => admit(stream, &places).map(Ok),
+            Ok(stream) => admit(stream, &places, first).map(Ok),
             Err(error) => Some(Err(error)),
         };
         std::future::ready(admitted)
     })
 }
 
-fn admit(stream: PeerStream, places: &Places) -> Option<Connection> {
+fn admit(stream: PeerStream, places: &Places, first: Duration) -> Option<Connection> {
     let Some(place) = places.take(stream.peer()) else {
         tracing::debug!(
             peer.pid = stream.peer().pid,
@@ -98,5 +113,5 @@ fn admit(stream: PeerStream, places: &Places) -> Option<Connection> {
         );
         return None;
     };
-    Some(Connection::new(stream, place))
+    Some(Connection::new(stream, place, first))
 }

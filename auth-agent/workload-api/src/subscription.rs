@@ -227,4 +227,34 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
     }
+
+    /// As with a client that does not read: HTTP/2 asks for no message then.
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_is_not_read_keeps_no_queue_and_is_then_sent_the_latest_alone() {
+        let agent = FakeAgent::starting();
+        let authority = Authority::new("td.test");
+        let publish = |svid| agent.publish(vec![Offer::ready(for_us(), svid)], [authority.bundle()]);
+        let svids: Vec<_> = (0..50).map(|_| authority.svid("/web")).collect();
+        publish(svids[0].clone());
+        let mut child = sleeper();
+        let (_serving, stopping) = watch::channel(());
+        let stream = subscription(&child, &agent, stopping)
+            .open::<X509Svids>()
+            .await
+            .unwrap();
+        let mut stream = pin!(stream);
+        stream.next().await.unwrap().unwrap();
+        for svid in &svids {
+            publish(svid.clone());
+            tokio::task::yield_now().await;
+        }
+        let latest = stream.next().await.unwrap().unwrap();
+        assert_eq!(latest.svids[0].x509_svid, svids[49].chain()[0].as_ref());
+        assert!(
+            tokio::time::timeout(PATIENCE, stream.next()).await.is_err(),
+            "something was queued"
+        );
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }

@@ -20,7 +20,9 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
-use crate::{Limits, Offer, Offers, ServeError, SvidSource, X509Svid, serve};
+use crate::places::Patience;
+use crate::server::serve_with;
+use crate::{Limits, Offer, Offers, ServeError, SvidSource, X509Svid};
 
 /// Long enough for any answer on a loaded machine; reached only by a test that fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -134,13 +136,17 @@ impl Served {
     }
 
     pub(crate) fn with(limits: Limits) -> Self {
+        Self::with_patience(limits, Patience::default())
+    }
+
+    pub(crate) fn with_patience(limits: Limits, patience: Patience) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("workload.sock");
         let agent = FakeAgent::starting();
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn({
             let (socket, agent) = (socket.clone(), Arc::clone(&agent));
-            async move { serve(&socket, agent, limits, async { drop(stopped.await) }).await }
+            async move { serve_with(&socket, agent, limits, patience, async { drop(stopped.await) }).await }
         });
         Self {
             _dir: dir,

@@ -15,8 +15,12 @@ const USUAL: &str = "/sys/fs/bpf";
 /// `BPF_FS_MAGIC` (include/uapi/linux/magic.h).
 const MAGIC: u32 = 0xcafe_4a11;
 
-/// Makes sure that `directory` exists, lies on a bpf file system and is ours alone.
-pub(crate) fn prepare(directory: &Path) -> Result<(), DatapathError> {
+/// Makes sure that `directory` exists, lies on a bpf file system and is ours alone. [`Datapath::load`](crate::Datapath::load)
+/// does it, too; done before, by somebody who may mount, it leaves that one nothing to mount.
+///
+/// # Errors
+/// The directory cannot be made, or nothing can be mounted.
+pub fn prepare(directory: &Path) -> Result<(), DatapathError> {
     let existing = nearest_existing(directory);
     if !is_bpffs(&existing).map_err(|source| failed("look at", &existing, source))? {
         let point = if directory.starts_with(USUAL) {

@@ -23,6 +23,7 @@ mod object;
 mod run;
 
 pub use attach::Attachment;
+pub use bpffs::prepare;
 pub use capacities::Capacities;
 pub use datapath::{AttachMode, Datapath, ProgramReport};
 pub use error::DatapathError;

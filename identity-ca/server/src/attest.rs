@@ -1,5 +1,8 @@
 //! Attest: a join token for a node's first SVID.
 
+use std::fmt::Display;
+use std::time::Instant;
+
 use signet_authority::RequestedKey;
 use signet_proto::ca::v1::{AttestRequest, AttestResponse};
 use signet_registry::{ConsumeError, Node};
@@ -42,13 +45,7 @@ impl Ca {
 
     async fn consume(&self, peer: &Peer, text: &str) -> Result<Node, Status> {
         let token = join_token::parse(text).map_err(|reason| {
-            warn!(
-                target: AUDIT,
-                {
-                    peer.address = %peer.address, %reason
-                },
-                "refused a join token"
-            );
+            self.log_refusal(peer, None, &reason);
             Status::unauthenticated(REFUSED)
         })?;
         self.registry
@@ -58,14 +55,22 @@ impl Ca {
                 if let ConsumeError::Storage(error) = &reason {
                     return refusal::storage("attest", error);
                 }
-                warn!(
-                    target: AUDIT,
-                    {
-                        peer.address = %peer.address, token.id = %token.id, %reason
-                    },
-                    "refused a join token"
-                );
+                self.log_refusal(peer, Some(&token.id), &reason);
                 Status::unauthenticated(REFUSED)
             })
+    }
+
+    /// Strangers can make this happen, so it is not always told.
+    fn log_refusal(&self, peer: &Peer, token: Option<&dyn Display>, reason: &dyn Display) {
+        let Some(untold) = self.refused_tokens.admit(Instant::now()) else {
+            return;
+        };
+        warn!(
+            target: AUDIT,
+            {
+                peer.address = %peer.address, token.id = token.map(tracing::field::display), %reason, untold
+            },
+            "refused a join token"
+        );
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use signet_authority::Authority;
 use signet_registry::Registry;
 use signet_spiffe::TrustDomain;
+use signet_telemetry::Throttle;
 use signet_tls::SharedBundles;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,8 @@ pub(crate) struct Ca {
     pub(crate) key_storage: String,
     /// SVIDs issued since the start.
     pub(crate) issued: AtomicU64,
+    /// Of what is logged of refused join tokens: everybody can show one.
+    pub(crate) refused_tokens: Throttle,
     /// Ends the streams.
     pub(crate) shutdown: CancellationToken,
 }

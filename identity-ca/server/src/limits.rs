@@ -14,6 +14,10 @@ pub(crate) const ANONYMOUS_PER_ADDRESS: usize = 32;
 /// For the TLS handshake.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(5);
 
+/// What strangers can make the CA log, and in what time.
+pub(crate) const TOLD: u32 = 10;
+pub(crate) const TOLD_PER: Duration = Duration::from_secs(10);
+
 /// For all that a connection without a node's SVID has to say.
 pub(crate) const ANONYMOUS_LIFE: Duration = Duration::from_secs(20);
 

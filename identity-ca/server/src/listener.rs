@@ -1,11 +1,13 @@
 //! Accepts connections from nodes: bounded, and past its TLS handshake before anything else sees it.
 
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
+use signet_telemetry::Throttle;
 use signet_tls::{BundleSource, peer_svid};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -16,7 +18,7 @@ use tracing::{debug, warn};
 
 use crate::clock::Clock;
 use crate::limits::{
-    ANONYMOUS, ANONYMOUS_LIFE, ANONYMOUS_PER_ADDRESS, CONNECTIONS, EXPIRED_GRACE, HANDSHAKE,
+    ANONYMOUS, ANONYMOUS_LIFE, ANONYMOUS_PER_ADDRESS, CONNECTIONS, EXPIRED_GRACE, HANDSHAKE, TOLD, TOLD_PER,
 };
 use crate::per_address::{PerAddress, Share};
 use crate::stream::{Holds, NodeStream, Peer};
@@ -56,11 +58,14 @@ impl Listener {
         let connections = Arc::new(Semaphore::new(CONNECTIONS));
         let anonymous = Arc::new(Semaphore::new(ANONYMOUS));
         let per_address = PerAddress::new(ANONYMOUS_PER_ADDRESS);
+        let refusals = Arc::new(Throttle::new(TOLD, TOLD_PER));
         loop {
             let (tcp, address) = match self.tcp.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    warn!(%error, "failed to accept a connection");
+                    if let Some(untold) = refusals.admit(Instant::now()) {
+                        warn!(%error, untold, "failed to accept a connection");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
@@ -79,6 +84,7 @@ impl Listener {
                 bundles: Arc::clone(&self.bundles),
                 clock: self.clock.clone(),
                 address,
+                refusals: Arc::clone(&refusals),
             };
             let ready = ready.clone();
             tokio::spawn(async move {
@@ -96,6 +102,7 @@ struct Handshake {
     bundles: Arc<dyn BundleSource>,
     clock: Clock,
     address: SocketAddr,
+    refusals: Arc<Throttle>,
 }
 
 impl Handshake {
@@ -113,11 +120,11 @@ impl Handshake {
         let tls = match timeout(HANDSHAKE, self.acceptor.accept(tcp)).await {
             Ok(Ok(tls)) => tls,
             Ok(Err(error)) => {
-                warn!(peer.address = %address, %error, "refused a connection: the TLS handshake failed");
+                self.refused(&error);
                 return None;
             }
             Err(_) => {
-                warn!(peer.address = %address, "refused a connection: the TLS handshake took too long");
+                self.refused(&format_args!("it took too long"));
                 return None;
             }
         };
@@ -140,5 +147,12 @@ impl Handshake {
                 _anonymous: anonymous,
             },
         })
+    }
+
+    /// Anybody can make this happen, so it is not always told.
+    fn refused(&self, why: &dyn Display) {
+        if let Some(untold) = self.refusals.admit(Instant::now()) {
+            warn!(peer.address = %self.address, error = %why, untold, "refused a connection: the TLS handshake failed");
+        }
     }
 }

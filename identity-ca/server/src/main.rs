@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use signet_ca::{Clock, Config, MAX_SVID_TTL, MIN_SVID_TTL, Server, Storage};
+use signet_privileges::Capabilities;
 use signet_spiffe::TrustDomain;
 use signet_telemetry::LogFormat;
 use tokio::signal::unix::{SignalKind, signal};
@@ -120,11 +120,15 @@ impl RunArgs {
     }
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let Command::Run(run) = Cli::parse().command;
-    // The signing key must not end up in a core dump, nor be read by a debugger of the same user.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).context("failed to forbid core dumps")?;
+    // Before the signing key is read: it must not end up in a core dump, nor be read by a debugger of the same user.
+    signet_privileges::confine(Capabilities::empty()).context("failed to drop privileges")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(run))
+}
+
+async fn serve(run: RunArgs) -> anyhow::Result<()> {
     signet_telemetry::init("signet-ca", run.log_format, run.log.as_deref())?;
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;

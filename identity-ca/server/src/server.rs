@@ -11,6 +11,7 @@ use signet_proto::ca::v1::node_service_server::NodeServiceServer;
 use signet_proto::ca::v1::operator_service_server::OperatorServiceServer;
 use signet_registry::Registry;
 use signet_spiffe::{BundleSet, X509Bundle};
+use signet_telemetry::Throttle;
 use signet_tls::{BundleSource, SharedBundles};
 use signet_uds::{Access, serve_incoming};
 use tokio::net::TcpListener;
@@ -24,7 +25,7 @@ use crate::ca::Ca;
 use crate::config::{Config, ROOT_LIFE, Storage};
 use crate::connected::Connected;
 use crate::ledger::Ledger;
-use crate::limits::{CALL, HEADERS, PING, PONG, REQUEST, RESPONSE, SHUTDOWN, STREAMS};
+use crate::limits::{CALL, HEADERS, PING, PONG, REQUEST, RESPONSE, SHUTDOWN, STREAMS, TOLD, TOLD_PER};
 use crate::listener::Listener;
 use crate::node_service::Nodes;
 use crate::operator_service::Operators;
@@ -61,6 +62,7 @@ impl Server {
                 Storage::Directory(path) => path.display().to_string(),
             },
             issued: AtomicU64::new(0),
+            refused_tokens: Throttle::new(TOLD, TOLD_PER),
             shutdown: CancellationToken::new(),
         });
         ca.honour().await.context("failed to read the revocations")?;

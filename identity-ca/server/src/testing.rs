@@ -8,6 +8,7 @@ use rcgen::{CertificateParams, KeyPair};
 use signet_authority::{Authority, RequestedKey, Serial, SigningKey};
 use signet_registry::Registry;
 use signet_spiffe::{BundleSet, SpiffeId, TrustDomain, VerifiedSvid, verify_x509_svid};
+use signet_telemetry::Throttle;
 use signet_tls::{BundleSource, SharedBundles};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ use crate::clock::Clock;
 use crate::config::ROOT_LIFE;
 use crate::connected::Connected;
 use crate::ledger::Ledger;
+use crate::limits::{TOLD, TOLD_PER};
 
 /// Of the trust domain `td`, in memory.
 pub(crate) async fn ca() -> Arc<Ca> {
@@ -37,6 +39,7 @@ pub(crate) async fn ca() -> Arc<Ca> {
         svid_ttl: Duration::from_hours(1),
         key_storage: "memory".to_owned(),
         issued: AtomicU64::new(0),
+        refused_tokens: Throttle::new(TOLD, TOLD_PER),
         shutdown: CancellationToken::new(),
     })
 }

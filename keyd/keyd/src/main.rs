@@ -26,7 +26,6 @@
 mod args;
 mod engine;
 mod error;
-mod harden;
 mod memory;
 mod nodes;
 mod opener;
@@ -46,6 +45,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use signet_privileges::Capabilities;
 use signet_proto::keyd::v1::key_service_server::KeyServiceServer;
 use signet_uds::{Access, serve_incoming};
 use tokio::signal::unix::{SignalKind, signal};
@@ -65,8 +65,8 @@ const RECONCILE: Duration = Duration::from_secs(1);
 
 fn main() -> anyhow::Result<()> {
     let Command::Run(args) = Cli::parse().command;
-    // Before any secret exists.
-    harden::harden().context("failed to keep secrets out of core dumps")?;
+    // Before any secret exists. The tunnel device, its peers, routes and settings: NET_ADMIN; pinned maps are opened as files.
+    signet_privileges::confine(Capabilities::NET_ADMIN).context("failed to drop privileges")?;
     signet_telemetry::init("signet-keyd", args.log_format, Some(&args.log_filter()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(run(args))

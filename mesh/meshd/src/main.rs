@@ -31,12 +31,18 @@ use std::io::Write;
 
 use anyhow::Context;
 use clap::Parser;
+use signet_privileges::Capabilities;
 
 use crate::args::{Cli, Command};
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Run(args) => {
+            // Mounts the bpf file system where it is missing: that alone takes more than what follows.
+            signet_datapath::prepare(&args.bpffs).context("failed to prepare the folder of the pins")?;
+            // To load programs, to let the verifier trust them with pointers, to attach them.
+            signet_privileges::confine(Capabilities::BPF | Capabilities::PERFMON | Capabilities::NET_ADMIN)
+                .context("failed to drop privileges")?;
             signet_telemetry::init("signet-meshd", args.log_format, args.log.as_deref())?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(run::run(args))

@@ -1,9 +1,13 @@
 //! Logging set-up shared by the daemons: one line an event on standard error, as text or as JSON.
 
+mod throttle;
+
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+
+pub use throttle::Throttle;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

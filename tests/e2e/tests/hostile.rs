@@ -63,6 +63,14 @@ const CASES: &[Case] = &[
         name: "a_full_map_lets_nothing_through_and_is_said",
         run: a_full_map_lets_nothing_through_and_is_said,
     },
+    Case {
+        name: "a_flood_of_refusals_does_not_fill_the_logs",
+        run: a_flood_of_refusals_does_not_fill_the_logs,
+    },
+    Case {
+        name: "each_daemon_has_the_privileges_that_it_needs_and_no_other",
+        run: each_daemon_has_the_privileges_that_it_needs_and_no_other,
+    },
     // The last: it leaves nodes that have attested twice.
     Case {
         name: "expired_svids_stop_traffic_and_a_node_comes_back_only_with_a_new_token",
@@ -452,6 +460,103 @@ fn a_full_map_lets_nothing_through_and_is_said(stage: &mut Stage) -> Result<()> 
         auth.remove(&filler(number))?;
     }
     still_works(stage)
+}
+
+fn a_flood_of_refusals_does_not_fill_the_logs(stage: &mut Stage) -> Result<()> {
+    const FLOOD: usize = 150;
+    let doors = [
+        ("n2", Role::Agent, session_port(stage)?, "refused a node session"),
+        ("ca", Role::Ca, "172.30.0.2:4240".parse()?, "refused a connection"),
+    ];
+    for (place, role, port, refusal) in doors {
+        let log = stage.lab().log(place, role);
+        let told = || -> Result<usize> {
+            let text = std::fs::read_to_string(&log)?;
+            Ok(text.lines().filter(|line| line.contains(refusal)).count())
+        };
+        let before = told()?;
+        stage.lab().within("n1", || -> Result<()> {
+            for _ in 0..FLOOD {
+                let mut stream = TcpStream::connect_timeout(&port, Duration::from_secs(5))?;
+                let _ = stream.write_all(b"GET / HTTP/1.1\r\n\r\n");
+                // Until it is closed: one at a time, so that none is turned away for being one too many.
+                let _ = stream.read_to_end(&mut Vec::new());
+            }
+            Ok(())
+        })??;
+        let lines = told()? - before;
+        ensure!(lines > 0, "{place} does not tell of refusals");
+        ensure!(
+            lines < FLOOD / 2,
+            "{FLOOD} refusals made {lines} lines in the log of {place}"
+        );
+        // What was left out is counted in the next line that is told.
+        stage.eventually("the log says how much it left out", |stage| {
+            stage.lab().within("n1", || -> Result<()> {
+                let mut stream = TcpStream::connect_timeout(&port, Duration::from_secs(5))?;
+                let _ = stream.write_all(b"GET / HTTP/1.1\r\n\r\n");
+                let _ = stream.read_to_end(&mut Vec::new());
+                Ok(())
+            })??;
+            let text = std::fs::read_to_string(&log)?;
+            let counts = text.lines().filter(|line| line.contains(refusal));
+            let mut counts = counts.filter_map(|line| line.split_once("untold=")?.1.split(' ').next());
+            Ok(counts.any(|count| count != "0").then_some(()))
+        })?;
+    }
+    still_works(stage)
+}
+
+fn each_daemon_has_the_privileges_that_it_needs_and_no_other(stage: &mut Stage) -> Result<()> {
+    // Bits of include/uapi/linux/capability.h.
+    const DAC_READ_SEARCH: u64 = 1 << 2;
+    const NET_ADMIN: u64 = 1 << 12;
+    const SYS_PTRACE: u64 = 1 << 19;
+    const PERFMON: u64 = 1 << 38;
+    const BPF: u64 = 1 << 39;
+    let daemons = [
+        ("ca", Role::Ca, 0),
+        ("n1", Role::Agent, SYS_PTRACE | DAC_READ_SEARCH),
+        ("n1", Role::Meshd, BPF | PERFMON | NET_ADMIN),
+        ("n1", Role::Keyd, NET_ADMIN),
+    ];
+    for (place, role, needed) in daemons {
+        let pid = stage.lab().pid(place, role)?.context("not running")?;
+        let process = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+        let mut threads = 0;
+        for thread in std::fs::read_dir(process.join("task"))? {
+            let status = std::fs::read_to_string(thread?.path().join("status"))?;
+            let field = |name: &str| -> Result<u64> {
+                let line = status.lines().find_map(|line| line.strip_prefix(name));
+                let value = line.with_context(|| format!("no {name}"))?.trim();
+                Ok(u64::from_str_radix(value, 16)?)
+            };
+            for (set, wanted) in [
+                ("CapEff:", needed),
+                ("CapPrm:", needed),
+                ("CapBnd:", needed),
+                ("CapInh:", 0),
+                ("CapAmb:", 0),
+                ("NoNewPrivs:", 1),
+            ] {
+                let is = field(set)?;
+                ensure!(is == wanted, "{place} {role}: {set} is {is:x}, not {wanted:x}");
+            }
+            threads += 1;
+        }
+        ensure!(threads > 0, "{place} {role} has no thread");
+        let limits = std::fs::read_to_string(process.join("limits"))?;
+        let core = limits.lines().find(|line| line.starts_with("Max core file size"));
+        let core: Vec<_> = core
+            .context("no limit of core files")?
+            .split_whitespace()
+            .collect();
+        ensure!(
+            core[4..6] == ["0", "0"],
+            "{place} {role} may leave a core: {core:?}"
+        );
+    }
+    Ok(())
 }
 
 fn expired_svids_stop_traffic(stage: &mut Stage) -> Result<()> {

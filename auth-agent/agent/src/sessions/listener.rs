@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use signet_telemetry::Throttle;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
@@ -14,6 +15,10 @@ use crate::pairs::chain;
 
 /// Pause after a failed accept (no descriptors left), so that it does not spin.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// What strangers can make the agent log, and in what time.
+const TOLD: u32 = 10;
+const TOLD_PER: Duration = Duration::from_secs(10);
 
 /// Bounds connections that have not said hello yet: all together, and from one address.
 #[derive(Debug)]
@@ -78,11 +83,14 @@ impl Drop for Pass {
 
 /// Accepts for ever. A connection has its deadlines from the first byte on, and holds up no other.
 pub async fn listen(listener: TcpListener, sessions: Arc<Sessions>, gate: Arc<Gate>) {
+    let refusals = Arc::new(Throttle::new(TOLD, TOLD_PER));
     loop {
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                if let Some(untold) = refusals.admit(Instant::now()) {
+                    tracing::warn!(%error, untold, "cannot accept a connection");
+                }
                 sleep(PAUSE).await;
                 continue;
             }
@@ -92,12 +100,15 @@ pub async fn listen(listener: TcpListener, sessions: Arc<Sessions>, gate: Arc<Ga
             tracing::debug!(peer.address = %address, "too many connections without a hello; closed one");
             continue;
         };
-        let sessions = sessions.clone();
+        let (sessions, refusals) = (sessions.clone(), Arc::clone(&refusals));
         tokio::spawn(async move {
             match accept(&sessions.context, stream, address).await {
                 Ok(fresh) => sessions.install(fresh),
+                // Anybody can make this happen, so it is not always told.
                 Err(error) => {
-                    tracing::warn!(peer.address = %address, error = chain(&error), "refused a node session");
+                    if let Some(untold) = refusals.admit(Instant::now()) {
+                        tracing::warn!(peer.address = %address, error = chain(&error), untold, "refused a node session");
+                    }
                 }
             }
             drop(pass);
