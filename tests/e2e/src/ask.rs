@@ -104,6 +104,30 @@ impl Ask {
         })
     }
 
+    /// Several at the same time.
+    pub fn run_all(stage: &Stage, asks: &[Self], patience: Duration) -> Result<Vec<Answer>> {
+        std::thread::scope(|scope| {
+            let asking: Vec<_> = asks
+                .iter()
+                .map(|ask| scope.spawn(move || ask.run(stage, patience)))
+                .collect();
+            let answers = asking.into_iter().map(|ask| match ask.join() {
+                Ok(answer) => answer,
+                Err(_) => bail!("the thread that asked panicked"),
+            });
+            answers.collect()
+        })
+    }
+
+    /// Asks for all at the same time, and fails unless nothing comes back and the kernel of `judge` names `reason` for each.
+    pub fn all_refused(stage: &Stage, asks: &[Self], judge: &str, reason: signet_abi::Reason) -> Result<()> {
+        let answers = Self::run_all(stage, asks, stage.silence())?;
+        for (ask, answer) in asks.iter().zip(&answers) {
+            ask.is_refusal(stage, answer, judge, reason)?;
+        }
+        Ok(())
+    }
+
     /// Asks, and fails unless the asked workload answers within `patience`.
     pub fn answered(self, stage: &Stage, patience: Duration) -> Result<Answer> {
         let answer = self.run(stage, patience)?;
@@ -126,6 +150,16 @@ impl Ask {
         reason: signet_abi::Reason,
     ) -> Result<()> {
         let answer = self.run(stage, patience)?;
+        self.is_refusal(stage, &answer, judge, reason)
+    }
+
+    fn is_refusal(
+        self,
+        stage: &Stage,
+        answer: &Answer,
+        judge: &str,
+        reason: signet_abi::Reason,
+    ) -> Result<()> {
         if answer.report.answered {
             bail!(
                 "{self:?} was answered, but should be refused: {:?}",
@@ -133,7 +167,7 @@ impl Ask {
             );
         }
         stage
-            .dropped_because(judge, &answer, reason)
+            .dropped_because(judge, answer, reason)
             .with_context(|| format!("{self:?} had no answer, as it should"))
     }
 }

@@ -7,9 +7,11 @@ mod ask;
 mod stage;
 mod suite;
 mod transfer;
+mod watch;
 
 pub use ask::{Answer, Ask, Family};
 pub use signet_lab::traffic::Transport;
 pub use stage::Stage;
 pub use suite::{Case, run};
 pub use transfer::Running;
+pub use watch::KernelWatch;

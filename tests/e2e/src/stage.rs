@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use signet_abi::Reason;
 use signet_lab::{Claim, Lab, LabFile, NodeClient, Role, UpOptions};
-use signet_proto::agent::v1::{ListProofsRequest, ProofEntry, WatchViewRequest, proof_entry};
-use signet_proto::ca::v1::SetEncryptionRequest;
+use signet_proto::agent::v1::{
+    ListProofsRequest, ProofEntry, StatusRequest as AgentStatusRequest, WatchViewRequest, proof_entry,
+};
+use signet_proto::ca::v1::{SetEncryptionRequest, StatusRequest as CaStatusRequest};
 use signet_proto::keyd::v1::StatusRequest as KeydStatusRequest;
-use signet_proto::mesh::v1::{FlowEvent, FlowsRequest};
+use signet_proto::mesh::v1::{FlowEvent, FlowsRequest, StatusRequest as MeshStatusRequest};
 use signet_proto::view::v1::EncryptionMode;
 use tokio::runtime::Runtime;
 
@@ -70,9 +72,10 @@ impl Stage {
         patience()
     }
 
-    /// How long to watch for something that should not happen. Longer than two retransmissions of a SYN.
+    /// How long to watch for something that should not happen. Longer than the first retransmission of a SYN takes (1 s):
+    /// what was wrongly opened meanwhile would be answered then.
     pub fn silence(&self) -> Duration {
-        Duration::from_secs(4) * slowness().min(3)
+        Duration::from_millis(2500) * slowness().min(3)
     }
 
     /// Runs an asynchronous call to its end.
@@ -160,6 +163,31 @@ impl Stage {
                 .find(|identity| identity.spiffe_id.ends_with(&suffix));
             Ok(found.map(|identity| identity.number))
         })
+    }
+
+    /// Fails unless the daemons of a place answer and have found each other; at `ca`, unless it answers and every node
+    /// follows it.
+    pub fn is_connected(&self, place: &str) -> Result<()> {
+        let nodes = match place {
+            "ca" => {
+                self.ca(async |mut ca| ca.status(CaStatusRequest {}).await.map(|_| ()))?;
+                self.nodes()
+            }
+            node => vec![node.to_owned()],
+        };
+        for node in nodes {
+            let mut client = self.client(&node)?;
+            let agent = self
+                .block_on(client.agent.status(AgentStatusRequest {}))?
+                .into_inner();
+            let mesh = self
+                .block_on(client.mesh.status(MeshStatusRequest {}))?
+                .into_inner();
+            if !(agent.ca_connected && agent.mesh_connected && agent.keyd_connected && mesh.agent_connected) {
+                bail!("the daemons of {node} have not found each other yet");
+            }
+        }
+        Ok(())
     }
 
     /// Past flow events of a node.

@@ -152,55 +152,36 @@ fn an_endpoint_without_policy_is_open(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
+/// The same question in both families.
+fn in_both(asks: &[Ask]) -> Vec<Ask> {
+    let over = |family| asks.iter().map(move |ask| ask.over(family));
+    Family::BOTH.into_iter().flat_map(over).collect()
+}
+
 fn a_pair_without_a_rule_is_refused(stage: &mut Stage) -> Result<()> {
-    for family in Family::BOTH {
-        Ask::tcp("stranger", "web", 8080).over(family).refused(
-            stage,
-            stage.silence(),
-            "n2",
-            Reason::PolicyDenied,
-        )?;
-        Ask::udp("stranger", "web", 8080).over(family).refused(
-            stage,
-            stage.silence(),
-            "n2",
-            Reason::PolicyDenied,
-        )?;
-    }
-    Ok(())
+    let asks = in_both(&[
+        Ask::tcp("stranger", "web", 8080),
+        Ask::udp("stranger", "web", 8080),
+    ]);
+    Ask::all_refused(stage, &asks, "n2", Reason::PolicyDenied)
 }
 
 fn a_deny_beats_an_allow(stage: &mut Stage) -> Result<()> {
-    for family in Family::BOTH {
-        Ask::tcp("stranger", "web", 9091)
-            .over(family)
-            .answered(stage, stage.patience())?;
-        Ask::tcp("client", "web", 9091).over(family).refused(
-            stage,
-            stage.silence(),
-            "n2",
-            Reason::PolicyDeny,
-        )?;
+    for ask in in_both(&[Ask::tcp("stranger", "web", 9091)]) {
+        ask.answered(stage, stage.patience())?;
     }
-    Ok(())
+    let asks = in_both(&[Ask::tcp("client", "web", 9091)]);
+    Ask::all_refused(stage, &asks, "n2", Reason::PolicyDeny)
 }
 
 fn always_fail_is_refused(stage: &mut Stage) -> Result<()> {
-    for family in Family::BOTH {
-        for ask in [Ask::tcp("client", "web", 9090), Ask::udp("client", "web", 9090)] {
-            ask.over(family)
-                .refused(stage, stage.silence(), "n2", Reason::AuthenticationAlwaysFails)?;
-        }
-    }
-    Ok(())
+    let asks = in_both(&[Ask::tcp("client", "web", 9090), Ask::udp("client", "web", 9090)]);
+    Ask::all_refused(stage, &asks, "n2", Reason::AuthenticationAlwaysFails)
 }
 
 fn an_unregistered_workload_cannot_be_proven(stage: &mut Stage) -> Result<()> {
-    for family in Family::BOTH {
-        let ask = Ask::tcp("ghost", "web", 8080).over(family);
-        ask.refused(stage, stage.silence(), "n2", Reason::AuthenticationRequired)?;
-    }
-    Ok(())
+    let asks = in_both(&[Ask::tcp("ghost", "web", 8080)]);
+    Ask::all_refused(stage, &asks, "n2", Reason::AuthenticationRequired)
 }
 
 fn a_spoofed_source_is_refused(stage: &mut Stage) -> Result<()> {
