@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use signet_lab::net;
@@ -82,8 +82,17 @@ impl Running {
         Ok(report)
     }
 
-    /// Waits for its end; fails if every block came back: it should have been cut.
-    pub fn broken(self) -> Result<StreamReport> {
+    /// Sends one more block, and fails if it comes back: the transfer should have been cut by now.
+    pub fn broken(self, stage: &Stage) -> Result<()> {
+        drop(self.stop);
+        let until = Instant::now() + stage.silence();
+        while !self.thread.is_finished() {
+            if Instant::now() > until {
+                // It waits for what will not come, and ends by itself.
+                return Ok(());
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
         let Ok(report) = self.thread.join() else {
             bail!("the transfer's thread panicked")
         };
@@ -91,6 +100,6 @@ impl Running {
         if report.intact {
             bail!("the transfer went on to its end: {report:?}");
         }
-        Ok(report)
+        Ok(())
     }
 }

@@ -311,7 +311,7 @@ fn a_deleted_registration_stops_its_traffic(stage: &mut Stage) -> Result<()> {
     stage.eventually("n2 has dropped the proof", |stage| {
         Ok(stage.proof("n2", "web", "leaver")?.is_none().then_some(()))
     })?;
-    transfer.broken()?;
+    transfer.broken(stage)?;
     // It is a stranger now.
     let refused = Ask::tcp("leaver", "web", 8080).run(stage, stage.silence())?;
     ensure!(

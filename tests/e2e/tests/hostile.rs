@@ -485,7 +485,6 @@ fn a_flood_of_refusals_does_not_fill_the_logs(stage: &mut Stage) -> Result<()> {
             Ok(())
         })??;
         let lines = told()? - before;
-        ensure!(lines > 0, "{place} does not tell of refusals");
         ensure!(
             lines < FLOOD / 2,
             "{FLOOD} refusals made {lines} lines in the log of {place}"
@@ -574,7 +573,7 @@ fn expired_svids_stop_traffic(stage: &mut Stage) -> Result<()> {
     stage.eventually("the proofs end with their SVIDs", |stage| {
         Ok(stage.proof("n2", "web", "client")?.is_none().then_some(()))
     })?;
-    transfer.broken()?;
+    transfer.broken(stage)?;
     Ask::tcp("client", "web", 8080).refused(stage, stage.silence(), "n2", Reason::AuthenticationRequired)?;
 
     stage.lab().release("ca", Role::Ca)?;
@@ -590,6 +589,8 @@ fn expired_svids_stop_traffic(stage: &mut Stage) -> Result<()> {
     for node in stage.lab().plan().nodes.clone() {
         let token = join_token(stage, &node.name, &node.pod_cidrs)?;
         std::fs::write(stage.lab().paths().node_run(&node.name).join("join-token"), token)?;
+        // It would find the token by itself; this only shortens the wait for its next try.
+        stage.lab().kill(&node.name, Role::Agent)?;
     }
     stage.eventually("both nodes are back", |stage| {
         for node in ["n1", "n2"] {
