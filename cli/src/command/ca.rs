@@ -1,8 +1,8 @@
 //! `signet ca`.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use signet_proto::ca::v1::{
-    CreateJoinTokenRequest, DeregisterRequest, ListIdentitiesRequest, ListNodesRequest,
+    BundleRequest, CreateJoinTokenRequest, DeregisterRequest, ListIdentitiesRequest, ListNodesRequest,
     ListRegistrationsRequest, RegisterRequest, StatusRequest,
 };
 use signet_proto::view::v1::Registration;
@@ -27,6 +27,7 @@ Examples:
   signet ca list
   signet ca deregister spiffe://cluster.local/ns/shop/sa/web
   signet ca bundle > bundle.pem                  what an agent is started with
+  signet ca bundle --format spiffe               what another trust domain is given
   signet ca revoke --serial 3fa9… --reason key-compromise
   signet ca ban n3 --reason stolen               keep a node out
 
@@ -44,8 +45,12 @@ pub(crate) struct Arguments {
 enum Command {
     /// Show the trust domain, its root, and what has been issued.
     Status,
-    /// Write the trust bundle as PEM.
-    Bundle,
+    /// Write the trust bundle.
+    Bundle {
+        /// In which form.
+        #[arg(long, value_enum, default_value_t = Format::Pem)]
+        format: Format,
+    },
     /// Make a single-use token with which a node's agent attests.
     Token {
         /// The node's name.
@@ -94,6 +99,17 @@ enum Command {
     Revocation(revocation::Command),
 }
 
+/// Forms of the trust bundle.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// X.509 authorities as PEM: what an agent is started with.
+    Pem,
+    /// X.509 authorities and JWT keys, a JWK set in SPIFFE's format: what another trust domain is given.
+    Spiffe,
+    /// JWT keys alone, a plain JWK set: for those who check JWT-SVIDs.
+    Jwks,
+}
+
 /// Runs a subcommand.
 pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output) -> Result<(), Failure> {
     // The CA is not of a node: for `revoke`, --node says what is revoked.
@@ -106,9 +122,13 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
         Command::Status => output.show(&StatusView::from(
             ca.daemon.answer(client.status(StatusRequest {})).await?,
         )),
-        Command::Bundle => {
-            let status = ca.daemon.answer(client.status(StatusRequest {})).await?;
-            output.write(&status.bundle_pem)
+        Command::Bundle { format } => {
+            let bundle = ca.daemon.answer(client.bundle(BundleRequest {})).await?;
+            match format {
+                Format::Pem => output.write(&bundle.pem),
+                Format::Spiffe => output.write(&format!("{}\n", bundle.spiffe)),
+                Format::Jwks => output.write(&format!("{}\n", bundle.jwks)),
+            }
         }
         Command::Token { name, pod_cidrs, ttl } => {
             let request = CreateJoinTokenRequest {

@@ -22,6 +22,7 @@ pub(crate) struct StatusView {
     connected: u32,
     registrations: u32,
     issued: u64,
+    issued_jwt: u64,
     encryption: &'static str,
 }
 
@@ -44,6 +45,7 @@ impl From<StatusResponse> for StatusView {
             connected: status.connected,
             registrations: status.registrations,
             issued: status.issued,
+            issued_jwt: status.issued_jwt,
             encryption,
         }
     }
@@ -59,7 +61,14 @@ impl View for StatusView {
             ("root key in", self.key_storage.clone()),
             ("nodes", format!("{}, {} connected", self.nodes, self.connected)),
             ("registrations", self.registrations.to_string()),
-            ("issued", text::count(self.issued, "certificate")),
+            (
+                "issued",
+                format!(
+                    "{}, {}",
+                    text::count(self.issued, "certificate"),
+                    text::count(self.issued_jwt, "token")
+                ),
+            ),
             ("encryption", self.encryption.to_owned()),
             ("revision", self.revision.to_string()),
         ];

@@ -13,6 +13,7 @@ use signet_spiffe::{
 use zeroize::Zeroizing;
 
 use crate::key::{KeyError, SigningKey};
+use crate::serial::Serial;
 
 /// Longest life of a JWT-SVID. It is a bearer token that nothing but its end takes back (JWT-SVID §7.1).
 pub const MAX_JWT_SVID_LIFE: Duration = Duration::from_hours(1);
@@ -118,8 +119,8 @@ pub struct IssuedJwtSvid {
     pub id: SpiffeId,
     /// The compact JWS.
     pub token: Zeroizing<String>,
-    /// Its `jti`.
-    pub token_id: String,
+    /// Its `jti`, in hexadecimal there.
+    pub serial: Serial,
     /// ID of the key that signed it.
     pub key_id: String,
     /// When it was made.
@@ -132,7 +133,7 @@ impl fmt::Debug for IssuedJwtSvid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IssuedJwtSvid")
             .field("id", &self.id)
-            .field("token_id", &self.token_id)
+            .field("serial", &self.serial)
             .field("key_id", &self.key_id)
             .field("issued_at", &self.issued_at)
             .field("expires", &self.expires)
@@ -161,7 +162,7 @@ impl JwtAuthority {
         id: &SpiffeId,
         audience: &Audience,
         life: Duration,
-        token_id: String,
+        serial: Serial,
         now: UnixTime,
     ) -> Result<IssuedJwtSvid, JwtIssueError> {
         self.check_id(id)?;
@@ -175,12 +176,12 @@ impl JwtAuthority {
             audience,
             issued_at: now,
             expires,
-            token_id: &token_id,
+            token_id: &serial.to_string(),
         };
         Ok(IssuedJwtSvid {
             id: id.clone(),
             token: Zeroizing::new(sign_jwt_svid(&self.active, &claims)?),
-            token_id,
+            serial,
             key_id: self.active.key_id().to_owned(),
             issued_at: now,
             expires,

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use signet_authority::{JwtAuthority, JwtIssueError, JwtSigningKey, MAX_JWT_SVID_LIFE};
+use signet_authority::{JwtAuthority, JwtIssueError, JwtSigningKey, MAX_JWT_SVID_LIFE, Serial};
 use signet_spiffe::{
     Audience, JwtBundleSet, JwtSvidError, SpiffeId, TrustDomain, UnixTime, VerifiedJwtSvid, verify_jwt_svid,
 };
@@ -21,13 +21,17 @@ fn authority(beside: &[&JwtSigningKey]) -> JwtAuthority {
     JwtAuthority::new(domain, JwtSigningKey::generate().unwrap(), beside).unwrap()
 }
 
+fn serial() -> Serial {
+    Serial::from_random([7; 16])
+}
+
 fn audience(name: &str) -> Audience {
     Audience::new(&[name.to_owned()]).unwrap()
 }
 
 fn issue(authority: &JwtAuthority, life: Duration) -> String {
     let id = SpiffeId::parse(WEB).unwrap();
-    let issued = authority.issue(&id, &audience("db"), life, "t1".to_owned(), at(1000));
+    let issued = authority.issue(&id, &audience("db"), life, serial(), at(1000));
     issued.unwrap().token.to_string()
 }
 
@@ -48,7 +52,7 @@ fn spiffe_row_26_27_and_28_a_token_says_who_for_whom_and_until_when() {
     assert_eq!(verified.id().as_str(), WEB);
     assert_eq!(verified.audience(), ["db"]);
     assert_eq!(verified.key_id(), authority.bundle().keys()[0].id());
-    assert_eq!(verified.claims()["jti"], "t1");
+    assert_eq!(verified.claims()["jti"], "07".repeat(16));
     assert!(matches!(
         verify(&token, &authority, 1300),
         Err(JwtSvidError::Expired { .. })
@@ -66,7 +70,7 @@ fn no_token_lives_longer_than_the_maximum_nor_not_at_all() {
         &id,
         &audience("db"),
         Duration::from_millis(999),
-        String::new(),
+        serial(),
         at(1000),
     );
     assert!(matches!(none, Err(JwtIssueError::NoLife)));
@@ -79,7 +83,7 @@ fn no_token_is_made_for_another_trust_domain_or_for_the_authority_itself() {
         let id = SpiffeId::parse(id).unwrap();
         let life = Duration::from_mins(5);
         authority
-            .issue(&id, &audience("db"), life, String::new(), at(1000))
+            .issue(&id, &audience("db"), life, serial(), at(1000))
             .unwrap_err()
     };
     assert!(matches!(
@@ -122,7 +126,7 @@ fn neither_key_nor_token_is_shown() {
     let id = SpiffeId::parse(WEB).unwrap();
     let life = Duration::from_mins(5);
     let issued = authority
-        .issue(&id, &audience("db"), life, "t1".to_owned(), at(1000))
+        .issue(&id, &audience("db"), life, serial(), at(1000))
         .unwrap();
     let signature = issued.token.rsplit('.').next().unwrap();
     assert!(!format!("{issued:?}").contains(signature));

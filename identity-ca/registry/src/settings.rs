@@ -6,11 +6,13 @@ use std::str::FromStr;
 use signet_spiffe::TrustDomain;
 use sqlx::sqlite::SqliteConnection;
 
-use crate::changes::{Change, Revision};
+use crate::changes::{Change, Revision, current};
 use crate::database::{Registry, StorageError};
 
 const TRUST_DOMAIN: &str = "trust_domain";
 const ENCRYPTION: &str = "encryption";
+const BUNDLE_CONTENT: &str = "bundle_content";
+const BUNDLE_SEQUENCE: &str = "bundle_sequence";
 
 /// How packets between nodes are encrypted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -56,6 +58,31 @@ impl Registry {
         }
         write.commit().await?;
         Ok(())
+    }
+
+    /// Notes what the trust bundle has in it, as any text that is equal where the content is, and tells its sequence number:
+    /// 1 at first, and one more with each other content, which all nodes are then told of.
+    pub async fn publish_bundle(&self, content: &str) -> Result<u64, StorageError> {
+        let mut write = self.write().await?;
+        let known = get(write.connection(), BUNDLE_CONTENT).await?;
+        let mut sequence = match get(write.connection(), BUNDLE_SEQUENCE).await? {
+            Some(text) => text.parse().map_err(|_| StorageError::Corrupt {
+                column: "settings.bundle_sequence",
+            })?,
+            // Nobody has asked yet. Nodes may have been told of a bundle by a version that did not count: it was 1.
+            None if current(write.connection()).await? <= Revision(1) => 0,
+            None => 1,
+        };
+        if known.as_deref() != Some(content) {
+            if sequence > 0 {
+                write.record(Change::Bundle).await?;
+            }
+            sequence += 1;
+            set(write.connection(), BUNDLE_CONTENT, content).await?;
+            set(write.connection(), BUNDLE_SEQUENCE, &sequence.to_string()).await?;
+        }
+        write.commit().await?;
+        Ok(sequence)
     }
 
     /// The cluster's encryption.

@@ -39,7 +39,7 @@ impl Ca {
         Ok(AttestResponse {
             node: Some(wire::node(&node)),
             svid: Some(wire::svid(&svid)),
-            bundle: Some(wire::bundle(self.authority.bundle())),
+            bundle: Some(self.published.wire.clone()),
         })
     }
 

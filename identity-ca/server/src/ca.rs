@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use signet_authority::Authority;
+use signet_authority::{Authority, JwtAuthority};
 use signet_registry::Registry;
 use signet_spiffe::TrustDomain;
 use signet_telemetry::Throttle;
@@ -15,11 +15,14 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::connected::Connected;
 use crate::ledger::Ledger;
+use crate::published::Published;
 
 /// What the calls share. There is one, in an `Arc`.
 #[derive(Debug)]
 pub(crate) struct Ca {
     pub(crate) authority: Authority,
+    pub(crate) jwt: JwtAuthority,
+    pub(crate) published: Published,
     pub(crate) registry: Registry,
     /// What nodes are checked against: the trust domain's own bundle, and what is revoked.
     pub(crate) bundles: Arc<SharedBundles>,
@@ -29,12 +32,15 @@ pub(crate) struct Ca {
     pub(crate) connected: Connected,
     pub(crate) clock: Clock,
     pub(crate) svid_ttl: Duration,
+    pub(crate) jwt_svid_ttl: Duration,
     /// For people: "memory" or the directory.
     pub(crate) key_storage: String,
     /// SVIDs issued since the start.
     pub(crate) issued: AtomicU64,
     /// Of what is logged of refused join tokens: everybody can show one.
     pub(crate) refused_tokens: Throttle,
+    /// JWT-SVIDs issued since the start.
+    pub(crate) issued_jwt: AtomicU64,
     /// Ends the streams.
     pub(crate) shutdown: CancellationToken,
 }

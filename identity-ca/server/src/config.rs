@@ -14,6 +14,9 @@ pub const MIN_SVID_TTL: Duration = Duration::from_secs(10);
 /// Longest life of an SVID: no longer than the quarantine of identity numbers, so that no proof outlives its number.
 pub const MAX_SVID_TTL: Duration = signet_registry::QUARANTINE;
 
+/// Longest life of a JWT-SVID.
+pub const MAX_JWT_SVID_TTL: Duration = signet_authority::MAX_JWT_SVID_LIFE;
+
 /// Life of a new root.
 pub const ROOT_LIFE: Duration = Duration::from_hours(10 * 365 * 24);
 
@@ -39,6 +42,8 @@ pub struct Config {
     pub socket: PathBuf,
     /// Life of SVIDs where nothing else is said, [`MIN_SVID_TTL`] to [`MAX_SVID_TTL`].
     pub svid_ttl: Duration,
+    /// Life of JWT-SVIDs, [`MIN_SVID_TTL`] to [`MAX_JWT_SVID_TTL`]; shorter for a registration whose SVIDs are.
+    pub jwt_svid_ttl: Duration,
     /// What time it is.
     pub clock: Clock,
 }

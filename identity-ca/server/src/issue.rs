@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use signet_authority::{IssuedSvid, RequestedKey, Serial};
-use signet_registry::{Issued, Node, RegistrationId};
+use signet_registry::{Issued, Node, Registration, RegistrationId};
 use signet_spiffe::{NodeName, SerialNumber, SpiffeId};
 use tonic::Status;
 use tracing::{info, warn};
@@ -83,8 +83,23 @@ impl Ca {
         registration: &str,
         csr: &[u8],
     ) -> Result<IssuedSvid, Status> {
-        let id: RegistrationId = registration.parse().map_err(refusal::invalid)?;
         let key = RequestedKey::from_request(csr).map_err(|error| refusal::request(&error))?;
+        let registration = self.own_registration(caller, registration).await?;
+        let ttl = match registration.ttl {
+            0 => self.svid_ttl,
+            seconds => Duration::from_secs(seconds.into()),
+        };
+        self.issue(&key, &registration.spiffe_id, ttl, &caller.node().name)
+            .await
+    }
+
+    /// A registration of the calling node. Whatever is issued to a workload is issued for one of these.
+    pub(crate) async fn own_registration(
+        &self,
+        caller: &Caller,
+        registration: &str,
+    ) -> Result<Registration, Status> {
+        let id: RegistrationId = registration.parse().map_err(refusal::invalid)?;
         let found = self
             .registry
             .registration(id)
@@ -105,10 +120,6 @@ impl Ca {
                 "the registration {id} is not of the node {node}"
             )));
         }
-        let ttl = match registration.ttl {
-            0 => self.svid_ttl,
-            seconds => Duration::from_secs(seconds.into()),
-        };
-        self.issue(&key, &registration.spiffe_id, ttl, node).await
+        Ok(registration)
     }
 }

@@ -7,14 +7,14 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
-use signet_ca::{Clock, Config, MAX_SVID_TTL, MIN_SVID_TTL, Server, Storage};
 use signet_privileges::Capabilities;
+use signet_ca::{Clock, Config, MAX_JWT_SVID_TTL, MAX_SVID_TTL, MIN_SVID_TTL, Server, Storage};
 use signet_spiffe::TrustDomain;
 use signet_telemetry::LogFormat;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
-/// Signet's SPIFFE CA: gives every node and workload of a trust domain its X.509-SVID.
+/// Signet's SPIFFE CA: gives every node and workload of a trust domain its X.509-SVID, and workloads JWT-SVIDs.
 ///
 /// Agents connect over TLS; the operator uses a Unix socket that only root and the CA's own user can open, with
 /// `signet ca token`, `signet ca register` and `signet ca list`.
@@ -69,6 +69,10 @@ struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = svid_ttl)]
     svid_ttl: Duration,
 
+    /// Life of JWT-SVIDs, 10s to 1h; shorter for a registration whose SVIDs are.
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = jwt_svid_ttl)]
+    jwt_svid_ttl: Duration,
+
     /// How log lines look: text or json.
     #[arg(
         long,
@@ -96,15 +100,17 @@ struct StorageArgs {
 }
 
 fn svid_ttl(text: &str) -> Result<Duration, String> {
-    let parsed: SignedDuration = text
-        .parse()
-        .map_err(|_| "write it as 30s, 15m or 1h".to_owned())?;
-    let ttl = Duration::try_from(parsed).map_err(|_| "it must not be negative".to_owned())?;
-    if (MIN_SVID_TTL..=MAX_SVID_TTL).contains(&ttl) {
-        Ok(ttl)
-    } else {
-        Err("SVIDs live 10s to 24h".to_owned())
-    }
+    ttl(text, MAX_SVID_TTL).ok_or_else(|| "SVIDs live 10s to 24h; write it as 30s, 15m or 1h".to_owned())
+}
+
+fn jwt_svid_ttl(text: &str) -> Result<Duration, String> {
+    ttl(text, MAX_JWT_SVID_TTL).ok_or_else(|| "JWT-SVIDs live 10s to 1h; write it as 30s or 5m".to_owned())
+}
+
+fn ttl(text: &str, most: Duration) -> Option<Duration> {
+    let parsed: SignedDuration = text.parse().ok()?;
+    let ttl = Duration::try_from(parsed).ok()?;
+    (MIN_SVID_TTL..=most).contains(&ttl).then_some(ttl)
 }
 
 impl RunArgs {
@@ -115,6 +121,7 @@ impl RunArgs {
             listen: self.listen,
             socket: self.socket.unwrap_or_else(|| self.run_dir.join("ca.sock")),
             svid_ttl: self.svid_ttl,
+            jwt_svid_ttl: self.jwt_svid_ttl,
             clock: Clock::system(),
         }
     }
@@ -191,5 +198,7 @@ mod tests {
         for bad in ["9s", "25h", "-1h", "x", "1", ""] {
             assert!(svid_ttl(bad).is_err(), "{bad}");
         }
+        assert_eq!(jwt_svid_ttl("1h"), Ok(Duration::from_hours(1)));
+        assert!(jwt_svid_ttl("61m").is_err());
     }
 }

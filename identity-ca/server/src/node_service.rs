@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use signet_proto::ca::v1::node_service_server::NodeService;
 use signet_proto::ca::v1::{
-    AttestRequest, AttestResponse, IssueX509SvidRequest, RenewNodeSvidRequest, Svid, SyncRequest,
+    AttestRequest, AttestResponse, IssueJwtSvidRequest, IssueX509SvidRequest, JwtSvid, RenewNodeSvidRequest,
+    Svid, SyncRequest,
 };
 use tonic::{Request, Response, Status};
 
@@ -43,6 +44,19 @@ impl NodeService for Nodes {
         let IssueX509SvidRequest { registration, csr } = request.get_ref();
         let svid = self.0.issue_x509_svid(&caller, registration, csr).await?;
         Ok(Response::new(wire::svid(&svid)))
+    }
+
+    async fn issue_jwt_svid(
+        &self,
+        request: Request<IssueJwtSvidRequest>,
+    ) -> Result<Response<JwtSvid>, Status> {
+        let caller = Caller::of(&self.0, &request).await?;
+        let IssueJwtSvidRequest {
+            registration,
+            audience,
+        } = request.get_ref();
+        let svid = self.0.issue_jwt_svid(&caller, registration, audience).await?;
+        Ok(Response::new(wire::jwt_svid(&svid)))
     }
 
     async fn sync(&self, request: Request<SyncRequest>) -> Result<Response<Updates>, Status> {

@@ -8,11 +8,12 @@ use aws_lc_rs::digest::{SHA256, digest};
 use signet_proto::ca::v1::list_nodes_response::Entry;
 use signet_proto::ca::v1::operator_service_server::OperatorService;
 use signet_proto::ca::v1::{
-    BanNodeRequest, CreateJoinTokenRequest, CreateJoinTokenResponse, DeregisterRequest, DeregisterResponse,
-    EvictNodeRequest, GetCrlRequest, GetCrlResponse, ListIdentitiesRequest, ListIdentitiesResponse,
-    ListNodesRequest, ListNodesResponse, ListRegistrationsRequest, ListRegistrationsResponse,
-    ListRevocationsRequest, ListRevocationsResponse, RegisterRequest, ReopenRequest, RevocationEntry,
-    RevokeRequest, RevokeResponse, SetEncryptionRequest, StatusRequest, StatusResponse,
+    BanNodeRequest, BundleRequest, BundleResponse, CreateJoinTokenRequest, CreateJoinTokenResponse,
+    DeregisterRequest, DeregisterResponse, EvictNodeRequest, GetCrlRequest, GetCrlResponse,
+    ListIdentitiesRequest, ListIdentitiesResponse, ListNodesRequest, ListNodesResponse,
+    ListRegistrationsRequest, ListRegistrationsResponse, ListRevocationsRequest, ListRevocationsResponse,
+    RegisterRequest, ReopenRequest, RevocationEntry, RevokeRequest, RevokeResponse, SetEncryptionRequest,
+    StatusRequest, StatusResponse,
 };
 use signet_proto::view::v1::{Cluster, Registration};
 use signet_registry::{
@@ -188,6 +189,15 @@ impl OperatorService for Operators {
             .map(Response::new)
             .map_err(|error| refusal::storage("status", &error))
     }
+
+    async fn bundle(&self, _request: Request<BundleRequest>) -> Result<Response<BundleResponse>, Status> {
+        let published = &self.0.published;
+        Ok(Response::new(BundleResponse {
+            pem: self.0.authority.bundle().to_pem(),
+            spiffe: published.spiffe.clone(),
+            jwks: published.jwks.clone(),
+        }))
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "map_err hands it over")]
@@ -291,6 +301,7 @@ impl Ca {
             registrations: self.registry.count_registrations().await?,
             cluster: Some(wire::cluster(self.registry.encryption().await?)),
             issued: self.issued.load(Ordering::Relaxed),
+            issued_jwt: self.issued_jwt.load(Ordering::Relaxed),
             key_storage: self.key_storage.clone(),
             bundle_pem: self.authority.bundle().to_pem(),
         })

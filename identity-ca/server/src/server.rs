@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use anyhow::{Context, bail, ensure};
-use signet_authority::{Authority, DataDirectory, Serial, SigningKey};
+use signet_authority::{Authority, DataDirectory, JwtAuthority, JwtSigningKey, Serial, SigningKey};
 use signet_proto::ca::v1::node_service_server::NodeServiceServer;
 use signet_proto::ca::v1::operator_service_server::OperatorServiceServer;
 use signet_registry::Registry;
@@ -30,6 +30,7 @@ use crate::listener::Listener;
 use crate::node_service::Nodes;
 use crate::operator_service::Operators;
 use crate::own_svid;
+use crate::published::Published;
 use crate::random;
 
 /// A running CA.
@@ -48,21 +49,26 @@ impl Server {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let opened = open(&config).await?;
         let bundle = opened.authority.bundle().clone();
+        let published = Published::new(&opened.registry, &bundle, opened.jwt.bundle()).await?;
         let ca = Arc::new(Ca {
             authority: opened.authority,
             ledger: Ledger::start(opened.registry.clone(), config.clock.clone()),
+            jwt: opened.jwt,
+            published,
             registry: opened.registry,
             bundles: Arc::new(SharedBundles::new(BundleSet::single(bundle))),
             honoured: watch::Sender::new(0),
             connected: Connected::default(),
             clock: config.clock.clone(),
             svid_ttl: config.svid_ttl,
+            jwt_svid_ttl: config.jwt_svid_ttl,
             key_storage: match &config.storage {
                 Storage::Memory => "memory".to_owned(),
                 Storage::Directory(path) => path.display().to_string(),
             },
             issued: AtomicU64::new(0),
             refused_tokens: Throttle::new(TOLD, TOLD_PER),
+            issued_jwt: AtomicU64::new(0),
             shutdown: CancellationToken::new(),
         });
         ca.honour().await.context("failed to read the revocations")?;
@@ -134,6 +140,7 @@ impl Server {
 
 struct Opened {
     authority: Authority,
+    jwt: JwtAuthority,
     registry: Registry,
     directory: Option<DataDirectory>,
 }
@@ -144,6 +151,7 @@ async fn open(config: &Config) -> anyhow::Result<Opened> {
             warn!("key and registry are in memory alone: a restart begins from nothing");
             Opened {
                 authority: create(config)?,
+                jwt: jwt_authority(config, JwtSigningKey::generate()?)?,
                 registry: Registry::in_memory().await?,
                 directory: None,
             }
@@ -168,12 +176,21 @@ async fn open_directory(config: &Config, path: &Path) -> anyhow::Result<Opened> 
         info!(directory = %path.display(), "made a new root certificate");
         authority
     };
+    let jwt = if let Some(key) = directory.load_jwt_key()? {
+        jwt_authority(config, key)?
+    } else {
+        let jwt = jwt_authority(config, JwtSigningKey::generate()?)?;
+        directory.store_jwt_key(&jwt)?;
+        info!(directory = %path.display(), "made a new key for JWT-SVIDs");
+        jwt
+    };
     let database = directory.private_file("registry.db")?;
     let registry = Registry::open(&database)
         .await
         .with_context(|| format!("failed to open {}", database.display()))?;
     Ok(Opened {
         authority,
+        jwt,
         registry,
         directory: Some(directory),
     })
@@ -189,6 +206,11 @@ fn create(config: &Config) -> anyhow::Result<Authority> {
         config.clock.now(),
         ROOT_LIFE,
     )?)
+}
+
+/// There is no rotation yet, so no key is published beside the one that signs.
+fn jwt_authority(config: &Config, key: JwtSigningKey) -> anyhow::Result<JwtAuthority> {
+    Ok(JwtAuthority::new(config.trust_domain.clone(), key, [])?)
 }
 
 fn limited() -> tonic::transport::Server {

@@ -161,7 +161,7 @@ impl Follower {
         let Some(changes) = changes.map_err(|error| refusal::storage("sync", &error))? else {
             return Ok(());
         };
-        let update = wire::update(&changes, &self.node, self.ca.authority.bundle());
+        let update = wire::update(&changes, &self.node, &self.ca.published.wire);
         let room = tokio::select! {
             room = timeout(UNREAD, self.sender.reserve()) => room,
             () = self.ca.shutdown.cancelled() => return Err(Status::unavailable("the CA is shutting down")),

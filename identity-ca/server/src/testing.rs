@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
-use signet_authority::{Authority, RequestedKey, Serial, SigningKey};
+use signet_authority::{Authority, JwtAuthority, JwtSigningKey, RequestedKey, Serial, SigningKey};
 use signet_registry::Registry;
 use signet_spiffe::{BundleSet, SpiffeId, TrustDomain, VerifiedSvid, verify_x509_svid};
 use signet_telemetry::Throttle;
@@ -19,27 +19,42 @@ use crate::config::ROOT_LIFE;
 use crate::connected::Connected;
 use crate::ledger::Ledger;
 use crate::limits::{TOLD, TOLD_PER};
+use crate::published::Published;
 
 /// Of the trust domain `td`, in memory.
 pub(crate) async fn ca() -> Arc<Ca> {
     let clock = Clock::system();
     let domain = TrustDomain::parse("td").unwrap();
     let key = SigningKey::generate().unwrap();
-    let authority =
-        Authority::create(domain, key, Serial::from_random([1; 16]), clock.now(), ROOT_LIFE).unwrap();
+    let authority = Authority::create(
+        domain.clone(),
+        key,
+        Serial::from_random([1; 16]),
+        clock.now(),
+        ROOT_LIFE,
+    )
+    .unwrap();
+    let jwt = JwtAuthority::new(domain, JwtSigningKey::generate().unwrap(), []).unwrap();
     let registry = Registry::in_memory().await.unwrap();
+    let published = Published::new(&registry, authority.bundle(), jwt.bundle())
+        .await
+        .unwrap();
     Arc::new(Ca {
         bundles: Arc::new(SharedBundles::new(BundleSet::single(authority.bundle().clone()))),
         honoured: watch::Sender::new(0),
         ledger: Ledger::start(registry.clone(), clock.clone()),
         authority,
+        jwt,
+        published,
         registry,
         connected: Connected::default(),
         clock,
         svid_ttl: Duration::from_hours(1),
+        jwt_svid_ttl: Duration::from_mins(5),
         key_storage: "memory".to_owned(),
         issued: AtomicU64::new(0),
         refused_tokens: Throttle::new(TOLD, TOLD_PER),
+        issued_jwt: AtomicU64::new(0),
         shutdown: CancellationToken::new(),
     })
 }

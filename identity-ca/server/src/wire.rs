@@ -1,13 +1,13 @@
 //! Our types as wire types.
 
-use signet_authority::IssuedSvid;
-use signet_proto::ca::v1::Svid;
+use signet_authority::{IssuedJwtSvid, IssuedSvid};
+use signet_proto::ca::v1::{JwtSvid, Svid};
 use signet_proto::view::v1::{
     Cluster, EncryptionMode, Identity as WireIdentity, Node as WireNode, Registration as WireRegistration,
     Revocation as WireRevocation, TrustBundle, Update, revocation::Subject,
 };
 use signet_registry::{Changes, Encryption, Identity, Node, Registration, Revocation, Target};
-use signet_spiffe::{NodeName, X509Bundle};
+use signet_spiffe::NodeName;
 
 use crate::clock::unix_seconds;
 
@@ -20,6 +20,14 @@ pub(crate) fn svid(svid: &IssuedSvid) -> Svid {
             .map(|certificate| certificate.to_vec())
             .collect(),
         not_after: unix_seconds(svid.not_after),
+    }
+}
+
+pub(crate) fn jwt_svid(svid: &IssuedJwtSvid) -> JwtSvid {
+    JwtSvid {
+        spiffe_id: svid.id.to_string(),
+        token: svid.token.to_string(),
+        expires: unix_seconds(svid.expires),
     }
 }
 
@@ -49,19 +57,6 @@ pub(crate) fn registration(registration: &Registration) -> WireRegistration {
         selectors: registration.selectors.iter().map(ToString::to_string).collect(),
         identity: registration.identity,
         ttl: registration.ttl,
-    }
-}
-
-/// There is one root for now, so the bundle has had one content: sequence 1.
-pub(crate) fn bundle(bundle: &X509Bundle) -> TrustBundle {
-    TrustBundle {
-        trust_domain: bundle.trust_domain().to_string(),
-        x509_authorities: bundle
-            .authorities()
-            .iter()
-            .map(|authority| authority.to_vec())
-            .collect(),
-        sequence: 1,
     }
 }
 
@@ -110,7 +105,7 @@ pub(crate) fn revocation(revocation: &Revocation) -> WireRevocation {
     }
 }
 
-pub(crate) fn update(changes: &Changes, receiver: &NodeName, trust_bundle: &X509Bundle) -> Update {
+pub(crate) fn update(changes: &Changes, receiver: &NodeName, trust_bundle: &TrustBundle) -> Update {
     Update {
         revision: changes.revision.0,
         snapshot: changes.snapshot,
@@ -128,7 +123,7 @@ pub(crate) fn update(changes: &Changes, receiver: &NodeName, trust_bundle: &X509
             .iter()
             .map(ToString::to_string)
             .collect(),
-        bundle: changes.bundle.then(|| bundle(trust_bundle)),
+        bundle: changes.bundle.then(|| trust_bundle.clone()),
         cluster: changes.encryption.map(cluster),
         revocations: changes.revocations.iter().map(revocation).collect(),
         self_node: if changes.snapshot {

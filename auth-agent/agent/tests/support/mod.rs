@@ -179,6 +179,7 @@ impl Cluster {
                 trust_domain: ca.domain.to_string(),
                 x509_authorities: vec![ca.root.to_vec()],
                 sequence: 1,
+                ..wire::TrustBundle::default()
             }),
             cluster: Some(wire::Cluster {
                 encryption: self.encryption.into(),

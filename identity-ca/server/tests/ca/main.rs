@@ -9,6 +9,7 @@
 mod attest;
 mod bounds;
 mod issue;
+mod jwt;
 mod operators;
 mod restart;
 mod revocation;

@@ -54,6 +54,7 @@ fn config(storage: Storage, socket: std::path::PathBuf, trust_domain: TrustDomai
         listen: "127.0.0.1:0".parse().unwrap(),
         socket,
         svid_ttl: std::time::Duration::from_hours(1),
+        jwt_svid_ttl: std::time::Duration::from_mins(5),
         clock: Clock::system(),
     }
 }

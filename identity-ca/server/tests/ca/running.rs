@@ -61,6 +61,7 @@ impl Running {
             listen: "127.0.0.1:0".parse().unwrap(),
             socket: socket.clone(),
             svid_ttl: Duration::from_hours(1),
+            jwt_svid_ttl: Duration::from_mins(5),
             clock,
         };
         let server = Server::start(config).await.unwrap();
