@@ -14,5 +14,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ];
     let descriptors = protox::compile(files, ["."])?;
     tonic_prost_build::configure().compile_fds(descriptors)?;
+    // For reflection, with what it imports.
+    let mut workload = protox::Compiler::new(["."])?;
+    workload
+        .include_imports(true)
+        .open_file("spiffe/workload.proto")?;
+    let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
+    std::fs::write(out.join("workload.binpb"), workload.encode_file_descriptor_set())?;
     Ok(())
 }

@@ -14,6 +14,9 @@
 /// The SPIFFE Workload API.
 pub mod workload {
     tonic::include_proto!("_");
+
+    /// The definition itself with what it imports, a `google.protobuf.FileDescriptorSet`.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/workload.binpb"));
 }
 
 /// What a node knows of the trust domain.

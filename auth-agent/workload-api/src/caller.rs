@@ -6,6 +6,9 @@ use signet_uds::PeerInfo;
 use tokio::sync::Semaphore;
 use tonic::Status;
 
+use crate::Offers;
+use crate::entitlement::{Entitlement, Grant, entitlement};
+
 /// How many processes are attested at once: each reads a whole executable the first time.
 const AT_ONCE: usize = 8;
 /// How long a caller waits for its attestation, the queue included.
@@ -73,6 +76,30 @@ pub(crate) fn process(peer: Option<&PeerInfo>) -> Result<Process, Status> {
         tracing::debug!(peer.pid, peer.uid, %error, "a caller of the Workload API cannot be attested");
         Status::permission_denied(error.to_string())
     })
+}
+
+/// What a process gets that was attested to be this.
+pub(crate) fn granted(
+    process: &Process,
+    selectors: &Selectors,
+    offers: &Offers,
+    endpoints_known: bool,
+) -> Result<Grant, Status> {
+    match entitlement(selectors, offers) {
+        Entitlement::Granted(grant) => Ok(grant),
+        Entitlement::NotReady => Err(Status::unavailable(
+            "the agent has not heard from the CA yet; try again",
+        )),
+        Entitlement::Nothing if !endpoints_known => Err(Status::unavailable(
+            "this node's endpoints are not known yet; try again",
+        )),
+        Entitlement::Nothing => {
+            tracing::debug!(peer.pid = process.pid(), %selectors, "no registration matches");
+            Err(Status::permission_denied(format!(
+                "no identity issued: no registration matches {selectors}"
+            )))
+        }
+    }
 }
 
 fn refusal(process: &Process, failure: &Failure) -> Status {

@@ -172,24 +172,6 @@ async fn spiffe_row_40_and_47_a_workload_without_identity_is_denied() {
 }
 
 #[tokio::test]
-async fn spiffe_row_42_the_jwt_profile_is_not_there_yet_and_says_so() {
-    let served = Served::new();
-    let mut client = served.client().await;
-    let refusals = [
-        client.fetch_jwtsvid(JwtsvidRequest::default()).await.unwrap_err(),
-        client.fetch_jwt_bundles(JwtBundlesRequest {}).await.unwrap_err(),
-        client
-            .validate_jwtsvid(ValidateJwtsvidRequest::default())
-            .await
-            .unwrap_err(),
-    ];
-    for refusal in refusals {
-        assert_eq!(refusal.code(), Code::Unimplemented);
-        assert!(refusal.message().contains("X.509"), "{refusal}");
-    }
-}
-
-#[tokio::test]
 async fn spiffe_row_43_every_message_is_the_full_state_first_at_once_and_then_at_each_change() {
     let served = Served::new();
     let authority = Authority::new("td.test");

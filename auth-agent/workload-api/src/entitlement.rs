@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use signet_attest::Selectors;
-use signet_spiffe::BundleSet;
+use signet_spiffe::{BundleSet, JwtBundleSet, SpiffeId};
 
 use crate::offer::State;
 use crate::{Offers, X509Svid};
@@ -20,30 +20,41 @@ pub(crate) enum Entitlement {
     Granted(Grant),
 }
 
-/// A workload's SVIDs in order, without those that are still to be issued, and the bundles.
+/// A workload's identities in order, its SVIDs in order without those that are still to be issued, and the bundles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Grant {
+    pub(crate) ids: Vec<SpiffeId>,
     pub(crate) svids: Vec<Arc<X509Svid>>,
     pub(crate) bundles: Arc<BundleSet>,
+    pub(crate) jwt_bundles: Arc<JwtBundleSet>,
 }
 
 pub(crate) fn entitlement(workload: &Selectors, offers: &Offers) -> Entitlement {
-    let State::Ready { offers, bundles } = &offers.0 else {
+    let State::Ready {
+        offers,
+        bundles,
+        jwt_bundles,
+    } = &offers.0
+    else {
         return Entitlement::NotReady;
     };
-    let mut matching = offers
+    let matching: Vec<_> = offers
         .iter()
         .filter(|offer| workload.satisfies(&offer.selectors))
-        .peekable();
-    if matching.peek().is_none() {
+        .collect();
+    if matching.is_empty() {
         return Entitlement::Nothing;
     }
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut ready) = (BTreeSet::new(), BTreeSet::new());
+    let ids = matching.iter().filter(|offer| seen.insert(&offer.id));
     let svids = matching
+        .iter()
         .filter_map(|offer| offer.svid.clone())
-        .filter(|svid| seen.insert(svid.id().clone()));
+        .filter(|svid| ready.insert(svid.id().clone()));
     Entitlement::Granted(Grant {
+        ids: ids.map(|offer| offer.id.clone()).collect(),
         svids: svids.collect(),
         bundles: Arc::clone(bundles),
+        jwt_bundles: Arc::clone(jwt_bundles),
     })
 }

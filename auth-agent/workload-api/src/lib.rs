@@ -1,15 +1,17 @@
-//! The SPIFFE Workload API server: X.509-SVIDs and bundles for the processes of this node, over a Unix socket.
+//! The SPIFFE Workload API server: X.509-SVIDs, JWT-SVIDs and bundles for the processes of this node, over a Unix socket.
 //!
-//! The agent implements [`SvidSource`], two `watch` channels: what there is to give ([`Offers`]) and which network
-//! namespace is which endpoint ([`signet_attest::EndpointTable`]). It publishes a new value whenever something changes;
+//! The agent implements [`SvidSource`]: two `watch` channels, what there is to give ([`Offers`]) and which network
+//! namespace is which endpoint ([`signet_attest::EndpointTable`]), and a call for JWT-SVIDs. It publishes a new value whenever something changes;
 //! everything else happens here. For each stream a process is attested, the offers that it satisfies are sent at once and
 //! in full, and again whenever they change. When nothing is left for it, the stream ends with `PermissionDenied`; when
 //! the process ends, so does the stream.
 //!
 //! ```no_run
 //! # use std::{path::Path, sync::Arc};
-//! # use signet_workload_api::{Limits, Offers, SvidSource, serve};
+//! # use futures::future::BoxFuture;
+//! # use signet_workload_api::{JwtSvid, Limits, NoJwtSvid, Offers, SvidSource, serve};
 //! # use signet_attest::EndpointTable;
+//! # use signet_spiffe::{Audience, SpiffeId};
 //! # use tokio::sync::watch;
 //! struct Agent {
 //!     offers: watch::Sender<Arc<Offers>>,
@@ -22,6 +24,13 @@
 //!     }
 //!     fn endpoints(&self) -> watch::Receiver<Option<Arc<EndpointTable>>> {
 //!         self.endpoints.subscribe()
+//!     }
+//!     fn jwt_svid<'a>(
+//!         &'a self,
+//!         _: &'a SpiffeId,
+//!         _: &'a Audience,
+//!     ) -> BoxFuture<'a, Result<Arc<JwtSvid>, NoJwtSvid>> {
+//!         Box::pin(async { Err(NoJwtSvid("the CA is away".to_owned())) })
 //!     }
 //! }
 //!
@@ -38,10 +47,15 @@
 
 mod authority;
 mod caller;
+mod claims;
 mod connection;
 mod entitlement;
+mod health;
+mod jwt;
+mod jwt_calls;
 mod message;
 mod offer;
+mod pace;
 mod places;
 mod server;
 mod service;
@@ -52,11 +66,15 @@ mod svid;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod conformance_jwt;
+#[cfg(test)]
 mod stalled;
 #[cfg(test)]
 mod testing;
 
+pub use jwt::{JwtSvid, NoJwtSvid};
 pub use offer::{Offer, OfferError, Offers, OffersError};
+pub use pace::{Pace, Paced};
 pub use places::Limits;
 pub use server::{ServeError, serve};
 pub use source::SvidSource;

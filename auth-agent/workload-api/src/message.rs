@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use signet_proto::workload;
-use signet_spiffe::{BundleSet, CertificateDer, SpiffeId, TrustDomain, X509Bundle};
+use signet_spiffe::{BundleSet, CertificateDer, JwtBundle, JwtBundleSet, SpiffeId, TrustDomain, X509Bundle};
 
 use crate::X509Svid;
 use crate::entitlement::Grant;
@@ -63,6 +63,29 @@ impl Profile for X509Bundles {
             bundles: bundles.iter().map(bundle_entry).collect(),
         }
     }
+}
+
+/// `FetchJWTBundles`.
+pub(crate) struct JwtBundles;
+
+impl Profile for JwtBundles {
+    type Content = Arc<JwtBundleSet>;
+    type Message = workload::JwtBundlesResponse;
+
+    fn content(grant: Grant) -> Option<Self::Content> {
+        Some(grant.jwt_bundles)
+    }
+
+    fn message(bundles: &Self::Content) -> Self::Message {
+        workload::JwtBundlesResponse {
+            bundles: bundles.iter().map(jwt_bundle_entry).collect(),
+        }
+    }
+}
+
+fn jwt_bundle_entry(bundle: &JwtBundle) -> (String, Vec<u8>) {
+    let id = SpiffeId::authority(bundle.trust_domain());
+    (id.to_string(), bundle.to_jwks().into_bytes())
 }
 
 fn svid_message(svid: &X509Svid, bundles: &BundleSet) -> workload::X509svid {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use signet_attest::RequiredSelectors;
-use signet_spiffe::{BundleSet, SpiffeId, TrustDomain};
+use signet_spiffe::{BundleSet, JwtBundleSet, SpiffeId, TrustDomain};
 
 use crate::X509Svid;
 
@@ -57,6 +57,7 @@ pub(crate) enum State {
     Ready {
         offers: Vec<Offer>,
         bundles: Arc<BundleSet>,
+        jwt_bundles: Arc<JwtBundleSet>,
     },
 }
 
@@ -95,6 +96,19 @@ impl Offers {
                 });
             }
         }
-        Ok(Self(State::Ready { offers, bundles }))
+        Ok(Self(State::Ready {
+            offers,
+            bundles,
+            jwt_bundles: Arc::default(),
+        }))
+    }
+
+    /// The same with the keys that JWT-SVIDs are checked with, of the own trust domain and of those that it trusts.
+    #[must_use]
+    pub fn with_jwt_bundles(mut self, bundles: Arc<JwtBundleSet>) -> Self {
+        if let State::Ready { jwt_bundles, .. } = &mut self.0 {
+            *jwt_bundles = bundles;
+        }
+        self
     }
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use signet_uds::PeerInfo;
 
-/// How much processes may hold at once. What is over a bound gets `Unavailable` (streams) or is closed (connections).
+use crate::Pace;
+
+/// How much processes may hold at once, and how often they may ask. What is over a bound gets `Unavailable` (calls) or is
+/// closed (connections).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Streams, or connections, of one process.
@@ -14,6 +17,8 @@ pub struct Limits {
     pub per_user: usize,
     /// Streams, or connections, in all. Each stream holds one file descriptor, each connection two.
     pub total: usize,
+    /// Calls of one process that are not streams: those for JWT-SVIDs.
+    pub calls: Pace,
 }
 
 impl Default for Limits {
@@ -22,6 +27,10 @@ impl Default for Limits {
             per_process: 16,
             per_user: 2048,
             total: 4096,
+            calls: Pace {
+                burst: 400,
+                interval: Duration::from_millis(5),
+            },
         }
     }
 }
@@ -141,6 +150,7 @@ mod tests {
             per_process: 2,
             per_user: 3,
             total: 4,
+            ..Limits::default()
         });
         let first = places.take(&peer(1, 1)).unwrap();
         let second = places.take(&peer(1, 1)).unwrap();

@@ -12,10 +12,11 @@ use tonic::transport::Server;
 
 use crate::SvidSource;
 use crate::connection::Connection;
+use crate::health::{reflection, report};
 use crate::places::{Limits, Patience, Places};
 use crate::service::{Service, require_security_header};
 
-/// Longest request, bytes. Requests of the X.509 profile are empty; a JWT-SVID to validate is a few KiB.
+/// Longest request, bytes. Requests of the X.509 profile are empty, audiences are bounded; a JWT-SVID to validate is a few KiB.
 const MAX_REQUEST: usize = 64 * 1024;
 /// Longest response, bytes: what gRPC clients accept by default.
 const MAX_RESPONSE: usize = 4 * 1024 * 1024;
@@ -32,6 +33,9 @@ pub enum ServeError {
     /// The socket cannot be had.
     #[error("cannot serve the Workload API")]
     Bind(#[from] BindError),
+    /// The definition that reflection shows is damaged.
+    #[error("the Workload API's definition cannot be shown")]
+    Reflection(#[from] tonic_reflection::server::Error),
     /// The server failed.
     #[error("the Workload API server failed")]
     Transport(#[from] tonic::transport::Error),
@@ -63,7 +67,10 @@ pub(crate) async fn serve_with<S: SvidSource>(
     let incoming = bounded(incoming, Places::new(limits), patience.first);
     // Never sent on: it is closed when `serving` is dropped.
     let (serving, stopping) = watch::channel(());
-    let service = Service::new(source, Places::new(limits), stopping.clone());
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let reporting = report(reporter, source.offers());
+    let (reflection, reflection_v1alpha) = reflection()?;
+    let service = Service::new(source, limits, stopping.clone());
     let service = SpiffeWorkloadApiServer::new(service)
         .max_decoding_message_size(MAX_REQUEST)
         .max_encoding_message_size(MAX_RESPONSE);
@@ -73,6 +80,9 @@ pub(crate) async fn serve_with<S: SvidSource>(
         .http2_keepalive_interval(Some(patience.ping))
         .http2_keepalive_timeout(Some(patience.pong))
         .add_service(InterceptedService::new(service, require_security_header))
+        .add_service(health)
+        .add_service(reflection)
+        .add_service(reflection_v1alpha)
         .serve_with_incoming_shutdown(incoming, async move {
             let mut stopping = stopping;
             // Comes back, with an error, when `serving` is dropped.
@@ -81,8 +91,10 @@ pub(crate) async fn serve_with<S: SvidSource>(
     let mut server = std::pin::pin!(server);
     tokio::select! {
         result = &mut server => return Ok(result?),
-        () = stop => drop(serving),
+        () = reporting => {}
+        () = stop => {}
     }
+    drop(serving);
     match tokio::time::timeout(FAREWELL, server).await {
         Ok(result) => Ok(result?),
         Err(_) => Ok(()),

@@ -1,5 +1,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::Stream;
 use signet_proto::workload::spiffe_workload_api_server::SpiffeWorkloadApi;
@@ -11,11 +12,13 @@ use signet_uds::PeerInfo;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
-use crate::SvidSource;
 use crate::caller::{self, Attestations};
-use crate::message::{Profile, X509Bundles, X509Svids};
+use crate::entitlement::Grant;
+use crate::message::{JwtBundles, Profile, X509Bundles, X509Svids};
+use crate::pace::Paces;
 use crate::places::Places;
 use crate::subscription::Subscription;
+use crate::{Limits, SvidSource, jwt_calls};
 
 /// Metadata that every request carries, so that no server can be made to call us on another's behalf (Workload Endpoint §3).
 const SECURITY_HEADER: &str = "workload.spiffe.io";
@@ -28,16 +31,18 @@ pub(crate) struct Service<S> {
     source: Arc<S>,
     attestations: Attestations,
     places: Places,
+    calls: Paces<i32>,
     stopping: watch::Receiver<()>,
 }
 
 impl<S: SvidSource> Service<S> {
     /// Streams end when the sender of `stopping` is dropped.
-    pub(crate) fn new(source: Arc<S>, places: Places, stopping: watch::Receiver<()>) -> Self {
+    pub(crate) fn new(source: Arc<S>, limits: Limits, stopping: watch::Receiver<()>) -> Self {
         Self {
             source,
             attestations: Attestations::default(),
-            places,
+            places: Places::new(limits),
+            calls: Paces::new(limits.calls),
             stopping,
         }
     }
@@ -59,6 +64,25 @@ impl<S: SvidSource> Service<S> {
         );
         Ok(Response::new(Box::pin(subscription.open::<P>().await?)))
     }
+
+    /// Attests the caller of something that is not a stream, and tells what it is entitled to at this moment.
+    async fn grant(&self, peer: Option<&PeerInfo>) -> Result<Grant, Status> {
+        let process = caller::process(peer)?;
+        // Before attestation, which is what a hasty process would make others wait for.
+        if !self.calls.take(process.pid(), Instant::now()) {
+            return Err(Status::unavailable(
+                "this process asks too often; keep tokens until they end, and try again",
+            ));
+        }
+        let endpoints = self.source.endpoints().borrow().clone();
+        let endpoints_known = endpoints.is_some();
+        let selectors = self
+            .attestations
+            .attest(&process, endpoints.unwrap_or_default())
+            .await?;
+        let offers = Arc::clone(&self.source.offers().borrow());
+        caller::granted(&process, &selectors, &offers, endpoints_known)
+    }
 }
 
 /// Refuses requests without the security header, before anything else is looked at.
@@ -69,10 +93,6 @@ pub(crate) fn require_security_header(request: Request<()>) -> Result<Request<()
             "security header missing from request: workload.spiffe.io: true",
         )),
     }
-}
-
-fn no_jwt() -> Status {
-    Status::unimplemented("this agent does not issue JWT-SVIDs; use the X.509 profile")
 }
 
 #[tonic::async_trait]
@@ -95,21 +115,29 @@ impl<S: SvidSource> SpiffeWorkloadApi for Service<S> {
         self.subscribe::<X509Bundles>(request.extensions().get()).await
     }
 
-    async fn fetch_jwtsvid(&self, _: Request<JwtsvidRequest>) -> Result<Response<JwtsvidResponse>, Status> {
-        Err(no_jwt())
+    async fn fetch_jwtsvid(
+        &self,
+        request: Request<JwtsvidRequest>,
+    ) -> Result<Response<JwtsvidResponse>, Status> {
+        let wanted = jwt_calls::wanted(request.get_ref())?;
+        let grant = self.grant(request.extensions().get()).await?;
+        let svids = jwt_calls::fetch(&*self.source, &grant, &wanted).await?;
+        Ok(Response::new(svids))
     }
 
     async fn fetch_jwt_bundles(
         &self,
-        _: Request<JwtBundlesRequest>,
+        request: Request<JwtBundlesRequest>,
     ) -> Result<Response<Self::FetchJWTBundlesStream>, Status> {
-        Err(no_jwt())
+        self.subscribe::<JwtBundles>(request.extensions().get()).await
     }
 
     async fn validate_jwtsvid(
         &self,
-        _: Request<ValidateJwtsvidRequest>,
+        request: Request<ValidateJwtsvidRequest>,
     ) -> Result<Response<ValidateJwtsvidResponse>, Status> {
-        Err(no_jwt())
+        jwt_calls::check(request.get_ref())?;
+        let grant = self.grant(request.extensions().get()).await?;
+        Ok(Response::new(jwt_calls::validate(request.get_ref(), &grant)?))
     }
 }

@@ -1,13 +1,15 @@
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use signet_attest::EndpointTable;
+use signet_spiffe::{Audience, SpiffeId};
 use tokio::sync::watch;
 
-use crate::Offers;
+use crate::{JwtSvid, NoJwtSvid, Offers};
 
 /// What the Workload API gives out. Implemented by the agent.
 ///
-/// Both values are whole states, never changes to one; publish with [`watch::Sender::send_replace`] or
+/// Offers and endpoints are whole states, never changes to one; publish with [`watch::Sender::send_replace`] or
 /// [`watch::Sender::send_if_modified`]. A published value reaches every open stream that it concerns, at once; streams that
 /// it does not concern send nothing. Dropping a sender ends all streams with `Unavailable`.
 pub trait SvidSource: Send + Sync + 'static {
@@ -24,4 +26,15 @@ pub trait SvidSource: Send + Sync + 'static {
     /// since an `endpoint:` selector might have entitled it. Keep the last table while meshd is away; take a namespace out
     /// as soon as its endpoint goes. Streams are attested anew at each change.
     fn endpoints(&self) -> watch::Receiver<Option<Arc<EndpointTable>>>;
+
+    /// A JWT-SVID of an identity that the caller is entitled to, for these audiences: one that was made before, as long as
+    /// it has some life left, or a new one. Asked for at the callers' pace, so it must bound what it costs others.
+    ///
+    /// # Errors
+    /// There is none to be had now; the caller gets `Unavailable`.
+    fn jwt_svid<'a>(
+        &'a self,
+        id: &'a SpiffeId,
+        audience: &'a Audience,
+    ) -> BoxFuture<'a, Result<Arc<JwtSvid>, NoJwtSvid>>;
 }

@@ -9,8 +9,7 @@ use signet_attest::{EndpointTable, Process, Selectors};
 use tokio::sync::watch;
 use tonic::Status;
 
-use crate::caller::Attestations;
-use crate::entitlement::{Entitlement, entitlement};
+use crate::caller::{Attestations, granted};
 use crate::message::Profile;
 use crate::places::Place;
 use crate::{Offers, SvidSource};
@@ -115,24 +114,8 @@ impl Subscription {
 
     fn judge<P: Profile>(&mut self) -> Result<P::Content, Status> {
         let offers = Arc::clone(&self.offers.borrow_and_update());
-        let not_ready = |why| Err(Status::unavailable(why));
-        match entitlement(&self.selectors, &offers) {
-            Entitlement::Granted(grant) => match P::content(grant) {
-                Some(content) => Ok(content),
-                None => not_ready("the SVID has not been issued yet; try again"),
-            },
-            Entitlement::NotReady => not_ready("the agent has not heard from the CA yet; try again"),
-            Entitlement::Nothing if !self.endpoints_known => {
-                not_ready("this node's endpoints are not known yet; try again")
-            }
-            Entitlement::Nothing => {
-                tracing::debug!(peer.pid = self.process.pid(), selectors = %self.selectors, "no registration matches");
-                Err(Status::permission_denied(format!(
-                    "no identity issued: no registration matches {}",
-                    self.selectors
-                )))
-            }
-        }
+        let grant = granted(&self.process, &self.selectors, &offers, self.endpoints_known)?;
+        P::content(grant).ok_or_else(|| Status::unavailable("the SVID has not been issued yet; try again"))
     }
 }
 

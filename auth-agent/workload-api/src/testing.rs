@@ -4,6 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use futures::future::BoxFuture;
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -12,7 +15,10 @@ use rcgen::{
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use signet_attest::{EndpointTable, RequiredSelectors};
 use signet_proto::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
-use signet_spiffe::{BundleSet, SpiffeId, TrustDomain, X509Bundle};
+use signet_spiffe::{
+    Audience, BundleSet, JwtAlgorithm, JwtBundle, JwtBundleSet, JwtKey, JwtSigner, JwtSignerError,
+    JwtSvidClaims, SpiffeId, TrustDomain, UnixTime, X509Bundle, sign_jwt_svid,
+};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tonic::metadata::MetadataValue;
@@ -22,7 +28,7 @@ use tonic::{Request, Status};
 
 use crate::places::Patience;
 use crate::server::serve_with;
-use crate::{Limits, Offer, Offers, ServeError, SvidSource, X509Svid};
+use crate::{JwtSvid, Limits, NoJwtSvid, Offer, Offers, ServeError, SvidSource, X509Svid};
 
 /// Long enough for any answer on a loaded machine; reached only by a test that fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,6 +38,28 @@ pub(crate) struct Authority {
     domain: TrustDomain,
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
+    pub(crate) jwt: JwtKeyPair,
+}
+
+/// Signs JWT-SVIDs.
+pub(crate) struct JwtKeyPair {
+    pair: EcdsaKeyPair,
+    public: JwtKey,
+}
+
+impl JwtSigner for JwtKeyPair {
+    fn algorithm(&self) -> JwtAlgorithm {
+        JwtAlgorithm::Es256
+    }
+
+    fn key_id(&self) -> &str {
+        self.public.id()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, JwtSignerError> {
+        let signature = self.pair.sign(&SystemRandom::new(), message);
+        Ok(signature.map_err(|_| JwtSignerError)?.as_ref().to_vec())
+    }
 }
 
 impl Authority {
@@ -45,7 +73,24 @@ impl Authority {
             domain: TrustDomain::parse(domain).unwrap(),
             issuer: Issuer::new(params, key),
             certificate,
+            jwt: JwtKeyPair::new(),
         }
+    }
+
+    pub(crate) fn jwt_bundle(&self) -> JwtBundle {
+        JwtBundle::new(self.domain.clone(), vec![self.jwt.public.clone()]).unwrap()
+    }
+
+    /// A token with these claims beside `sub`, `aud` and `exp`.
+    pub(crate) fn token(&self, id: &SpiffeId, audience: &Audience, expires: UnixTime) -> String {
+        let claims = JwtSvidClaims {
+            id,
+            audience,
+            issued_at: UnixTime::now(),
+            expires,
+            token_id: "t1",
+        };
+        sign_jwt_svid(&self.jwt, &claims).unwrap()
     }
 
     pub(crate) fn bundle(&self) -> X509Bundle {
@@ -74,10 +119,20 @@ fn params(uri: &str) -> CertificateParams {
     params
 }
 
+impl JwtKeyPair {
+    fn new() -> Self {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        let public = JwtKey::p256(pair.public_key().as_ref()).unwrap();
+        Self { pair, public }
+    }
+}
+
 /// What the agent publishes.
 pub(crate) struct FakeAgent {
     pub(crate) offers: watch::Sender<Arc<Offers>>,
     pub(crate) endpoints: watch::Sender<Option<Arc<EndpointTable>>>,
+    /// Signs tokens; without one there are none.
+    pub(crate) tokens: watch::Sender<Option<Arc<Authority>>>,
 }
 
 impl SvidSource for FakeAgent {
@@ -88,6 +143,25 @@ impl SvidSource for FakeAgent {
     fn endpoints(&self) -> watch::Receiver<Option<Arc<EndpointTable>>> {
         self.endpoints.subscribe()
     }
+
+    fn jwt_svid<'a>(
+        &'a self,
+        id: &'a SpiffeId,
+        audience: &'a Audience,
+    ) -> BoxFuture<'a, Result<Arc<JwtSvid>, NoJwtSvid>> {
+        let authority = self.tokens.borrow().clone();
+        Box::pin(async move {
+            let authority = authority.ok_or_else(|| NoJwtSvid("the CA is away".to_owned()))?;
+            let expires = in_five_minutes();
+            let token = authority.token(id, audience, expires).into();
+            Ok(Arc::new(JwtSvid::new(id.clone(), token, expires)))
+        })
+    }
+}
+
+/// When a token made now ends.
+pub(crate) fn in_five_minutes() -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(UnixTime::now().as_secs() + 300))
 }
 
 impl FakeAgent {
@@ -96,6 +170,7 @@ impl FakeAgent {
         Arc::new(Self {
             offers: watch::Sender::new(Arc::new(Offers::starting())),
             endpoints: watch::Sender::new(Some(Arc::default())),
+            tokens: watch::Sender::default(),
         })
     }
 
@@ -104,6 +179,22 @@ impl FakeAgent {
         bundles.into_iter().for_each(|bundle| set.insert(bundle));
         self.offers
             .send_replace(Arc::new(Offers::new(offers, Arc::new(set)).unwrap()));
+    }
+}
+
+impl FakeAgent {
+    /// Publishes offers, the keys of these authorities, and tokens of the first.
+    pub(crate) fn publish_jwt(&self, offers: Vec<Offer>, authorities: &[&Arc<Authority>]) {
+        let (mut bundles, mut keys) = (BundleSet::default(), JwtBundleSet::default());
+        for authority in authorities {
+            bundles.insert(authority.bundle());
+            keys.insert(authority.jwt_bundle());
+        }
+        self.tokens
+            .send_replace(authorities.first().map(|first| Arc::clone(first)));
+        let offers = Offers::new(offers, Arc::new(bundles)).unwrap();
+        self.offers
+            .send_replace(Arc::new(offers.with_jwt_bundles(Arc::new(keys))));
     }
 }
 

@@ -49,7 +49,7 @@ impl Published {
         let content = hex::encode(digest(&SHA256, bundle.to_jwks()?.as_bytes()).as_ref());
         let sequence = registry.publish_bundle(&content).await?;
         bundle.sequence = Some(sequence);
-        let jwks = jwt.to_jwks()?;
+        let jwks = jwt.to_jwks();
         let authorities = x509.authorities().iter();
         Ok(Self {
             wire: TrustBundle {

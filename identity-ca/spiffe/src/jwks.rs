@@ -135,13 +135,17 @@ impl X509Bundle {
 
 impl JwtBundle {
     /// The JWT keys alone, as a plain JWK set: what the Workload API gives out (Workload API §6.2.2).
-    pub fn to_jwks(&self) -> Result<String, JwksError> {
+    #[expect(
+        clippy::expect_used,
+        reason = "texts and lists of them always have a JSON form"
+    )]
+    pub fn to_jwks(&self) -> String {
         let set = Jwks {
             keys: self.keys().iter().map(Jwk::jwt_key).collect(),
             spiffe_sequence: None,
             spiffe_refresh_hint: None,
         };
-        Ok(serde_json::to_string(&set)?)
+        serde_json::to_string(&set).expect("writes")
     }
 
     /// The JWT keys of a JWK set, none but those (JWT-SVID §6.2).
