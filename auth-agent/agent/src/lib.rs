@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`ca`] | attests the node, keeps its SVID, follows the CA's view |
 //! | [`view`] | what is known of the trust domain, and its fan-out to the node's daemons |
+//! | [`jwt`] | JWT-SVIDs of this node's workloads, asked for when they ask, and kept |
 //! | [`svids`] | workload keys and SVIDs for the registrations of this node, and the Workload API's offers |
 //! | [`mesh`] | the local endpoints, from signet-meshd |
 //! | [`sessions`] | one TLS connection per peer node, on demand, with pair handshakes inside |
@@ -19,6 +20,7 @@ pub mod auth;
 pub mod ca;
 pub mod cli;
 pub mod clock;
+pub mod jwt;
 pub mod mesh;
 pub mod pairs;
 pub mod run;

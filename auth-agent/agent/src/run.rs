@@ -24,6 +24,7 @@ use tonic::transport::Server;
 use crate::auth::KernelAuth;
 use crate::ca::{Announcement, Keeper, StateFile, follow};
 use crate::cli::RunArgs;
+use crate::jwt::JwtSvids;
 use crate::pairs::{Actor, Knowledge, Pairs};
 use crate::service::Service;
 use crate::sessions::{Context, Gate, Sessions, listen};
@@ -62,7 +63,8 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         svids: svids_watch.clone(),
         endpoints: endpoints_watch.clone(),
     };
-    let workloads = Arc::new(WorkloadSource::default());
+    let tokens = JwtSvids::new(view.subscribe(), access_watch.clone(), status.clone());
+    let workloads = Arc::new(WorkloadSource::new(tokens.clone()));
     let (pairs, pair_events) = Pairs::channel();
     let context = Context {
         name: args.node.clone(),
@@ -107,6 +109,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         status: status.clone(),
     };
     tasks.spawn(manager.run());
+    tasks.spawn(tokens.run());
     tasks.spawn(mesh::watch(
         args.run_dir.join("meshd.sock"),
         endpoints,

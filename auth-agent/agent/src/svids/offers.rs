@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use signet_attest::EndpointTable;
-use signet_workload_api::{Offer, Offers, SvidSource};
+use signet_spiffe::{Audience, SpiffeId};
+use signet_workload_api::{JwtSvid, NoJwtSvid, Offer, Offers, SvidSource};
 use tokio::sync::watch;
 
 use super::set::SvidSet;
+use crate::jwt::JwtSvids;
 use crate::view::View;
 
 /// The agent's side of the Workload API.
@@ -14,18 +17,19 @@ use crate::view::View;
 pub struct WorkloadSource {
     offers: watch::Sender<Arc<Offers>>,
     endpoints: watch::Sender<Option<Arc<EndpointTable>>>,
-}
-
-impl Default for WorkloadSource {
-    fn default() -> Self {
-        Self {
-            offers: watch::Sender::new(Arc::new(Offers::starting())),
-            endpoints: watch::Sender::default(),
-        }
-    }
+    tokens: JwtSvids,
 }
 
 impl WorkloadSource {
+    /// Nothing to give yet, and tokens from there.
+    pub fn new(tokens: JwtSvids) -> Self {
+        Self {
+            offers: watch::Sender::new(Arc::new(Offers::starting())),
+            endpoints: watch::Sender::default(),
+            tokens,
+        }
+    }
+
     pub(super) fn set_offers(&self, offers: Arc<Offers>) {
         self.offers.send_if_modified(|known| replace(known, offers));
     }
@@ -53,6 +57,14 @@ impl SvidSource for WorkloadSource {
     fn endpoints(&self) -> watch::Receiver<Option<Arc<EndpointTable>>> {
         self.endpoints.subscribe()
     }
+
+    fn jwt_svid<'a>(
+        &'a self,
+        id: &'a SpiffeId,
+        audience: &'a Audience,
+    ) -> BoxFuture<'a, Result<Arc<JwtSvid>, NoJwtSvid>> {
+        Box::pin(self.tokens.get(id, audience))
+    }
 }
 
 /// The offers that SVIDs and bundles of the moment make.
@@ -65,5 +77,5 @@ pub(super) fn offers(set: &SvidSet, view: &View) -> anyhow::Result<Offers> {
             None => Offer::pending(selectors, entry.registration.spiffe_id.clone())?,
         });
     }
-    Ok(Offers::new(offers, view.bundles().clone())?)
+    Ok(Offers::new(offers, view.bundles().clone())?.with_jwt_bundles(view.jwt_bundles().clone()))
 }

@@ -1,7 +1,7 @@
 //! Why an update of the view is refused.
 
 use signet_attest::RequiredSelectorsError;
-use signet_spiffe::{BundleError, IdError, NodeNameError};
+use signet_spiffe::{BundleError, IdError, JwksError, NodeNameError};
 
 /// Why an update is refused. Nothing of it is applied then.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,12 @@ pub enum ViewError {
     /// The trust bundle.
     #[error("trust bundle is invalid")]
     Bundle(#[from] BundleError),
+    /// The trust bundle's JWT keys.
+    #[error("JWT keys of the trust bundle are invalid")]
+    JwtKeys(#[from] JwksError),
+    /// JWT keys that are not text.
+    #[error("JWT keys of the trust bundle are not text")]
+    JwtKeysText,
     /// The trust bundle of another trust domain.
     #[error("trust bundle is of trust domain `{0}`, not of this one")]
     OtherTrustDomain(String),

@@ -6,7 +6,9 @@ use signet_abi::SecurityIdentity;
 use signet_attest::RequiredSelectors;
 use signet_proto::view::v1 as wire;
 use signet_session::NodeNumber;
-use signet_spiffe::{BundleSet, CertificateDer, NodeName, SpiffeId, TrustDomain, X509Bundle};
+use signet_spiffe::{
+    BundleSet, CertificateDer, JwtBundle, JwtBundleSet, NodeName, SpiffeId, TrustDomain, X509Bundle,
+};
 
 use super::error::ViewError;
 use super::state::{Encryption, Identity, Node, Registration};
@@ -99,6 +101,20 @@ pub(super) fn bundles(
         trust_domain.clone(),
         authorities,
     )?))
+}
+
+/// A CA that has no JWT keys sends none: then there are no JWT-SVIDs.
+pub(super) fn jwt_bundles(
+    trust_domain: &TrustDomain,
+    bundle: &wire::TrustBundle,
+) -> Result<JwtBundleSet, ViewError> {
+    let keys = if bundle.jwt_keys.is_empty() {
+        JwtBundle::empty(trust_domain.clone())
+    } else {
+        let text = std::str::from_utf8(&bundle.jwt_keys).map_err(|_| ViewError::JwtKeysText)?;
+        JwtBundle::from_jwks(trust_domain.clone(), text)?
+    };
+    Ok(JwtBundleSet::single(keys))
 }
 
 /// A mode that this version does not know is `Off`: it cannot encrypt in a way that it does not have.

@@ -8,7 +8,7 @@ use signet_abi::SecurityIdentity;
 use signet_attest::RequiredSelectors;
 use signet_proto::view::v1 as wire;
 use signet_session::NodeNumber;
-use signet_spiffe::{BundleSet, NodeName, SpiffeId, TrustDomain, X509Bundle};
+use signet_spiffe::{BundleSet, JwtBundleSet, NodeName, SpiffeId, TrustDomain, X509Bundle};
 
 use super::error::ViewError;
 use super::parse;
@@ -84,6 +84,7 @@ pub struct View {
     pub(super) spiffe_ids: BTreeMap<SecurityIdentity, SpiffeId>,
     pub(super) registrations: BTreeMap<String, Arc<Registration>>,
     pub(super) bundles: Arc<BundleSet>,
+    pub(super) jwt_bundles: Arc<JwtBundleSet>,
     pub(super) bundle: wire::TrustBundle,
     pub(super) encryption: Encryption,
 }
@@ -113,6 +114,7 @@ impl View {
             spiffe_ids: BTreeMap::new(),
             registrations: BTreeMap::new(),
             bundles: Arc::new(parse::bundles(trust_domain, &bundle)?),
+            jwt_bundles: Arc::new(parse::jwt_bundles(trust_domain, &bundle)?),
             bundle,
             encryption: parse::encryption(cluster),
         };
@@ -158,6 +160,7 @@ impl View {
         }
         if let Some(bundle) = &update.bundle {
             self.bundles = Arc::new(parse::bundles(&self.trust_domain, bundle)?);
+            self.jwt_bundles = Arc::new(parse::jwt_bundles(&self.trust_domain, bundle)?);
             self.bundle = bundle.clone();
         }
         if let Some(cluster) = update.cluster {
@@ -269,6 +272,11 @@ impl View {
     /// What SVIDs are verified against.
     pub fn bundles(&self) -> &Arc<BundleSet> {
         &self.bundles
+    }
+
+    /// What JWT-SVIDs are verified against.
+    pub fn jwt_bundles(&self) -> &Arc<JwtBundleSet> {
+        &self.jwt_bundles
     }
 
     /// The bundle of this trust domain.
