@@ -104,16 +104,20 @@ impl Authority {
     }
 
     fn access(&self, name: &NodeName) -> Arc<NodeAccess> {
-        let pair = self.issue(&SpiffeId::node(&self.domain, name));
-        let identity = NodeIdentity::new(pair, &self.domain, name, &self.bundles(), UnixTime::now());
         let bundles = Arc::new(FixedBundles::new(self.bundles()));
         // Nobody calls the CA in these tests.
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
         let channel = channel(nowhere, None, bundles, &self.domain).expect("a channel");
         Arc::new(NodeAccess {
-            identity: identity.expect("its own"),
+            identity: self.identity(name),
             channel,
         })
+    }
+
+    pub(crate) fn identity(&self, name: &NodeName) -> NodeIdentity {
+        let pair = self.issue(&SpiffeId::node(&self.domain, name));
+        let identity = NodeIdentity::new(pair, &self.domain, name, &self.bundles(), UnixTime::now());
+        identity.expect("its own")
     }
 }
 
