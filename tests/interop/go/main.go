@@ -14,15 +14,17 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/spiffetls"
 	"github.com/spiffe/go-spiffe/v2/spiffetls/tlsconfig"
+	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"github.com/spiffe/go-spiffe/v2/workloadapi"
 )
 
-const usage = "usage: interop-go fetch | watch | serve --port PORT --peer-id ID | dial --addr ADDRESS --peer-id ID"
+const usage = "usage: interop-go fetch | watch | token --audience A | check --audience A --token T | serve --port PORT --peer-id ID | dial --addr ADDRESS --peer-id ID"
 
 func main() {
 	if err := run(context.Background(), os.Args[1:]); err != nil {
@@ -39,6 +41,8 @@ func run(ctx context.Context, arguments []string) error {
 	port := flags.Uint("port", 0, "TCP port; 0: any")
 	addr := flags.String("addr", "", "address of the server")
 	peer := flags.String("peer-id", "", "SPIFFE ID that the peer must have")
+	audience := flags.String("audience", "", "audience of a JWT-SVID")
+	token := flags.String("token", "", "JWT-SVID to check")
 	if err := flags.Parse(arguments[1:]); err != nil {
 		return err
 	}
@@ -52,6 +56,15 @@ func run(ctx context.Context, arguments []string) error {
 		return nil
 	case "watch":
 		return watch(ctx)
+	case "token":
+		svid, err := workloadapi.FetchJWTSVID(ctx, jwtsvid.Params{Audience: *audience})
+		if err != nil {
+			return err
+		}
+		fmt.Println("reply", svid.Marshal())
+		return nil
+	case "check":
+		return check(ctx, *audience, *token)
 	case "serve":
 		return serve(ctx, *port, *peer)
 	case "dial":
@@ -59,6 +72,25 @@ func run(ctx context.Context, arguments []string) error {
 	default:
 		return errors.New(usage)
 	}
+}
+
+// Checks a JWT-SVID with the keys that the Workload API gives, then has the Workload API check it.
+func check(ctx context.Context, audience, token string) error {
+	bundles, err := workloadapi.FetchJWTBundles(ctx)
+	if err != nil {
+		return err
+	}
+	checked(jwtsvid.ParseAndValidate(token, bundles, []string{audience}))
+	checked(workloadapi.ValidateJWTSVID(ctx, token, audience))
+	return nil
+}
+
+func checked(svid *jwtsvid.SVID, err error) {
+	if err != nil {
+		fmt.Println("refused", strings.ReplaceAll(err.Error(), "\n", " "))
+		return
+	}
+	fmt.Println("reply", svid.ID)
 }
 
 func watch(ctx context.Context) error {

@@ -10,7 +10,7 @@ import socket
 
 from cryptography import x509
 from OpenSSL import SSL
-from spiffe import WorkloadApiClient, X509Source
+from spiffe import JwtSvid, TrustDomain, WorkloadApiClient, X509Source
 from spiffetls import create_ssl_context, dial
 
 PATIENCE = 30.0
@@ -51,6 +51,27 @@ def read_line(connection):
 def fetch(_):
     with WorkloadApiClient() as client:
         show(client.fetch_x509_svid(timeout=PATIENCE))
+
+
+def token(arguments):
+    with WorkloadApiClient() as client:
+        event("reply", client.fetch_jwt_svid({arguments.audience}, timeout=PATIENCE).token)
+
+
+def check(arguments):
+    """Checks a JWT-SVID with the keys that the Workload API gives, then has the Workload API check it."""
+    with WorkloadApiClient() as client:
+        bundles = client.fetch_jwt_bundles(timeout=PATIENCE)
+        bundle = bundles.get_bundle_for_trust_domain(TrustDomain(arguments.trust_domain))
+        checked(lambda: JwtSvid.parse_and_validate(arguments.token, bundle, {arguments.audience}))
+        checked(lambda: client.validate_jwt_svid(arguments.token, arguments.audience, timeout=PATIENCE))
+
+
+def checked(validate):
+    try:
+        event("reply", validate().spiffe_id)
+    except Exception as error:  # whatever it raises, it has refused
+        event("refused", " ".join(str(error).split()))
 
 
 def watch(_):
@@ -102,6 +123,15 @@ def main():
     commands = parser.add_subparsers(required=True)
     commands.add_parser("fetch").set_defaults(run=fetch)
     commands.add_parser("watch").set_defaults(run=watch)
+    fetch_token = commands.add_parser("token")
+    fetch_token.set_defaults(run=token)
+    check_token = commands.add_parser("check")
+    check_token.add_argument("--token", required=True)
+    # This library takes a bundle, not a set of them: whose it is is for its user to say.
+    check_token.add_argument("--trust-domain", default="interop.test")
+    check_token.set_defaults(run=check)
+    for command in (fetch_token, check_token):
+        command.add_argument("--audience", required=True)
     server = commands.add_parser("serve")
     server.add_argument("--port", type=int, required=True)
     server.set_defaults(run=serve)

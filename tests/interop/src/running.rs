@@ -97,6 +97,16 @@ impl Running {
         }
     }
 
+    /// The next event, which must be a text.
+    pub fn reply(&mut self) -> anyhow::Result<String> {
+        match self.event()? {
+            Event::Reply(text) => Ok(text),
+            other @ (Event::Svid(_) | Event::Listening(_) | Event::Peer(_) | Event::Refused(_)) => {
+                bail!("expected a text, got {other:?}; {}", self.complaints())
+            }
+        }
+    }
+
     /// Waits until it has ended by itself.
     pub fn end(&mut self) -> anyhow::Result<ExitStatus> {
         let until = Instant::now() + self.patience;

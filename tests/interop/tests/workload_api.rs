@@ -38,12 +38,53 @@ fn fetches_and_is_pushed_the_renewed_svid(language: Language, test: &str) {
     }
 }
 
+/// What one library fetches all others check, with the keys that they fetched and through the Workload API.
+fn fetches_a_token_that_all_validate(language: Language, test: &str) {
+    let Some(program) = client(language, test) else {
+        return;
+    };
+    let served = Served::new();
+    let mut fetch = served.start(CLIENT, &program, &["token", "--audience", "reports"]);
+    let token = fetch.reply().unwrap();
+    assert!(fetch.end().unwrap().success());
+    for other in Language::ALL {
+        let Some(checker) = client(other, test) else {
+            return;
+        };
+        let check = ["check", "--audience", "reports", "--token", &token];
+        let mut check = served.start(SERVER, &checker, &check);
+        assert_eq!(check.reply().unwrap(), CLIENT.id, "{other:?}, by its own check");
+        assert_eq!(
+            check.reply().unwrap(),
+            CLIENT.id,
+            "{other:?}, by the Workload API"
+        );
+    }
+    let mut forged = token.clone();
+    forged.truncate(token.len() - 8);
+    forged.push_str("AAAAAAAA");
+    for (audience, token) in [("invoices", &token), ("reports", &forged)] {
+        let check = ["check", "--audience", audience, "--token", token];
+        let mut check = served.start(SERVER, &program, &check);
+        for by in ["its own check", "the Workload API"] {
+            let event = check.event().unwrap();
+            assert!(matches!(event, Event::Refused(_)), "{audience}, {by}: {event:?}");
+        }
+    }
+}
+
 fn gets_nothing_without_an_identity(language: Language, test: &str) {
     let Some(program) = client(language, test) else {
         return;
     };
     let served = Served::new();
     let mut fetch = served.start(NOBODY, &program, &["fetch"]);
+    assert!(!fetch.end().unwrap().success());
+    assert!(fetch.event().is_err(), "it printed something");
+    let complaints = fetch.complaints().to_lowercase();
+    assert!(complaints.contains("no identity issued"), "{complaints}");
+
+    let mut fetch = served.start(NOBODY, &program, &["token", "--audience", "reports"]);
     assert!(!fetch.end().unwrap().success());
     assert!(fetch.event().is_err(), "it printed something");
     let complaints = fetch.complaints().to_lowercase();
@@ -148,6 +189,12 @@ macro_rules! for_each_client {
             fn spiffe_row_39_43_and_47_fetches_its_svid_and_is_pushed_the_renewed_one() {
                 let test = concat!(stringify!($module), "::spiffe_row_39_43_and_47_fetches_its_svid_and_is_pushed_the_renewed_one");
                 super::fetches_and_is_pushed_the_renewed_svid($language, test);
+            }
+
+            #[test]
+            fn spiffe_row_24_50_51_and_52_fetches_a_token_that_all_validate() {
+                let test = concat!(stringify!($module), "::spiffe_row_24_50_51_and_52_fetches_a_token_that_all_validate");
+                super::fetches_a_token_that_all_validate($language, test);
             }
 
             #[test]

@@ -5,13 +5,14 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::{PrivatePkcs8KeyDer, UnixTime};
 use signet_attest::{EndpointTable, RequiredSelectors};
-use signet_authority::{Authority, RequestedKey, Serial, SigningKey};
+use signet_authority::{Authority, JwtAuthority, JwtSigningKey, RequestedKey, Serial, SigningKey};
 use signet_interop::{Running, SvidEvent};
-use signet_spiffe::{BundleSet, SpiffeId, TrustDomain};
-use signet_workload_api::{Limits, Offer, Offers, SvidSource, X509Svid, serve};
+use signet_spiffe::{Audience, BundleSet, JwtBundleSet, SpiffeId, TrustDomain};
+use signet_workload_api::{JwtSvid, Limits, NoJwtSvid, Offer, Offers, SvidSource, X509Svid, serve};
 use tokio::sync::watch;
 
 /// Bounds hangs; a working client answers in milliseconds, Python in a second or two.
@@ -41,6 +42,7 @@ pub(crate) const NOBODY: Workload = Workload {
 struct Agent {
     offers: watch::Sender<Arc<Offers>>,
     endpoints: watch::Sender<Option<Arc<EndpointTable>>>,
+    jwt: JwtAuthority,
 }
 
 impl SvidSource for Agent {
@@ -50,6 +52,20 @@ impl SvidSource for Agent {
 
     fn endpoints(&self) -> watch::Receiver<Option<Arc<EndpointTable>>> {
         self.endpoints.subscribe()
+    }
+
+    fn jwt_svid<'a>(
+        &'a self,
+        id: &'a SpiffeId,
+        audience: &'a Audience,
+    ) -> BoxFuture<'a, Result<Arc<JwtSvid>, NoJwtSvid>> {
+        let life = Duration::from_mins(5);
+        let issued = self
+            .jwt
+            .issue(id, audience, life, serial(), UnixTime::now())
+            .unwrap();
+        let svid = JwtSvid::new(issued.id, issued.token, issued.expires);
+        Box::pin(async { Ok(Arc::new(svid)) })
     }
 }
 
@@ -73,10 +89,11 @@ impl Served {
         let dir = tempfile::tempdir().unwrap();
         let domain = TrustDomain::parse("interop.test").unwrap();
         let key = SigningKey::generate().unwrap();
-        let authority = Authority::create(domain, key, serial(), UnixTime::now(), DAY).unwrap();
+        let authority = Authority::create(domain.clone(), key, serial(), UnixTime::now(), DAY).unwrap();
         let agent = Arc::new(Agent {
             offers: watch::Sender::new(Arc::new(Offers::starting())),
             endpoints: watch::Sender::new(Some(Arc::default())),
+            jwt: JwtAuthority::new(domain, JwtSigningKey::generate().unwrap(), []).unwrap(),
         });
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let socket = dir.path().join("workload.sock");
@@ -133,7 +150,10 @@ impl Served {
             )
         };
         let bundles = Arc::new(BundleSet::single(self.authority.bundle().clone()));
-        let offers = Offers::new(issued.iter().map(offer).collect(), bundles).unwrap();
+        let keys = Arc::new(JwtBundleSet::single(self.agent.jwt.bundle().clone()));
+        let offers = Offers::new(issued.iter().map(offer).collect(), bundles)
+            .unwrap()
+            .with_jwt_bundles(keys);
         self.agent.offers.send_replace(Arc::new(offers));
     }
 
