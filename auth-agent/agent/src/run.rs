@@ -90,10 +90,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         status: status.clone(),
     };
     tasks.spawn(keeper.run(access));
-    let announcement = Announcement {
-        addresses: advertised(&args),
-        port: listener.local_addr()?.port(),
-    };
+    let announcement = announcement(&args, &listener)?;
     tasks.spawn(follow(
         view.clone(),
         access_watch.clone(),
@@ -192,6 +189,13 @@ fn make_directory(directory: &Path) -> anyhow::Result<()> {
     // Workloads must be able to reach workload.sock; the other sockets are closed to them by mode and by credentials.
     let made = DirBuilder::new().recursive(true).mode(0o755).create(directory);
     made.with_context(|| format!("failed to make {}", directory.display()))
+}
+
+fn announcement(args: &RunArgs, listener: &TcpListener) -> anyhow::Result<Announcement> {
+    Ok(Announcement {
+        addresses: advertised(args),
+        port: listener.local_addr()?.port(),
+    })
 }
 
 /// What other nodes dial; nothing says "the address that the CA sees".

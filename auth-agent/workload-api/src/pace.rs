@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(taken(2, now), 3, "the other one");
         assert_eq!(taken(1, now + Duration::from_millis(99)), 0);
         assert_eq!(taken(1, now + Duration::from_millis(250)), 2);
-        assert_eq!(taken(1, now + Duration::from_secs(60)), 3, "no more than a burst");
+        assert_eq!(taken(1, now + Duration::from_mins(1)), 3, "no more than a burst");
     }
 
     #[test]

@@ -137,6 +137,7 @@ impl JwtBundle {
     /// The JWT keys alone, as a plain JWK set: what the Workload API gives out (Workload API §6.2.2).
     #[expect(
         clippy::expect_used,
+        clippy::missing_panics_doc,
         reason = "texts and lists of them always have a JSON form"
     )]
     pub fn to_jwks(&self) -> String {

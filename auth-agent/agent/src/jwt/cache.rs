@@ -132,19 +132,15 @@ impl Cache {
             let patient = patient.map(|token| token.fresh.svid.clone());
             let meanwhile = meanwhile.map(|token| token.fresh.svid.clone());
             if let Some(flight) = slot.flight() {
-                return match patient {
-                    Some(svid) => (Answer::Serve(svid), None),
-                    None => {
-                        let flight = flight.clone();
-                        (Answer::Wait { flight, meanwhile }, None)
-                    }
+                let wait = || Answer::Wait {
+                    flight: flight.clone(),
+                    meanwhile,
                 };
+                return (patient.map_or_else(wait, Answer::Serve), None);
             }
             if slot.retry_at.is_some_and(|retry_at| now.clock < retry_at) {
-                return match meanwhile {
-                    Some(svid) => (Answer::Serve(svid), None),
-                    None => (Answer::Refuse(slot.last_error.clone()), None),
-                };
+                let refuse = || Answer::Refuse(slot.last_error.clone());
+                return (meanwhile.map_or_else(refuse, Answer::Serve), None);
             }
         }
         identity.launch(id, audience, count, now)
@@ -152,18 +148,21 @@ impl Cache {
 
     /// Takes what a flight came to, and tells those who wait. It is nothing worth if its identity has gone meanwhile.
     pub(super) fn land(&mut self, flight: Flight, result: Result<Fresh, String>, now: Now, random: u64) {
+        let Flight {
+            id,
+            audience,
+            number,
+            land,
+        } = flight;
+        let of_this = |slot: &&mut Slot| slot.flight.as_ref().is_some_and(|(other, _)| *other == number);
         let slot = self
             .identities
-            .get_mut(&flight.id)
-            .and_then(|identity| identity.slots.get_mut(&flight.audience))
-            .filter(|slot| {
-                slot.flight
-                    .as_ref()
-                    .is_some_and(|(number, _)| *number == flight.number)
-            });
+            .get_mut(&id)
+            .and_then(|identity| identity.slots.get_mut(&audience))
+            .filter(of_this);
         let Some(slot) = slot else {
-            let gone = format!("{} is not registered here any more", flight.id);
-            flight.land.send_replace(Some(Err(gone)));
+            let gone = format!("{id} is not registered here any more");
+            land.send_replace(Some(Err(gone)));
             return;
         };
         slot.flight = None;
@@ -182,7 +181,7 @@ impl Cache {
                 Err(error)
             }
         };
-        flight.land.send_replace(Some(outcome));
+        land.send_replace(Some(outcome));
     }
 
     /// Forgets identities that are not registered here any more, tokens under keys that are not published any more, and
@@ -234,13 +233,8 @@ impl Identity {
         let meanwhile = meanwhile.map(|token| token.fresh.svid.clone());
         let under_way = self.slots.values().filter(|slot| slot.flight().is_some()).count();
         if under_way >= FLIGHTS || !self.pace.take(PACE, now.clock) {
-            return match meanwhile {
-                Some(svid) => (Answer::Serve(svid), None),
-                None => {
-                    let busy = format!("{id} asks for too many tokens at once; try again");
-                    (Answer::Refuse(busy), None)
-                }
-            };
+            let refuse = || Answer::Refuse(format!("{id} asks for too many tokens at once; try again"));
+            return (meanwhile.map_or_else(refuse, Answer::Serve), None);
         }
         if !self.slots.contains_key(audience) {
             self.make_room(now);

@@ -149,7 +149,8 @@ async fn the_jwt_key_and_the_bundle_s_sequence_survive_a_restart() {
     let node = TestNode { client, ..node };
     let snapshot = node.follow(0).await.next().await;
     assert_eq!(snapshot.bundle, node.answer.bundle);
-    verify(&svid, &snapshot.bundle.unwrap(), "db").unwrap();
+    let verified = verify(&svid, &snapshot.bundle.unwrap(), "db").unwrap();
+    assert_eq!(verified.id().as_str(), WEB);
 }
 
 #[tokio::test]
