@@ -193,6 +193,31 @@ async fn a_deregistered_workload_loses_its_proofs_at_once_on_both_nodes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_several_registrations_takes_the_proofs_of_its_node_with_it() {
+    let setups = vec![Setup::default(), Setup::default(), Setup::default()];
+    let mut world = World::new(setups, &[(1, 300), (3, 300), (2, 400)]).await;
+    for node in [1, 3] {
+        assert_eq!(world.node(2).prove(400, 300, node).await.pair.failure, None);
+    }
+    world.cluster.workloads.retain(|place| *place != (1, 300));
+    world.push();
+    eventually("deleted where it was checked", || {
+        world.node(2).auth.get(&key(400, 300, 1)).is_none()
+    })
+    .await;
+    eventually("deleted where it ran", || {
+        world.node(1).auth.get(&key(300, 400, 2)).is_none()
+    })
+    .await;
+    assert!(
+        world.node(2).auth.get(&key(400, 300, 3)).is_some(),
+        "the other node's stays"
+    );
+    let again = world.node(2).prove(400, 300, 1).await;
+    assert!(again.pair.proof.is_none(), "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endpoint_that_goes_takes_its_proofs_with_it() {
     let world = World::two(&[(1, 300), (2, 400)]).await;
     let one = world.node(1);

@@ -167,13 +167,14 @@ fn report(
 ) -> EndpointReport {
     let local = workload.node == *inputs.own;
     let node = inputs.view.and_then(|view| view.nodes.get(&workload.node));
-    let identities = inputs.view.map(|view| &view.identities);
-    let spiffe_id = identities
-        .and_then(|identities| identities.workload(&workload.name.namespace, &workload.service_account));
+    let spiffe_id = inputs.view.and_then(|view| {
+        let identities = &view.identities;
+        identities.workload(&workload.name.namespace, &workload.service_account)
+    });
     let number = spiffe_id
         .as_ref()
-        .zip(identities)
-        .and_then(|(id, identities)| identities.number(id));
+        .zip(inputs.view)
+        .and_then(|(id, view)| view.number_on(id, &workload.node));
     let attached = inputs.interfaces.get(&workload.interface).copied();
     let ifindex = attached.filter(|_| local && !interface_shared);
     let state = if addresses.is_empty() {

@@ -132,7 +132,7 @@ pub struct EndpointReport {
     pub local: bool,
     /// Its SPIFFE ID; `None` until the trust domain is known.
     pub spiffe_id: Option<SpiffeId>,
-    /// Its identity: [`SecurityIdentity::UNMANAGED`] unless its SPIFFE ID has a number.
+    /// Its identity: [`SecurityIdentity::UNMANAGED`] unless its SPIFFE ID is registered on its node.
     pub identity: SecurityIdentity,
     /// Its node's number; [`NodeId::NONE`] until the node has joined.
     pub node: NodeId,

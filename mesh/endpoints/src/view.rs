@@ -1,11 +1,11 @@
 //! What the CA has told about nodes and identities.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use signet_abi::{Address, NodeId};
+use signet_abi::{Address, NodeId, SecurityIdentity};
 use signet_policy::Identities;
-use signet_spiffe::NodeName;
+use signet_spiffe::{NodeName, SpiffeId};
 
 use crate::cidr::Cidr;
 
@@ -34,6 +34,8 @@ pub struct View {
     pub nodes: BTreeMap<NodeName, Node>,
     /// The trust domain and its identities.
     pub identities: Identities,
+    /// On which nodes each SPIFFE ID is registered: nobody has it on another.
+    pub places: BTreeMap<SpiffeId, BTreeSet<NodeName>>,
     /// Whether packets between nodes are to be encrypted.
     pub encrypted: bool,
 }
@@ -45,5 +47,11 @@ impl View {
             .iter()
             .find(|(_, node)| node.id == id)
             .map(|(name, _)| name)
+    }
+
+    /// The number of a SPIFFE ID's workloads on a node; `None` where it is not registered there.
+    pub fn number_on(&self, id: &SpiffeId, node: &NodeName) -> Option<SecurityIdentity> {
+        let is_there = self.places.get(id).is_some_and(|nodes| nodes.contains(node));
+        self.identities.number(id).filter(|_| is_there)
     }
 }

@@ -43,13 +43,16 @@ fn node(id: u32, addresses: &[&str], cidrs: &[&str]) -> Node {
 
 fn view(nodes: Vec<(&str, Node)>) -> View {
     let domain = TrustDomain::parse("cluster.local").unwrap();
-    let mut identities = Identities::new(domain.clone());
-    identities.insert(SpiffeId::workload(&domain, "shop", "web").unwrap(), WEB);
+    let web = SpiffeId::workload(&domain, "shop", "web").unwrap();
+    let mut identities = Identities::new(domain);
+    identities.insert(web.clone(), WEB);
+    let nodes: BTreeMap<_, _> = nodes
+        .into_iter()
+        .map(|(name, node)| (NodeName::parse(name).unwrap(), node))
+        .collect();
     View {
-        nodes: nodes
-            .into_iter()
-            .map(|(name, node)| (NodeName::parse(name).unwrap(), node))
-            .collect(),
+        places: [(web, nodes.keys().cloned().collect())].into(),
+        nodes,
         identities,
         encrypted: false,
     }
@@ -272,6 +275,30 @@ fn a_service_account_without_a_registration_is_unmanaged_on_its_node() {
     assert_eq!(
         desired.reports[0].spiffe_id.as_ref().unwrap().as_str(),
         "spiffe://cluster.local/ns/shop/sa/web"
+    );
+}
+
+#[test]
+fn a_workload_has_its_identity_only_on_a_node_where_it_is_registered() {
+    let workloads = [
+        workload("web", "n1", &["10.244.1.10"]),
+        workload("far", "n2", &["10.244.2.9"]),
+    ];
+    let mut view = two_nodes();
+    for nodes in view.places.values_mut() {
+        nodes.remove(&NodeName::parse("n1").unwrap());
+    }
+    let desired = desired(Some(&view), &workloads, &[]);
+    let identity = |cidr| place(&desired, cidr).map(|place| place.identity);
+    assert_eq!(identity("10.244.1.10/32"), Some(SecurityIdentity::UNMANAGED));
+    assert_eq!(
+        identity("10.244.2.9/32"),
+        Some(WEB),
+        "where it is registered it stays"
+    );
+    assert_eq!(
+        desired.endpoints[&abi("10.244.1.10")].identity,
+        SecurityIdentity::UNMANAGED
     );
 }
 

@@ -64,7 +64,12 @@ impl World {
 
 fn view() -> impl Strategy<Value = Option<View>> {
     let nodes = proptest::collection::vec(proptest::bool::weighted(0.8), 3);
-    let identities = proptest::collection::vec(proptest::bool::weighted(0.7), 3);
+    // Where each account is registered: mostly everywhere, sometimes nowhere.
+    let places = prop_oneof![
+        5 => Just(vec!["n1", "n2", "n3"]),
+        3 => proptest::sample::subsequence(vec!["n1", "n2", "n3"], 0..3),
+    ];
+    let identities = proptest::collection::vec(places, 3);
     let view = (nodes, identities).prop_map(|(nodes, identities)| {
         let domain = TrustDomain::parse("cluster.local").unwrap();
         let mut view = View {
@@ -80,16 +85,16 @@ fn view() -> impl Strategy<Value = Option<View>> {
             view.nodes
                 .insert(NodeName::parse(&format!("n{number}")).unwrap(), node);
         }
-        for ((account, number), _) in ACCOUNTS
+        for ((account, number), nodes) in ACCOUNTS
             .iter()
             .zip(256..)
             .zip(identities)
-            .filter(|(_, present)| *present)
+            .filter(|(_, nodes)| !nodes.is_empty())
         {
-            view.identities.insert(
-                SpiffeId::workload(&domain, "shop", account).unwrap(),
-                SecurityIdentity(number),
-            );
+            let id = SpiffeId::workload(&domain, "shop", account).unwrap();
+            view.identities.insert(id.clone(), SecurityIdentity(number));
+            let nodes = nodes.iter().map(|node| NodeName::parse(node).unwrap());
+            view.places.insert(id, nodes.collect());
         }
         view
     });
@@ -415,7 +420,9 @@ fn small_world(ingress: Option<Vec<Rule>>) -> World {
         view.nodes
             .insert(NodeName::parse(&format!("n{number}")).unwrap(), node);
         let id = SpiffeId::workload(&domain, "shop", &format!("w{number}")).unwrap();
-        view.identities.insert(id, SecurityIdentity(255 + number));
+        view.identities.insert(id.clone(), SecurityIdentity(255 + number));
+        view.places
+            .insert(id, [NodeName::parse(&format!("n{number}")).unwrap()].into());
     }
     let workload = |number: u32| {
         Workload::new(

@@ -1,6 +1,6 @@
 //! The agent's messages, gathered into a view. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use signet_abi::{NodeId, SecurityIdentity};
@@ -33,6 +33,13 @@ pub(crate) enum UpdateError {
     },
 }
 
+/// What stands behind a SPIFFE ID.
+#[derive(Debug)]
+struct Identity {
+    number: SecurityIdentity,
+    nodes: BTreeSet<NodeName>,
+}
+
 /// Gathers updates.
 #[derive(Debug)]
 pub(crate) struct ViewBuilder {
@@ -40,7 +47,7 @@ pub(crate) struct ViewBuilder {
     known: bool,
     trust_domain: Option<TrustDomain>,
     nodes: BTreeMap<NodeName, Node>,
-    identities: BTreeMap<SpiffeId, SecurityIdentity>,
+    identities: BTreeMap<SpiffeId, Identity>,
     encrypted: bool,
 }
 
@@ -152,19 +159,27 @@ impl ViewBuilder {
         if self.identities.len() >= MAX_IDENTITIES && !self.identities.contains_key(&id) {
             return Err(format!("there are {MAX_IDENTITIES} already"));
         }
-        self.identities.insert(id, number);
+        let nodes = identity.nodes.iter().take(MAX_NODES);
+        let nodes = nodes.map(|name| NodeName::parse(name));
+        let nodes = nodes
+            .collect::<Result<_, _>>()
+            .map_err(|error| error.to_string())?;
+        self.identities.insert(id, Identity { number, nodes });
         Ok(())
     }
 
     /// What is known now; `None` before the first snapshot.
     pub(crate) fn view(&self) -> Option<View> {
         let mut identities = self.trust_domain.clone().map(Identities::new).unwrap_or_default();
-        for (id, number) in &self.identities {
-            identities.insert(id.clone(), *number);
+        let mut places = BTreeMap::new();
+        for (id, identity) in &self.identities {
+            identities.insert(id.clone(), identity.number);
+            places.insert(id.clone(), identity.nodes.clone());
         }
         self.known.then(|| View {
             nodes: self.nodes.clone(),
             identities,
+            places,
             encrypted: self.encrypted,
         })
     }
@@ -196,7 +211,7 @@ mod tests {
             identities: vec![wire::Identity {
                 spiffe_id: "spiffe://a/x".into(),
                 number: 256,
-                nodes: Vec::new(),
+                nodes: vec!["n2".into()],
             }],
             bundle: Some(wire::TrustBundle {
                 trust_domain: "a".into(),
@@ -255,6 +270,32 @@ mod tests {
     }
 
     #[test]
+    fn an_identity_is_taken_from_one_of_its_nodes_and_stays_on_the_other() {
+        let mut builder = builder();
+        builder.apply(&snapshot()).unwrap();
+        let x = SpiffeId::parse("spiffe://a/x").unwrap();
+        let on = |builder: &ViewBuilder, node| {
+            let view = builder.view().unwrap();
+            view.number_on(&x, &NodeName::parse(node).unwrap())
+        };
+        let places = |nodes: &[&str]| wire::Update {
+            identities: vec![wire::Identity {
+                spiffe_id: "spiffe://a/x".into(),
+                number: 256,
+                nodes: nodes.iter().map(ToString::to_string).collect(),
+            }],
+            ..Default::default()
+        };
+        builder.apply(&places(&["n1", "n2"])).unwrap();
+        assert_eq!(on(&builder, "n1"), Some(SecurityIdentity(256)));
+        builder.apply(&places(&["n2"])).unwrap();
+        assert_eq!(
+            (on(&builder, "n1"), on(&builder, "n2")),
+            (None, Some(SecurityIdentity(256)))
+        );
+    }
+
+    #[test]
     fn a_snapshot_replaces_everything() {
         let mut builder = builder();
         builder.apply(&snapshot()).unwrap();
@@ -308,8 +349,13 @@ mod tests {
             number: 300,
             nodes: Vec::new(),
         });
+        update.identities.push(wire::Identity {
+            spiffe_id: "spiffe://a/z".into(),
+            number: 301,
+            nodes: vec!["N!".into()],
+        });
         let refused = builder.apply(&update).unwrap();
-        assert_eq!(refused.len(), 6, "{refused:?}");
+        assert_eq!(refused.len(), 7, "{refused:?}");
         let view = builder.view().unwrap();
         assert_eq!((view.nodes.len(), view.identities.iter().count()), (2, 1));
     }

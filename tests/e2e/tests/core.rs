@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use signet_abi::Reason;
+use signet_abi::{Reason, SecurityIdentity};
 use signet_e2e::{Ask, Case, Family, Running, Stage, run};
 use signet_lab::capture::Capture;
+use signet_proto::agent::v1::proof_entry;
 use signet_proto::ca::v1::{DeregisterRequest, ListRegistrationsRequest};
+use signet_proto::mesh::v1::ListEndpointsRequest;
 use signet_proto::view::v1::EncryptionMode;
 
 const CASES: &[Case] = &[
@@ -63,6 +65,10 @@ const CASES: &[Case] = &[
     Case {
         name: "a_deleted_registration_stops_its_traffic",
         run: a_deleted_registration_stops_its_traffic,
+    },
+    Case {
+        name: "one_of_two_registrations_stops_the_traffic_of_its_node",
+        run: one_of_two_registrations_stops_the_traffic_of_its_node,
     },
 ];
 
@@ -294,20 +300,7 @@ fn a_deleted_registration_stops_its_traffic(stage: &mut Stage) -> Result<()> {
         "going on",
         stage.patience(),
     )?;
-    stage.ca(async |mut ca| {
-        let listed = ca
-            .list_registrations(ListRegistrationsRequest {})
-            .await?
-            .into_inner();
-        let leaver = listed
-            .registrations
-            .into_iter()
-            .find(|one| one.spiffe_id.ends_with("/sa/leaver"));
-        let leaver = leaver.ok_or_else(|| tonic::Status::not_found("leaver is not registered"))?;
-        ca.deregister(DeregisterRequest { id: leaver.id })
-            .await
-            .map(|_| ())
-    })?;
+    deregister(stage, "leaver", "n1")?;
     stage.eventually("n2 has dropped the proof", |stage| {
         Ok(stage.proof("n2", "web", "leaver")?.is_none().then_some(()))
     })?;
@@ -319,4 +312,61 @@ fn a_deleted_registration_stops_its_traffic(stage: &mut Stage) -> Result<()> {
         "the connection of a deleted registration was answered"
     );
     Ok(())
+}
+
+fn one_of_two_registrations_stops_the_traffic_of_its_node(stage: &mut Stage) -> Result<()> {
+    for twin in ["twin1", "twin3"] {
+        Ask::tcp(twin, "web", 8080).answered(stage, stage.patience())?;
+    }
+    let transfer = |from, stage: &Stage| {
+        let text = "going on";
+        Running::start(stage, from, "web", 8080, Family::V4, text, stage.patience())
+    };
+    let (cut, kept) = (transfer("twin1", stage)?, transfer("twin3", stage)?);
+    deregister(stage, "twin", "n1")?;
+    stage.eventually("n2 has dropped the proof of n1 alone", |stage| {
+        let proofs = stage.proofs("n2")?.into_iter().filter(|proof| {
+            proof.remote.ends_with("/sa/twin") && proof.state == i32::from(proof_entry::State::Proven)
+        });
+        let nodes: Vec<_> = proofs.map(|proof| proof.node).collect();
+        Ok((nodes == ["n3"]).then_some(()))
+    })?;
+    cut.broken()?;
+    kept.intact()?;
+    // The one that is left is a stranger to every node; the other one is who it was.
+    Ask::tcp("twin1", "web", 8080).refused(stage, stage.silence(), "n2", Reason::AuthenticationRequired)?;
+    Ask::tcp("twin3", "web", 8080).answered(stage, stage.patience())?;
+    let listed = stage.block_on(stage.clients("n2")?.mesh.list_endpoints(ListEndpointsRequest {}))?;
+    let endpoints = listed
+        .into_inner()
+        .endpoints
+        .into_iter()
+        .filter_map(|one| one.endpoint);
+    let identity = |name: &str| {
+        let mut named = endpoints.clone().filter(|endpoint| endpoint.name == name);
+        named.next().map(|endpoint| SecurityIdentity(endpoint.identity))
+    };
+    ensure!(
+        identity("twin1") == Some(SecurityIdentity::UNMANAGED)
+            && identity("twin3").is_some_and(SecurityIdentity::is_workload),
+        "n2 takes twin1 for {:?} and twin3 for {:?}",
+        identity("twin1"),
+        identity("twin3"),
+    );
+    Ok(())
+}
+
+/// Deletes the registration of a service account on a node.
+fn deregister(stage: &Stage, service_account: &str, node: &str) -> Result<()> {
+    let id = format!("/sa/{service_account}");
+    stage.ca(async |mut ca| {
+        let listed = ca.list_registrations(ListRegistrationsRequest {}).await?;
+        let mut registrations = listed.into_inner().registrations.into_iter();
+        let found = registrations.find(|one| one.spiffe_id.ends_with(&id) && one.node == node);
+        let found =
+            found.ok_or_else(|| tonic::Status::not_found(format!("{id} is not registered on {node}")))?;
+        ca.deregister(DeregisterRequest { id: found.id })
+            .await
+            .map(|_| ())
+    })
 }

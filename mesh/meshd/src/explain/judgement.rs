@@ -142,7 +142,7 @@ fn suggestion(
     if let Some(register) = remote.registration(known)
         && is_meant(selection, identities, packet, remote)
     {
-        return format!("a rule allows its SPIFFE ID, which is not registered: {register}");
+        return format!("a rule allows its SPIFFE ID, which is not registered there: {register}");
     }
     let peer = match (
         packet.peer,

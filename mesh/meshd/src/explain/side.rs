@@ -79,7 +79,7 @@ impl<'a> Side<'a> {
             Some(report) => {
                 let why = report.spiffe_id.as_ref().map_or_else(
                     || "the trust domain is not known yet".to_owned(),
-                    |id| format!("{id} is not registered"),
+                    |id| format!("{id} is not registered there"),
                 );
                 let detail = format!(
                     "{} is {} {place}, {identity}: {why}",

@@ -108,11 +108,10 @@ fn node(own: &str) -> (Known, Kernel) {
         view.nodes
             .insert(NodeName::parse(&format!("n{number}")).unwrap(), node);
     }
-    for (account, number) in [("client", 256), ("web", 257)] {
-        view.identities.insert(
-            SpiffeId::workload(&domain, "shop", account).unwrap(),
-            SecurityIdentity(number),
-        );
+    for (account, number, node) in [("client", 256, "n1"), ("web", 257, "n2")] {
+        let id = SpiffeId::workload(&domain, "shop", account).unwrap();
+        view.identities.insert(id.clone(), SecurityIdentity(number));
+        view.places.insert(id, [NodeName::parse(node).unwrap()].into());
     }
     let set = Set::parse([("f.yaml", YAML)]).unwrap();
     let interfaces: BTreeMap<_, _> = ["sgv-client", "sgv-web", "sgv-ghost"]
@@ -286,10 +285,11 @@ fn a_missing_registration_is_named_with_the_command_that_makes_it() {
     assert_eq!(verdict(&unmatched), ("refused", 133));
     assert_eq!(
         unmatched.next_step,
-        format!("a rule allows its SPIFFE ID, which is not registered: {command}")
+        format!("a rule allows its SPIFFE ID, which is not registered there: {command}")
     );
     assert!(
-        detail(&unmatched, "source").contains("spiffe://cluster.local/ns/shop/sa/ghost is not registered")
+        detail(&unmatched, "source")
+            .contains("spiffe://cluster.local/ns/shop/sa/ghost is not registered there")
     );
 }
 

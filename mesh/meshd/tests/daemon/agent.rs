@@ -91,7 +91,7 @@ fn snapshot() -> Update {
         identities: vec![Identity {
             spiffe_id: "spiffe://cluster.local/ns/shop/sa/web".into(),
             number: 256,
-            nodes: Vec::new(),
+            nodes: vec!["n1".into(), "n2".into()],
         }],
         bundle: Some(TrustBundle {
             trust_domain: "cluster.local".into(),
