@@ -29,6 +29,9 @@ pub struct KernelState {
     pub ipcache: BTreeMap<Cidr, IpcacheValue>,
     /// `POLICY`.
     pub policy: BTreeMap<PolicySlot, PolicyValue>,
+    /// In no map: whether something may have been written whose policy epoch was not. Connections may still be judged as
+    /// before it then. Whoever reads the maps says so after a start and after a write that failed.
+    pub unfinished: bool,
 }
 
 /// One write; each is atomic in the kernel.
@@ -74,7 +77,10 @@ impl KernelState {
             Step::RemoveIpcache(cidr) => {
                 self.ipcache.remove(&cidr);
             }
-            Step::SetConfig(config) => self.config = config,
+            Step::SetConfig(config) => {
+                self.config = config;
+                self.unfinished = false;
+            }
             Step::Settle => {}
         }
     }

@@ -25,7 +25,7 @@ pub use cidr::{Cidr, CidrError};
 pub use desired::{Desired, DesiredEndpoint, Inputs, Place};
 pub use interface::{Ifindex, InterfaceName, InterfaceNameError};
 pub use kernel::{KernelState, PolicySlot, Step};
-pub use plan::{Capacity, PlanError, plan};
+pub use plan::{Capacity, PlanError, finish, plan};
 pub use problem::{EndpointReport, EndpointState, Problem};
 pub use view::{Node, View};
 pub use workload::{MAX_ADDRESSES, Workload, WorkloadError, WorkloadName};

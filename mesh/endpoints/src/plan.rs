@@ -6,7 +6,8 @@
 //!    written, each with one write that switches interface, identity, rules and enforcement together.
 //! 4. Addresses get their new identities, and those that go are removed.
 //!    Then endpoints that come are written: they meet only final identities.
-//! 5. `CONFIG` gets the next policy epoch, so that connections judged before are judged again.
+//! 5. `CONFIG` gets the next policy epoch, so that connections judged before are judged again. This is also done where
+//!    nothing was to be written, if an earlier change may have ended before it: the maps do not show that.
 //! 6. After a pause in which programs that began earlier end, sets that no endpoint uses any more are removed.
 //!
 //! A crash after any step leaves a state from which the next plan goes on.
@@ -135,11 +136,8 @@ pub fn plan(current: &KernelState, desired: &Desired, capacity: Capacity) -> Res
         node: desired.node,
         ..current.config
     };
-    if !steps.is_empty() || config != current.config {
-        steps.push(Step::SetConfig(MeshConfig {
-            policy_epoch: next_epoch(config.policy_epoch),
-            ..config
-        }));
+    if !steps.is_empty() || config != current.config || current.unfinished {
+        steps.push(in_next_epoch(config));
     }
 
     let stale: Vec<_> = current
@@ -152,6 +150,20 @@ pub fn plan(current: &KernelState, desired: &Desired, capacity: Capacity) -> Res
         steps.extend(stale.into_iter().map(|slot| Step::RemovePolicy(*slot)));
     }
     Ok(steps)
+}
+
+/// Ends a change that may have lost its end, where nothing more is known of what should be: the step with which all
+/// connections are judged again by what the maps hold.
+pub fn finish(current: &KernelState) -> Option<Step> {
+    // What never was in force has judged nothing.
+    (current.unfinished && current.is_adopted()).then(|| in_next_epoch(current.config))
+}
+
+fn in_next_epoch(config: MeshConfig) -> Step {
+    Step::SetConfig(MeshConfig {
+        policy_epoch: next_epoch(config.policy_epoch),
+        ..config
+    })
 }
 
 fn is_enforced(endpoint: &DesiredEndpoint) -> bool {

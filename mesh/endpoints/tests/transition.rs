@@ -12,7 +12,7 @@ use signet_abi::{
 };
 use signet_endpoints::{
     Capacity, Cidr, Desired, Ifindex, Inputs, InterfaceName, KernelState, Node, PlanError, PolicySlot, Step,
-    View, Workload, WorkloadAddress, WorkloadName, plan,
+    View, Workload, WorkloadAddress, WorkloadName, finish, plan,
 };
 use signet_policy::{
     Authentication, Direction, Effect, Entity, Identities, Judgement, LabelKey, LabelValue, Labels, Name,
@@ -387,20 +387,60 @@ proptest! {
     }
 
     #[test]
-    fn a_crash_after_any_step_is_made_good_by_the_next_plan(before in world(), after in world(), crash in any::<prop::sample::Index>()) {
+    fn a_crash_after_any_step_is_made_good_by_the_next_plan(
+        before in world(),
+        after in world(),
+        crash in any::<prop::sample::Index>(),
+        judged in any::<prop::sample::Index>(),
+    ) {
         let mut kernel = KernelState::default();
         let steps = plan(&kernel, &before.desired(), ROOMY).unwrap();
         run(&mut kernel, &steps);
         let desired = after.desired();
         let steps = plan(&kernel, &desired, ROOMY).unwrap();
-        run(&mut kernel, &steps[..if steps.is_empty() { 0 } else { crash.index(steps.len()) }]);
+        let done = &steps[..if steps.is_empty() { 0 } else { crash.index(steps.len()) }];
+        // Every probe has a connection, whose last packet came somewhere on the way.
+        let (earlier, later) = done.split_at(judged.index(done.len() + 1));
+        run(&mut kernel, earlier);
+        let connections: Vec<Connection> = probes().into_iter().map(|probe| Connection::judged(&kernel, probe)).collect();
+        run(&mut kernel, later);
+        kernel.unfinished = true;
         let rest = plan(&kernel, &desired, ROOMY).unwrap();
         run(&mut kernel, &rest);
-        for probe in probes() {
-            prop_assert_eq!(freedom(&kernel, probe), reference(&after, &desired, &kernel, probe));
+        for connection in connections {
+            let probe = connection.probe;
+            let right = reference(&after, &desired, &kernel, probe);
+            prop_assert_eq!(freedom(&kernel, probe), right, "a new connection, {:?}", probe);
+            prop_assert_eq!(connection.freedom(&kernel), right, "a connection of epoch {}, {:?}", connection.epoch, probe);
         }
         prop_assert!(kernel.ipcache.values().all(|value| value.identity != SecurityIdentity::ANY), "nothing is held for ever");
         prop_assert_eq!(plan(&kernel, &desired, ROOMY).unwrap(), vec![]);
+    }
+}
+
+/// An entry of conntrack: what a rule said, and when.
+struct Connection {
+    probe: Probe,
+    epoch: u32,
+    verdict: Freedom,
+}
+
+impl Connection {
+    fn judged(kernel: &KernelState, probe: Probe) -> Self {
+        Self {
+            probe,
+            epoch: kernel.config.policy_epoch,
+            verdict: freedom(kernel, probe),
+        }
+    }
+
+    /// What becomes of its next packet: as the last one, while the policy epoch is the same.
+    fn freedom(&self, kernel: &KernelState) -> Freedom {
+        if self.epoch == kernel.config.policy_epoch {
+            self.verdict
+        } else {
+            freedom(kernel, self.probe)
+        }
     }
 }
 
@@ -497,6 +537,22 @@ fn a_restart_finds_everything_in_place_and_writes_nothing() {
         plan(&reached(&closed), &closed.desired(), ROOMY).unwrap(),
         [],
         "a set without entries is found too"
+    );
+}
+
+#[test]
+fn a_start_judges_every_connection_again_once() {
+    let world = small_world(Some(vec![allow("w2")]));
+    let mut kernel = reached(&world);
+    kernel.unfinished = true;
+    let epoch = kernel.config.policy_epoch;
+    let steps = plan(&kernel, &world.desired(), ROOMY).unwrap();
+    assert_eq!(steps, finish(&kernel).into_iter().collect::<Vec<_>>());
+    run(&mut kernel, &steps);
+    assert_eq!(kernel.config.policy_epoch, epoch + 1);
+    assert_eq!(
+        (plan(&kernel, &world.desired(), ROOMY).unwrap(), finish(&kernel)),
+        (vec![], None)
     );
 }
 

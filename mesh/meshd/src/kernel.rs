@@ -13,6 +13,8 @@ pub(crate) struct Kernel {
     endpoints: EndpointsMap,
     policy: PolicyMap,
     config: ConfigMap,
+    /// Whether something may have been written whose policy epoch was not: by this run, or by one before it.
+    unfinished: bool,
 }
 
 impl Kernel {
@@ -22,6 +24,7 @@ impl Kernel {
             endpoints: EndpointsMap::open(pins)?,
             policy: PolicyMap::open(pins)?,
             config: ConfigMap::open(pins)?,
+            unfinished: true,
         })
     }
 
@@ -47,6 +50,7 @@ impl Kernel {
             policy: policy
                 .filter(|(slot, _)| policy_prefix(*slot).is_some())
                 .collect(),
+            unfinished: self.unfinished,
         })
     }
 
@@ -61,6 +65,23 @@ impl Kernel {
 
     /// Does one step; [`Step::Settle`] is the caller's to wait for.
     pub(crate) fn execute(&mut self, step: &Step) -> Result<(), MapError> {
+        match step {
+            Step::PutEndpoint(..)
+            | Step::RemoveEndpoint(_)
+            | Step::PutIpcache(..)
+            | Step::RemoveIpcache(_)
+            | Step::SetConfig(_) => self.unfinished = true,
+            // No packet meets what no endpoint uses.
+            Step::PutPolicy(..) | Step::RemovePolicy(_) | Step::Settle => {}
+        }
+        self.write(step)?;
+        if matches!(step, Step::SetConfig(_)) {
+            self.unfinished = false;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, step: &Step) -> Result<(), MapError> {
         match step {
             Step::PutPolicy(slot, value) => match policy_prefix(*slot) {
                 Some(prefix) => self.policy.insert(&prefix, value),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use signet_endpoints::{
-    Desired, Ifindex, Inputs, InterfaceName, KernelState, Step, Workload, WorkloadName, plan,
+    Desired, Ifindex, Inputs, InterfaceName, KernelState, Step, Workload, WorkloadName, finish, plan,
 };
 use signet_maps::MapError;
 use signet_source::{Set, Snapshot, Source};
@@ -116,13 +116,13 @@ impl Reconciler {
             list,
         } = block_in_place(|| self.attacher.attach(&wanted, &links.interfaces));
         let written = match set {
-            None => None,
+            None => self.finish().await.err().map(Err),
             // Without a view every workload would lose its identity, and what goes to other nodes its tunnel: what an
             // earlier run left is better, and if that was of another version, nothing is.
             Some(_) if self.attacher.has_past() && agent.view.is_none() => {
                 let waiting = "waiting for signet-agent: what an earlier run has written stays as it is";
                 errors.push(waiting.to_owned());
-                None
+                self.finish().await.err().map(Err)
             }
             Some(set) => Some(self.write(set, agent, links, &endpoints).await),
         };
@@ -169,10 +169,7 @@ impl Reconciler {
             interfaces,
             own_addresses: &own_addresses,
         });
-        let state = match self.state.take() {
-            Some(state) => state,
-            None => block_in_place(|| self.kernel.read()).map_err(|error| chain(&error))?,
-        };
+        let state = self.take_state()?;
         let steps = match plan(&state, &desired, self.kernel.capacity()) {
             Ok(steps) => steps,
             Err(error) => {
@@ -192,6 +189,23 @@ impl Reconciler {
         }
         self.state = Some(state);
         Ok(desired)
+    }
+
+    /// While nothing is known that could be written: ends what an earlier run may have begun. No connection may wait for a
+    /// configuration or an agent until it is judged by the rules that are in force.
+    async fn finish(&mut self) -> Result<(), String> {
+        let state = self.take_state()?;
+        let step = finish(&state);
+        let state = self.execute(state, step.as_slice()).await;
+        self.state = Some(state.map_err(|error| chain(&error))?);
+        Ok(())
+    }
+
+    fn take_state(&mut self) -> Result<KernelState, String> {
+        match self.state.take() {
+            Some(state) => Ok(state),
+            None => block_in_place(|| self.kernel.read()).map_err(|error| chain(&error)),
+        }
     }
 
     async fn execute(&mut self, mut state: KernelState, steps: &[Step]) -> Result<KernelState, MapError> {
