@@ -320,6 +320,31 @@ async fn turned_off_both_stop_before_either_forgets_a_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn turned_off_while_no_session_is_up_the_last_keys_go_once_the_nodes_meet_again() {
+    let mut pair = Pair::new().await;
+    pair.serve();
+    pair.toggle(EncryptionMode::Wireguard);
+    pair.encrypted().await;
+    // Nobody listens where the nodes look for each other now.
+    let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+    let addresses = std::mem::replace(&mut pair.world.cluster.nodes, vec![nowhere; 2]);
+    pair.world.push();
+    pair.break_session().await;
+    eventually("no session", || {
+        pair.world.nodes.iter().all(|node| node.sessions.count() == 0)
+    })
+    .await;
+    pair.toggle(EncryptionMode::Off);
+    eventually("both have stopped", || pair.count(Act::Stop) >= 2).await;
+    assert_eq!(pair.count(Act::Remove), 0, "the other's word is missing");
+    // What the toggle's first half still wanted is tried and has failed by then.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    pair.world.cluster.nodes = addresses;
+    pair.world.push();
+    eventually("off", || pair.keyds.iter().all(FakeKeyd::is_off)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_daemon_may_come_later_than_the_toggle() {
     let mut pair = Pair::new().await;
     pair.toggle(EncryptionMode::Wireguard);

@@ -211,8 +211,10 @@ impl Driver {
             return;
         };
         let on = view.encryption() == Encryption::WireGuard;
-        // Even while keyd is away: sessions take a moment to open.
-        self.sessions.keep_all(on);
+        // Even while keyd is away: sessions take a moment to open. Turned off, they are needed until the last peer has said
+        // that it has stopped.
+        let has_keys = self.peers.values().any(|peer| peer.known);
+        self.sessions.keep_all(on || has_keys);
         if !self.acquainted {
             return;
         }
