@@ -8,13 +8,18 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use signet_agent::sessions::Gate;
-use signet_session::{Limits, MAX_FRAME, Message, Offer, encode};
+use signet_agent::svids::WorkloadSvid;
+use signet_handshake::{Binding, Initiator, Party};
+use signet_session::{
+    AbortCause, Decoder, Detail, HandshakeId, Limits, MAX_FRAME, Message, Offer, Open, Opener, Route, encode,
+};
 use signet_spiffe::SpiffeId;
 use signet_tls::{Expect, FixedBundles};
 use support::{Authority, PATIENCE, Setup, World, connect, hello, key, node_name, send, workload};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 
 /// Short deadlines: a test waits for them to pass, not for a time of its own.
 fn impatient() -> Setup {
@@ -227,6 +232,167 @@ async fn a_node_that_takes_the_hello_and_never_answers_a_handshake_fails_it_by_d
     assert!(report.pair.proof.is_none());
     assert!(report.pair.failure.expect("failed").contains("no proof in time"));
     mute.abort();
+}
+
+/// A node with a session of its own making: it says what a test wants.
+struct Liar {
+    stream: TlsStream<TcpStream>,
+    decoder: Decoder,
+}
+
+impl Liar {
+    /// As node `node`, with node `to`.
+    async fn new(world: &World, node: u32, to: u32) -> Self {
+        let stream = world.connect_as(node, to).await;
+        let mut liar = Self {
+            stream,
+            decoder: Decoder::default(),
+        };
+        liar.say(&hello(node)).await;
+        assert!(matches!(liar.hear().await, Message::Hello(_)));
+        support::eventually("the session is up", || world.node(to).sessions.count() == 1).await;
+        liar
+    }
+
+    async fn say(&mut self, message: &Message) {
+        send(&mut self.stream, &encode(message).expect("encodes")).await;
+    }
+
+    async fn hear(&mut self) -> Message {
+        loop {
+            if let Some(message) = self.decoder.next_message().expect("well-formed") {
+                return message;
+            }
+            let mut bytes = [0; 4096];
+            let read = timeout(PATIENCE, self.stream.read(&mut bytes))
+                .await
+                .expect("in time");
+            self.decoder.push(&bytes[..read.expect("reads")]);
+        }
+    }
+
+    /// Opens a handshake of node `node`'s workload `initiator` with node `to`'s workload `responder`.
+    async fn open(&mut self, id: u64, initiator: u32, responder: u32, records: Vec<u8>) -> Route {
+        let route = Route {
+            opener: Opener::Us,
+            id: HandshakeId(id),
+        };
+        self.say(&Message::Open(Open {
+            route,
+            initiator: workload(initiator),
+            responder: workload(responder),
+            records,
+        }))
+        .await;
+        route
+    }
+
+    /// What is said of a handshake that this node has opened.
+    async fn hear_of(&mut self, route: Route) -> Message {
+        loop {
+            let message = self.hear().await;
+            match &message {
+                Message::Records { route: of, .. } | Message::Abort { route: of, .. } if *of == route => {
+                    return message;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The first records of an honest handshake.
+fn client_hello(world: &World, initiator: u32, responder: u32) -> Vec<u8> {
+    let bundles = Arc::new(FixedBundles::new(world.ca.bundles()));
+    let id = workload(initiator);
+    let svid = WorkloadSvid::new(world.ca.issue(&id), &id, &world.ca.bundles()).expect("an SVID");
+    let party = Party {
+        local: svid.credentials,
+        remote: workload(responder),
+        bundles,
+        binding: Binding::new([7; 32], id.clone(), id),
+        limits: signet_handshake::Limits::default(),
+    };
+    Initiator::start(party, signet_agent::clock::now())
+        .expect("starts")
+        .1
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_handshake_of_a_pair_is_refused_and_the_first_goes_on() {
+    let world = world().await;
+    let mut liar = Liar::new(&world, 2, 1).await;
+    let records = client_hello(&world, 400, 300);
+    let first = liar.open(1, 400, 300, records.clone()).await;
+    assert!(matches!(liar.hear_of(first).await, Message::Records { .. }));
+    let second = liar.open(2, 400, 300, records).await;
+    let answer = liar.hear_of(second).await;
+    assert!(
+        matches!(
+            answer,
+            Message::Abort {
+                cause: AbortCause::Busy,
+                ..
+            }
+        ),
+        "{answer:?}"
+    );
+    // The first is still judged: what comes now is a fault of it, not a stray.
+    liar.say(&Message::Confirm {
+        route: first,
+        mac: [0; 32],
+    })
+    .await;
+    let answer = liar.hear_of(first).await;
+    assert!(matches!(answer, Message::Abort { .. }), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_peers_handshake_learns_that_it_was_given_up() {
+    let world = world().await;
+    let mut liar = Liar::new(&world, 2, 1).await;
+    let route = liar.open(1, 400, 300, client_hello(&world, 400, 300)).await;
+    assert!(matches!(liar.hear_of(route).await, Message::Records { .. }));
+    let waiting = world.node(1).prove(300, 400, 2);
+    let giving_up = async {
+        // Long enough for the waiter to be there; whoever comes later opens a handshake of its own, which is given up too.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let mut route = route;
+        loop {
+            liar.say(&Message::Abort {
+                route,
+                cause: AbortCause::NoSvid,
+                detail: Detail::new("given up"),
+            })
+            .await;
+            route = loop {
+                if let Message::Open(open) = liar.hear().await {
+                    break open.route;
+                }
+            };
+        }
+    };
+    let report = tokio::select! {
+        report = waiting => report,
+        () = giving_up => unreachable!("it goes on for ever"),
+    };
+    let reason = report.pair.failure.expect("failed");
+    assert!(reason.contains("given up"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_yields_to_a_peers_handshake_learns_that_it_was_refused() {
+    let world = world().await;
+    // The lower node's handshake goes first.
+    let mut liar = Liar::new(&world, 1, 2).await;
+    let waiting = world.node(2).prove(400, 300, 1);
+    let yielding = async {
+        while !matches!(liar.hear().await, Message::Open(_)) {}
+        liar.open(1, 300, 400, vec![0x99; 16]).await;
+    };
+    let (report, ()) = tokio::join!(waiting, yielding);
+    let reason = report.pair.failure.expect("failed");
+    assert!(reason.contains("inner TLS handshake failed"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

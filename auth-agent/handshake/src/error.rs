@@ -4,7 +4,7 @@ use signet_spiffe::SpiffeId;
 use signet_tls::{PeerError, TlsError};
 
 /// Why a handshake gave no proof. By blame: us, the peer, or time.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum HandshakeError {
     /// Our own SVID or settings cannot be used.
     #[error("this node cannot take part in the handshake")]

@@ -39,6 +39,7 @@ pub struct Established {
     liveness: Liveness,
     routes: Routes,
     epochs: Epochs,
+    opens: Bucket,
     transport: Bucket,
     pings: Bucket,
     strays: u64,
@@ -53,6 +54,7 @@ impl Established {
             liveness: Liveness::new(now),
             routes: Routes::default(),
             epochs: Epochs::default(),
+            opens: Bucket::new(limits.open_burst, limits.open_refill, now),
             transport: Bucket::new(limits.transport_burst, limits.transport_refill, now),
             pings: Bucket::new(limits.ping_burst, limits.ping_refill, now),
             strays: 0,
@@ -87,13 +89,13 @@ impl Established {
             }
             Message::Pong(_) => Ok(Event::Nothing),
             Message::Open(open) => match self.routes.admit(open.route, &self.limits) {
-                Admission::Admitted => Ok(Event::Opened(open)),
+                Admission::Admitted if self.opens.take(now) => Ok(Event::Opened(open)),
+                Admission::Admitted => {
+                    self.routes.close(open.route);
+                    Ok(busy(open.route, "this session opens handshakes too fast"))
+                }
                 Admission::Reused => Err(SessionError::ReusedHandshake),
-                Admission::Busy => Ok(Event::Reply(Message::Abort {
-                    route: open.route,
-                    cause: AbortCause::Busy,
-                    detail: Detail::new("too many handshakes of this session are open"),
-                })),
+                Admission::Busy => Ok(busy(open.route, "too many handshakes of this session are open")),
             },
             Message::Records { route, records } => Ok(self.step(route, HandshakeStep::Records(records))),
             Message::Confirm { route, mac } => Ok(self.step(route, HandshakeStep::Confirm(mac))),
@@ -171,4 +173,12 @@ impl Established {
             Err(SessionError::Flood)
         }
     }
+}
+
+fn busy(route: Route, detail: &str) -> Event {
+    Event::Reply(Message::Abort {
+        route,
+        cause: AbortCause::Busy,
+        detail: Detail::new(detail),
+    })
 }

@@ -13,6 +13,10 @@ pub struct Limits {
     pub dead_after: Duration,
     /// Handshakes that the peer may have open at a time.
     pub peer_handshakes: usize,
+    /// Handshakes that the peer may open in a burst.
+    pub open_burst: u32,
+    /// Time in which one more handshake of the peer's is granted.
+    pub open_refill: Duration,
     /// Handshakes that we may have open at a time.
     pub own_handshakes: usize,
     /// Transport messages that the peer may send in a burst.
@@ -32,6 +36,9 @@ impl Default for Limits {
             ping_after: Duration::from_secs(5),
             dead_after: Duration::from_secs(15),
             peer_handshakes: 64,
+            // A node that comes back proves a thousand pairs in seconds; one that never stops costs us part of a core.
+            open_burst: 512,
+            open_refill: Duration::from_millis(5),
             own_handshakes: 64,
             transport_burst: 64,
             transport_refill: Duration::from_millis(100),

@@ -1,4 +1,4 @@
-//! Epochs of the two transport offers of a session, and how often the peer may change its mind.
+//! Epochs of the two transport offers of a session, and how often the peer may do what costs us something.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,10 @@
 //! The life of one session, with time as an argument.
 
-#![expect(clippy::expect_used, reason = "helpers of tests: what fails here is the test")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests: what fails here is the test"
+)]
 
 use std::time::{Duration, Instant};
 
@@ -287,6 +291,36 @@ fn both_sides_handshakes_are_bounded() {
         session.open().expect("has room");
     }
     assert_eq!(session.open(), Err(RouteError::Full(limits.own_handshakes)));
+}
+
+#[test]
+fn handshakes_that_the_peer_opens_one_after_the_other_are_bounded_in_time() {
+    let now = Instant::now();
+    let mut session = established(now);
+    let limits = Limits::default();
+    let mut ids = 1..;
+    let mut opened = |now| {
+        let Message::Open(open) = open(ids.next().expect("endless")) else {
+            panic!("an open expected")
+        };
+        let route = open.route;
+        let event = session
+            .on_message(Message::Open(open), now)
+            .expect("no reason to end");
+        session.close(route);
+        match event {
+            Event::Opened(_) => true,
+            Event::Reply(Message::Abort {
+                cause: AbortCause::Busy,
+                ..
+            }) => false,
+            other => panic!("{other:?}"),
+        }
+    };
+    let admitted = (0..10_000).filter(|_| opened(now)).count();
+    assert_eq!(admitted, limits.open_burst as usize);
+    assert!(opened(now + limits.open_refill), "an honest peer gets on");
+    assert!(!opened(now + limits.open_refill));
 }
 
 #[test]

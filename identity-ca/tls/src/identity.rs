@@ -17,7 +17,7 @@ pub struct SvidKeyPair {
 }
 
 /// Why no configuration came about. All of these blame the caller's own identity.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum TlsError {
     /// An identity without a certificate.
     #[error("the identity has no certificate")]

@@ -5,7 +5,7 @@ use signet_session::{AbortCause, Detail};
 use signet_spiffe::{NodeName, SpiffeId};
 
 /// Why a pair is not proven. What `signet auth list` shows.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ProveError {
     /// A number without a SPIFFE ID.
     #[error("identity {0} is not in the view; is it registered?")]

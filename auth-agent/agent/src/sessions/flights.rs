@@ -27,15 +27,36 @@ pub(super) struct Effects {
     pub(super) proofs: Vec<Proof>,
 }
 
+impl Effects {
+    /// What is to be sent after a step, and the stage that it leads to.
+    fn step(&mut self, route: Route, step: Step) -> Stage {
+        let Step { stage, records, mac } = step;
+        if !records.is_empty() {
+            self.messages.push(Message::Records { route, records });
+        }
+        if let Some(mac) = mac {
+            self.messages.push(Message::Confirm { route, mac });
+        }
+        stage
+    }
+}
+
 enum Stage {
     Initiating(Initiator),
     Responding(Responder),
     Confirming(AwaitingConfirm),
 }
 
-struct Flight {
+/// The two workloads of a handshake.
+#[derive(Clone, PartialEq, Eq)]
+struct Pair {
     local: SpiffeId,
     remote: SpiffeId,
+}
+
+/// A handshake under way. Its stage alone changes.
+struct Flight {
+    pair: Pair,
     stage: Stage,
     deadline: Instant,
     /// Present in ours.
@@ -44,8 +65,7 @@ struct Flight {
 
 /// Somebody of ours who waits for the peer's handshake of the same pair.
 struct Yielded {
-    local: SpiffeId,
-    remote: SpiffeId,
+    pair: Pair,
     deadline: Instant,
     reply: Reply,
 }
@@ -88,31 +108,30 @@ impl Flights {
         now: Now,
     ) -> Effects {
         let mut effects = Effects::default();
-        if self.find(Opener::Peer, local.id(), &remote).is_some() {
-            self.yield_to_peer(local.id().clone(), remote, reply, now);
+        let pair = Pair {
+            local: local.id().clone(),
+            remote,
+        };
+        if self.find(Opener::Peer, &pair).is_some() {
+            self.yield_to_peer(pair, reply, now);
             return effects;
         }
         let Ok(route) = session.open() else {
             answer(reply, Err(ProveError::Busy));
             return effects;
         };
-        let (local_id, initiator) = (local.id().clone(), local.id().clone());
-        match Initiator::start(self.party(local, remote.clone(), Opener::Us), now) {
+        match Initiator::start(self.party(local, pair.remote.clone(), Opener::Us), now) {
             Ok((state, records)) => {
-                let responder = remote.clone();
                 effects.messages.push(Message::Open(Open {
                     route,
-                    initiator,
-                    responder,
+                    initiator: pair.local.clone(),
+                    responder: pair.remote.clone(),
                     records,
                 }));
-                let deadline = state.deadline();
-                let stage = Stage::Initiating(state);
                 let flight = Flight {
-                    local: local_id,
-                    remote,
-                    stage,
-                    deadline,
+                    pair,
+                    deadline: state.deadline(),
+                    stage: Stage::Initiating(state),
                     reply: Some(reply),
                 };
                 self.open.insert(route, flight);
@@ -128,8 +147,18 @@ impl Flights {
     /// Answers a handshake that the peer opens.
     pub(super) fn on_open(&mut self, session: &mut Established, open: Open, now: Now) -> Effects {
         let mut effects = Effects::default();
-        let (local, remote) = (open.responder, open.initiator);
-        if let Some(ours) = self.find(Opener::Us, &local, &remote) {
+        let pair = Pair {
+            local: open.responder,
+            remote: open.initiator,
+        };
+        if self.find(Opener::Peer, &pair).is_some() {
+            // Two would cost twice and prove no more. The first one goes on.
+            session.close(open.route);
+            let detail = "a handshake of this pair is open already";
+            effects.messages.push(abort(open.route, AbortCause::Busy, detail));
+            return effects;
+        }
+        if let Some(ours) = self.find(Opener::Us, &pair) {
             // Both sides have opened the same pair. The lower node's goes on; both know that without asking.
             if self.ends.own.0 < self.ends.peer.0 {
                 session.close(open.route);
@@ -139,34 +168,40 @@ impl Flights {
             session.close(ours);
             effects.messages.push(abort(ours, AbortCause::Yield, ""));
             if let Some(Flight {
-                local,
-                remote,
+                pair,
                 reply: Some(reply),
                 ..
             }) = self.open.remove(&ours)
             {
-                self.yield_to_peer(local, remote, reply, now);
+                self.yield_to_peer(pair, reply, now);
             }
         }
         let peer = self.ends.peer.0;
         let accepted = self
             .knowledge
-            .answer(peer, &remote, &local)
+            .answer(peer, &pair.remote, &pair.local)
             .and_then(|credentials| {
-                let party = self.party(credentials, remote.clone(), Opener::Peer);
+                let party = self.party(credentials, pair.remote.clone(), Opener::Peer);
                 Ok(Step::from(Responder::accept(party, &open.records, now)?))
             });
         match accepted {
             Ok(step) => {
-                let deadline = now.clock + self.limits.deadline;
-                self.advance(open.route, local, remote, deadline, None, step, &mut effects);
+                let stage = effects.step(open.route, step);
+                let flight = Flight {
+                    pair,
+                    stage,
+                    deadline: now.clock + self.limits.deadline,
+                    reply: None,
+                };
+                self.open.insert(open.route, flight);
             }
             Err(error) => {
                 session.close(open.route);
-                tracing::debug!(pair.local = %local, pair.remote = %remote, %error, "refused a peer's handshake");
+                tracing::debug!(pair.local = %pair.local, pair.remote = %pair.remote, %error, "refused a peer's handshake");
                 effects
                     .messages
                     .push(abort(open.route, error.cause(), &error.to_string()));
+                self.fail(open.route, &pair, None, &error);
             }
         }
         effects
@@ -181,25 +216,17 @@ impl Flights {
         now: Now,
     ) -> Effects {
         let mut effects = Effects::default();
-        let Some(flight) = self.open.remove(&route) else {
+        let Some(mut flight) = self.open.remove(&route) else {
             return effects;
         };
-        let Flight {
-            local,
-            remote,
-            stage,
-            deadline,
-            reply,
-        } = flight;
-        let result = match (step, stage) {
+        let result = match (step, flight.stage) {
             (HandshakeStep::Abort(cause, detail), _) => {
                 session.close(route);
-                match reply {
+                match flight.reply {
                     Some(reply) if cause == AbortCause::Yield => {
-                        self.yield_to_peer(local, remote, reply, now);
+                        self.yield_to_peer(flight.pair, reply, now);
                     }
-                    Some(reply) => answer(reply, Err(ProveError::Refused { cause, detail })),
-                    None => {}
+                    reply => self.fail(route, &flight.pair, reply, &ProveError::Refused { cause, detail }),
                 }
                 return effects;
             }
@@ -212,7 +239,7 @@ impl Flights {
             (HandshakeStep::Confirm(mac), Stage::Confirming(state)) => match state.on_confirm(&mac, now) {
                 Ok(proof) => {
                     session.close(route);
-                    self.deliver(proof, reply, &mut effects);
+                    self.deliver(proof, flight.reply, &mut effects);
                     return effects;
                 }
                 Err(error) => Err(error),
@@ -223,17 +250,19 @@ impl Flights {
             }
         };
         match result {
-            Ok(step) => self.advance(route, local, remote, deadline, reply, step, &mut effects),
+            Ok(step) => {
+                flight.stage = effects.step(route, step);
+                self.open.insert(route, flight);
+            }
             Err(error) => {
                 session.close(route);
+                let Pair { local, remote } = &flight.pair;
                 let error = ProveError::from(error);
                 tracing::debug!(pair.local = %local, pair.remote = %remote, %error, "handshake broken off");
                 effects
                     .messages
                     .push(abort(route, error.cause(), &error.to_string()));
-                if let Some(reply) = reply {
-                    answer(reply, Err(error));
-                }
+                self.fail(route, &flight.pair, flight.reply, &error);
             }
         }
         effects
@@ -243,21 +272,11 @@ impl Flights {
     pub(super) fn on_tick(&mut self, session: &mut Established, now: Now) -> Effects {
         let mut effects = Effects::default();
         let late = |deadline: Instant| deadline <= now.clock;
-        let overdue: Vec<Route> = self
-            .open
-            .iter()
-            .filter(|(_, flight)| late(flight.deadline))
-            .map(|(route, _)| *route)
-            .collect();
-        for route in overdue {
+        let overdue: Vec<(Route, Flight)> = self.open.extract_if(|_, flight| late(flight.deadline)).collect();
+        for (route, flight) in overdue {
             session.close(route);
             effects.messages.push(abort(route, AbortCause::Deadline, ""));
-            if let Some(Flight {
-                reply: Some(reply), ..
-            }) = self.open.remove(&route)
-            {
-                answer(reply, Err(ProveError::Deadline));
-            }
+            self.fail(route, &flight.pair, flight.reply, &ProveError::Deadline);
         }
         for waiting in self.yielded.extract_if(.., |waiting| late(waiting.deadline)) {
             answer(waiting.reply, Err(ProveError::Deadline));
@@ -273,44 +292,10 @@ impl Flights {
             .min()
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a flight taken apart, put together again in its next stage"
-    )]
-    fn advance(
-        &mut self,
-        route: Route,
-        local: SpiffeId,
-        remote: SpiffeId,
-        deadline: Instant,
-        reply: Option<Reply>,
-        step: Step,
-        effects: &mut Effects,
-    ) {
-        if !step.records.is_empty() {
-            effects.messages.push(Message::Records {
-                route,
-                records: step.records,
-            });
-        }
-        if let Some(mac) = step.mac {
-            effects.messages.push(Message::Confirm { route, mac });
-        }
-        self.open.insert(
-            route,
-            Flight {
-                local,
-                remote,
-                stage: step.stage,
-                deadline,
-                reply,
-            },
-        );
-    }
-
     fn deliver(&mut self, proof: Proof, reply: Option<Reply>, effects: &mut Effects) {
-        let waiting =
-            |yielded: &mut Yielded| yielded.local == *proof.local() && yielded.remote == *proof.remote();
+        let waiting = |yielded: &mut Yielded| {
+            yielded.pair.local == *proof.local() && yielded.pair.remote == *proof.remote()
+        };
         let yielded = self
             .yielded
             .extract_if(.., waiting)
@@ -323,20 +308,32 @@ impl Flights {
         }
     }
 
-    fn yield_to_peer(&mut self, local: SpiffeId, remote: SpiffeId, reply: Reply, now: Now) {
+    /// A handshake ended without a proof: whoever asked for it is told, and whoever of ours has yielded to it.
+    fn fail(&mut self, route: Route, pair: &Pair, reply: Option<Reply>, error: &ProveError) {
+        if let Some(reply) = reply {
+            answer(reply, Err(error.clone()));
+        }
+        if route.opener == Opener::Peer {
+            for waiting in self.yielded.extract_if(.., |waiting| waiting.pair == *pair) {
+                answer(waiting.reply, Err(error.clone()));
+            }
+        }
+    }
+
+    fn yield_to_peer(&mut self, pair: Pair, reply: Reply, now: Now) {
         let deadline = now.clock + self.limits.deadline;
         self.yielded.push(Yielded {
-            local,
-            remote,
+            pair,
             deadline,
             reply,
         });
     }
 
-    fn find(&self, opener: Opener, local: &SpiffeId, remote: &SpiffeId) -> Option<Route> {
-        let same = |flight: &Flight| flight.local == *local && flight.remote == *remote;
+    fn find(&self, opener: Opener, pair: &Pair) -> Option<Route> {
         let mut flights = self.open.iter().filter(|(route, _)| route.opener == opener);
-        flights.find(|(_, flight)| same(flight)).map(|(route, _)| *route)
+        flights
+            .find(|(_, flight)| flight.pair == *pair)
+            .map(|(route, _)| *route)
     }
 
     fn party(&self, local: Arc<Credentials>, remote: SpiffeId, opener: Opener) -> Party {
