@@ -29,5 +29,6 @@ pub mod sessions;
 pub mod signals;
 pub mod status;
 pub mod svids;
+pub mod tasks;
 pub mod transport;
 pub mod view;

@@ -291,11 +291,10 @@ impl Liar {
     async fn hear_of(&mut self, route: Route) -> Message {
         loop {
             let message = self.hear().await;
-            match &message {
-                Message::Records { route: of, .. } | Message::Abort { route: of, .. } if *of == route => {
-                    return message;
-                }
-                _ => {}
+            if let Message::Records { route: of, .. } | Message::Abort { route: of, .. } = &message
+                && *of == route
+            {
+                return message;
             }
         }
     }

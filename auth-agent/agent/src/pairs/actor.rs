@@ -11,7 +11,6 @@ use signet_maps::{boottime_now, boottime_of};
 use signet_session::NodeNumber;
 use signet_tls::BundleSource;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::failure::ProveError;
@@ -23,6 +22,7 @@ use crate::auth::{AuthError, AuthStore};
 use crate::clock::{now, random, seconds};
 use crate::sessions::Sessions;
 use crate::status::Status;
+use crate::tasks::Tasks;
 
 /// Events that wait for the actor.
 const QUEUE: usize = 1024;
@@ -98,13 +98,12 @@ impl Pairs {
 }
 
 /// What a handshake of ours gave.
+#[derive(Debug)]
 enum Outcome {
     One(Proof),
     /// Both ends were here.
     Both(Proof, Proof),
 }
-
-type Landed = (AuthKey, Result<Outcome, ProveError>);
 
 /// Owns the table and the map.
 #[derive(Debug)]
@@ -115,7 +114,7 @@ pub struct Actor<A> {
     store: A,
     status: Arc<Status>,
     table: Table,
-    flights: JoinSet<Landed>,
+    flights: Tasks<AuthKey, Result<Outcome, ProveError>>,
     waiters: HashMap<AuthKey, Vec<oneshot::Sender<PairReport>>>,
     adopted: bool,
     reconciled: Instant,
@@ -137,7 +136,7 @@ impl<A: AuthStore> Actor<A> {
             store,
             status,
             table: Table::new(Bounds::default()),
-            flights: JoinSet::new(),
+            flights: Tasks::default(),
             waiters: HashMap::new(),
             adopted: false,
             reconciled: Instant::now(),
@@ -157,10 +156,8 @@ impl<A: AuthStore> Actor<A> {
                     Some(event) => self.on_event(event),
                     None => return,
                 },
-                Some(landed) = self.flights.join_next(), if !self.flights.is_empty() => {
-                    if let Ok((key, result)) = landed {
-                        self.on_landed(key, result);
-                    }
+                Some((key, landed)) = self.flights.next(), if !self.flights.is_empty() => {
+                    self.on_landed(key, landed.unwrap_or_else(|fault| Err(fault.into())));
                 }
                 changed = view.changed() => {
                     if changed.is_err() {
@@ -254,15 +251,10 @@ impl<A: AuthStore> Actor<A> {
     fn launch(&mut self, key: AuthKey) {
         let resolved = self.knowledge.resolve(&key);
         let (sessions, bundles) = (self.sessions.clone(), self.bundles.clone());
-        self.flights.spawn(async move {
-            let result = match resolved {
-                Ok(resolved) => match timeout(DEADLINE, handshake(resolved, &sessions, &bundles)).await {
-                    Ok(result) => result,
-                    Err(_) => Err(ProveError::Deadline),
-                },
-                Err(error) => Err(error),
-            };
-            (key, result)
+        self.flights.spawn(key, async move {
+            timeout(DEADLINE, handshake(resolved?, &sessions, &bundles))
+                .await
+                .map_err(|_| ProveError::Deadline)?
         });
     }
 

@@ -4,6 +4,8 @@ use signet_handshake::HandshakeError;
 use signet_session::{AbortCause, Detail};
 use signet_spiffe::{NodeName, SpiffeId};
 
+use crate::tasks::Fault;
+
 /// Why a pair is not proven. What `signet auth list` shows.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ProveError {
@@ -58,6 +60,9 @@ pub enum ProveError {
     /// Too slow.
     #[error("no proof in time")]
     Deadline,
+    /// Ours.
+    #[error(transparent)]
+    Fault(#[from] Fault),
     /// The map.
     #[error("the proof could not be written: {0}")]
     Auth(String),
@@ -88,9 +93,11 @@ impl ProveError {
                 | HandshakeError::TooManyMessages(_)
                 | HandshakeError::Unexpected,
             ) => AbortCause::Tls,
-            Self::NoSession { .. } | Self::SessionLost | Self::Refused { .. } | Self::Auth(_) => {
-                AbortCause::Unspecified
-            }
+            Self::NoSession { .. }
+            | Self::SessionLost
+            | Self::Refused { .. }
+            | Self::Fault(_)
+            | Self::Auth(_) => AbortCause::Unspecified,
         }
     }
 

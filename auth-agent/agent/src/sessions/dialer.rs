@@ -10,6 +10,7 @@ use super::establish::dial;
 use super::manager::{Peer, Sessions, State};
 use crate::clock::{backoff, random};
 use crate::pairs::chain;
+use crate::tasks;
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(10);
@@ -56,7 +57,11 @@ pub(super) async fn run(sessions: Arc<Sessions>, peer: Arc<Peer>) {
             Some(_) => attempt = 0,
             None => {}
         }
-        match attempt_once(&sessions, &peer).await {
+        let dialing = attempt_once(sessions.clone(), peer.clone());
+        match tasks::run(dialing)
+            .await
+            .unwrap_or_else(|fault| Err(fault.to_string()))
+        {
             Ok(()) => {
                 opened = Some(Instant::now());
                 // Unless it is up, it was refused here, and nobody may wait for it.
@@ -91,16 +96,16 @@ pub(super) async fn run(sessions: Arc<Sessions>, peer: Arc<Peer>) {
     }
 }
 
-async fn attempt_once(sessions: &Arc<Sessions>, peer: &Peer) -> Result<(), String> {
+async fn attempt_once(sessions: Arc<Sessions>, peer: Arc<Peer>) -> Result<(), String> {
     let context = &sessions.context;
     let view = context.view().map_err(|error| error.to_string())?;
     let node = view
         .node_by_number(peer.number)
         .ok_or("the node has left the view")?;
-    set_unless_up(peer, State::Connecting);
+    set_unless_up(&peer, State::Connecting);
     let own = context.knowledge.own();
     if sessions.keep_all.load(Relaxed) && own > Some(peer.number) {
-        wait(peer, COURTESY).await;
+        wait(&peer, COURTESY).await;
         if matches!(*peer.state.borrow(), State::Up(_)) {
             return Ok(());
         }

@@ -18,6 +18,7 @@ use super::dialer;
 use super::establish::Fresh;
 use super::handle::{Command, SessionHandle, TransportEvent};
 use crate::pairs::{Pairs, ProveError};
+use crate::tasks;
 use crate::view::Node;
 
 /// For a session that is asked for and not there.
@@ -188,8 +189,9 @@ impl Sessions {
         tokio::spawn(async move {
             // The transport ends with the process only.
             let _ = sessions.transport.send(TransportEvent::Up(handle.clone())).await;
-            let ended = run.await;
-            sessions.ended(&peer, &handle, &ended.to_string()).await;
+            let ended = tasks::run(run).await;
+            let reason = ended.map_or_else(|fault| fault.to_string(), |ended| ended.to_string());
+            sessions.ended(&peer, &handle, &reason).await;
         });
     }
 

@@ -15,6 +15,7 @@ use tonic::transport::Channel;
 
 use crate::ca::new_request;
 use crate::clock::seconds;
+use crate::tasks::Fault;
 use crate::view::Registration;
 
 const CALL: Duration = Duration::from_secs(10);
@@ -43,6 +44,9 @@ pub enum IssueError {
     /// Not for workloads.
     #[error("the SVID cannot be given out")]
     Offer(#[from] X509SvidError),
+    /// Ours.
+    #[error(transparent)]
+    Fault(#[from] Fault),
 }
 
 /// A workload's SVID with its key, ready for handshakes and for the Workload API.

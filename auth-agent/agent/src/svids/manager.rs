@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use signet_workload_api::Offers;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::issue::{IssueError, Issuer, WorkloadSvid};
@@ -16,6 +15,7 @@ use crate::ca::NodeAccess;
 use crate::clock::{random, unix_now};
 use crate::mesh::Endpoints;
 use crate::status::Status;
+use crate::tasks::Tasks;
 use crate::view::{Registration, View};
 
 /// Certificates asked for at a time.
@@ -23,7 +23,7 @@ const AT_ONCE: usize = 8;
 /// Sleeps that have nothing to wait for.
 const IDLE: Duration = Duration::from_hours(1);
 
-type Outcome = (Arc<Registration>, Result<WorkloadSvid, IssueError>);
+type Flights = Tasks<Arc<Registration>, Result<WorkloadSvid, IssueError>>;
 
 /// Keeps the SVIDs of this node's registrations.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Manager {
     /// Runs until the view's owner has gone.
     pub async fn run(mut self) {
         let mut table = Table::default();
-        let mut flights: JoinSet<Outcome> = JoinSet::new();
+        let mut flights = Flights::default();
         loop {
             self.issue_due(&mut table, &mut flights);
             let wake = wake(&table, flights.len());
@@ -67,11 +67,10 @@ impl Manager {
                         self.workloads.set_endpoints(Arc::new(table.namespaces().clone()));
                     }
                 }
-                Some(done) = flights.join_next(), if !flights.is_empty() => {
-                    if let Ok((registration, result)) = done {
-                        self.take_outcome(&mut table, &registration, result);
-                        self.publish(&table);
-                    }
+                Some((registration, result)) = flights.next(), if !flights.is_empty() => {
+                    let result = result.unwrap_or_else(|fault| Err(fault.into()));
+                    self.take_outcome(&mut table, &registration, result);
+                    self.publish(&table);
                 }
                 () = sleep_until(wake) => {
                     if table.expire(unix_now()) {
@@ -82,7 +81,7 @@ impl Manager {
         }
     }
 
-    fn issue_due(&self, table: &mut Table, flights: &mut JoinSet<Outcome>) {
+    fn issue_due(&self, table: &mut Table, flights: &mut Flights) {
         let (Some(view), Some(access)) = (self.view.borrow().clone(), self.access.borrow().clone()) else {
             return;
         };
@@ -92,10 +91,7 @@ impl Manager {
                 channel: access.channel.clone(),
                 bundles: view.bundles().clone(),
             };
-            flights.spawn(async move {
-                let result = issuer.issue(registration.clone()).await;
-                (registration, result)
-            });
+            flights.spawn(registration.clone(), issuer.issue(registration));
         }
     }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 use signet_proto::keyd::v1::InstallPeerRequest;
 use signet_session::NodeNumber;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use zeroize::Zeroize as _;
 
@@ -16,14 +15,13 @@ use super::peer::{Hold, Keys, Peer, Step};
 use crate::clock::{now, random};
 use crate::sessions::{Command, SessionHandle, Sessions, TransportEvent};
 use crate::status::Status;
+use crate::tasks::Tasks;
 use crate::view::{Encryption, View};
 
 /// How often keyd is looked at, and what failed is tried again.
 const TICK: Duration = Duration::from_millis(500);
 /// Steps for one peer in a row; each makes progress, so there are never more.
 const STEPS: usize = 8;
-
-type Started = (NodeNumber, Keys, Result<(), KeydError>);
 
 /// Drives keyd for as long as the agent runs.
 #[derive(Debug)]
@@ -35,7 +33,7 @@ pub struct Driver {
     ours: Option<Ours>,
     peers: BTreeMap<NodeNumber, Peer>,
     handles: BTreeMap<NodeNumber, SessionHandle>,
-    starts: JoinSet<Started>,
+    starts: Tasks<(NodeNumber, Keys), Result<(), KeydError>>,
     /// keyd has been asked what it has since it was last away.
     acquainted: bool,
     /// keyd was told that the cluster wants plaintext, and had no peer.
@@ -60,7 +58,7 @@ impl Driver {
             ours: None,
             peers: BTreeMap::new(),
             handles: BTreeMap::new(),
-            starts: JoinSet::new(),
+            starts: Tasks::default(),
             acquainted: false,
             is_off: false,
             hold: Hold::default(),
@@ -77,10 +75,8 @@ impl Driver {
                     Some(event) => self.on_event(event),
                     None => return,
                 },
-                Some(started) = self.starts.join_next(), if !self.starts.is_empty() => {
-                    if let Ok(started) = started {
-                        self.on_started(started);
-                    }
+                Some(((node, keys), started)) = self.starts.next(), if !self.starts.is_empty() => {
+                    self.on_started(node, keys, started.unwrap_or_else(|fault| Err(fault.into())));
                 }
                 changed = self.view.changed() => if changed.is_err() { return },
                 _ = tick.tick() => self.look_at_keyd().await,
@@ -136,7 +132,7 @@ impl Driver {
         }
     }
 
-    fn on_started(&mut self, (node, keys, result): Started) {
+    fn on_started(&mut self, node: NodeNumber, keys: Keys, result: Result<(), KeydError>) {
         let peer = self.peer(node);
         peer.starting = false;
         match result {
@@ -339,7 +335,7 @@ impl Driver {
                 peer.starting = true;
                 let keyd = self.keyd.clone();
                 self.starts
-                    .spawn(async move { (node, keys, keyd.start_sending(node).await) });
+                    .spawn((node, keys), async move { keyd.start_sending(node).await });
             }
             Step::Stop => {
                 self.keyd.stop_sending(node).await?;

@@ -11,6 +11,8 @@ use signet_session::{NodeNumber, Offer};
 use tokio::time::timeout;
 use tonic::transport::Channel;
 
+use crate::tasks::Fault;
+
 /// For one call; `StartSending` waits for a first tunnel handshake.
 const CALL: Duration = Duration::from_secs(5);
 
@@ -29,6 +31,9 @@ pub enum KeydError {
     /// An answer that is of no use.
     #[error("signet-keyd answered without a usable {0}")]
     Answer(&'static str),
+    /// Ours.
+    #[error(transparent)]
+    Fault(#[from] Fault),
 }
 
 impl KeydError {
@@ -37,7 +42,7 @@ impl KeydError {
         match self {
             Self::Socket(_) => true,
             Self::Refused(status) => status.code() == tonic::Code::Unavailable,
-            Self::Deadline | Self::Answer(_) => false,
+            Self::Deadline | Self::Answer(_) | Self::Fault(_) => false,
         }
     }
 }
