@@ -331,7 +331,7 @@ fn one_of_two_registrations_stops_the_traffic_of_its_node(stage: &mut Stage) -> 
         let nodes: Vec<_> = proofs.map(|proof| proof.node).collect();
         Ok((nodes == ["n3"]).then_some(()))
     })?;
-    cut.broken()?;
+    cut.broken(stage)?;
     kept.intact()?;
     // The one that is left is a stranger to every node; the other one is who it was.
     Ask::tcp("twin1", "web", 8080).refused(stage, stage.silence(), "n2", Reason::AuthenticationRequired)?;
