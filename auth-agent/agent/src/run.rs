@@ -31,7 +31,7 @@ use crate::sessions::{Context, Gate, Sessions, listen};
 use crate::status::Status;
 use crate::svids::{Manager, SvidSet, WorkloadSource};
 use crate::transport::{Driver, Keyd};
-use crate::view::ViewStore;
+use crate::view::{KeptFile, ViewStore};
 use crate::{mesh, signals};
 
 /// For TCP, and for TLS after it.
@@ -50,11 +50,8 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         .with_context(|| format!("failed to listen on {}; is another agent running?", args.listen))?;
 
     let status = Arc::new(Status::default());
-    let view = Arc::new(ViewStore::new(
-        args.node.clone(),
-        trust_domain.clone(),
-        BundleSet::single(bundle),
-    ));
+    let view = ViewStore::new(args.node.clone(), trust_domain.clone(), BundleSet::single(bundle));
+    let view = Arc::new(view.keeping(KeptFile::new(&args.data_dir)));
     let (access, access_watch) = watch::channel(None);
     let (svids, svids_watch) = watch::channel(Arc::new(SvidSet::default()));
     let (endpoints, endpoints_watch) = watch::channel(None);
@@ -87,6 +84,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         token_file: args.join_token_file.clone(),
         state,
         bundles: view.clone(),
+        view: view.subscribe(),
         status: status.clone(),
     };
     tasks.spawn(keeper.run(access));
@@ -116,6 +114,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let auth = KernelAuth::new(args.bpffs.clone());
     let actor = Actor::new(knowledge, sessions.clone(), view.clone(), auth, status.clone());
     tasks.spawn(actor.run(pair_events));
+    tasks.spawn(sessions.clone().end_revoked());
     tasks.spawn(listen(listener, sessions.clone(), Arc::new(Gate::default())));
     let keyd = Keyd::new(&args.run_dir.join("keyd.sock"))?;
     tasks.spawn(Driver::new(keyd, sessions.clone(), view.subscribe(), status.clone()).run(transport_events));

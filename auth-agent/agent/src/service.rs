@@ -175,11 +175,13 @@ impl AgentService for Service {
 }
 
 fn svid_to_wire(entry: &Entry) -> SvidEntry {
-    let state = match (&entry.svid, &entry.last_error) {
-        (Some(_), _) => "ready",
-        (None, Some(_)) => "failed",
-        (None, None) => "pending",
+    let state = match (&entry.svid, &entry.revoked, &entry.last_error) {
+        (Some(_), _, _) => "ready",
+        (None, Some(_), _) => "revoked",
+        (None, None, Some(_)) => "failed",
+        (None, None, None) => "pending",
     };
+    let revoked = entry.revoked.as_deref().map(str::to_owned);
     SvidEntry {
         spiffe_id: entry.registration.spiffe_id.to_string(),
         registration: entry.registration.id.clone(),
@@ -192,7 +194,7 @@ fn svid_to_wire(entry: &Entry) -> SvidEntry {
         not_before: entry.svid.as_ref().map_or(0, |svid| svid.not_before),
         not_after: entry.svid.as_ref().map_or(0, |svid| svid.not_after),
         state: state.to_owned(),
-        last_error: entry.last_error.clone().unwrap_or_default(),
+        last_error: revoked.or_else(|| entry.last_error.clone()).unwrap_or_default(),
     }
 }
 

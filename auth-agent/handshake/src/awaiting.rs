@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Instant;
 
-use signet_spiffe::{SpiffeId, UnixTime};
+use signet_spiffe::VerifiedSvid;
 
 use crate::confirm::{Confirmations, Half, Role};
 use crate::engine::Engine;
@@ -42,9 +42,8 @@ pub enum Progress<S> {
 pub struct AwaitingConfirm {
     confirmations: Confirmations,
     role: Role,
-    local: SpiffeId,
-    remote: SpiffeId,
-    not_after: UnixTime,
+    local: VerifiedSvid,
+    remote: VerifiedSvid,
     deadline: Instant,
 }
 
@@ -87,9 +86,8 @@ impl AwaitingConfirm {
         let waiting = Self {
             confirmations,
             role,
-            local: party.local.id().clone(),
-            remote: peer.id().clone(),
-            not_after: party.local.not_after().min(peer.not_after()),
+            local: party.local.svid().clone(),
+            remote: peer,
             deadline: engine.deadline(),
         };
         Ok((waiting, mac))
@@ -102,21 +100,22 @@ impl AwaitingConfirm {
 
     /// Verifies the peer's confirmation, in constant time, and mints the proof.
     pub fn on_confirm(self, mac: &[u8; 32], now: Now) -> Result<Proof, HandshakeError> {
-        if now.clock >= self.deadline || now.unix >= self.not_after {
+        let not_after = self.local.not_after().min(self.remote.not_after());
+        if now.clock >= self.deadline || now.unix >= not_after {
             return Err(HandshakeError::Deadline);
         }
         if !self.confirmations.verify(self.role.other(), mac) {
             return Err(HandshakeError::Binding);
         }
-        Ok(Proof::mint(self.local, self.remote, self.not_after))
+        Ok(Proof::mint(self.local, self.remote))
     }
 }
 
 impl fmt::Debug for AwaitingConfirm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AwaitingConfirm")
-            .field("local", &self.local)
-            .field("remote", &self.remote)
+            .field("local", self.local.id())
+            .field("remote", self.remote.id())
             .finish_non_exhaustive()
     }
 }

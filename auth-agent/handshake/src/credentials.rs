@@ -7,8 +7,7 @@ use signet_tls::SvidKeyPair;
 
 /// A key pair whose chain was verified against the bundle: a node proves nothing with an SVID that its peers would refuse.
 pub struct Credentials {
-    id: SpiffeId,
-    not_after: UnixTime,
+    svid: VerifiedSvid,
     key_pair: SvidKeyPair,
 }
 
@@ -16,20 +15,24 @@ impl Credentials {
     /// `verified` must be the outcome of verifying `key_pair.chain`.
     pub fn new(key_pair: SvidKeyPair, verified: &VerifiedSvid) -> Self {
         Self {
-            id: verified.id().clone(),
-            not_after: verified.not_after(),
+            svid: verified.clone(),
             key_pair,
         }
     }
 
     /// Whose.
     pub fn id(&self) -> &SpiffeId {
-        &self.id
+        self.svid.id()
     }
 
     /// Until when.
     pub fn not_after(&self) -> UnixTime {
-        self.not_after
+        self.svid.not_after()
+    }
+
+    /// What verification said of it.
+    pub fn svid(&self) -> &VerifiedSvid {
+        &self.svid
     }
 
     /// Chain and key.
@@ -41,7 +44,7 @@ impl Credentials {
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
-            .field("id", &self.id)
+            .field("id", self.svid.id())
             .finish_non_exhaustive()
     }
 }

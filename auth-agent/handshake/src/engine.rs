@@ -66,7 +66,7 @@ impl Engine {
             let state = self
                 .connection
                 .process_new_packets()
-                .map_err(HandshakeError::Tls)?;
+                .map_err(HandshakeError::from_tls)?;
             if state.plaintext_bytes_to_read() > 0 || state.peer_has_closed() {
                 return Err(HandshakeError::Unexpected);
             }

@@ -1,6 +1,6 @@
 //! Why a handshake gave no proof.
 
-use signet_spiffe::SpiffeId;
+use signet_spiffe::{Revoked, SpiffeId};
 use signet_tls::{PeerError, TlsError};
 
 /// Why a handshake gave no proof. By blame: us, the peer, or time.
@@ -12,6 +12,9 @@ pub enum HandshakeError {
     /// Our own SVID has expired.
     #[error("the local SVID of {0} has expired and was not renewed")]
     LocalExpired(SpiffeId),
+    /// Our own SVID is revoked.
+    #[error("the local SVID is not shown any more")]
+    LocalRevoked(#[from] Revoked),
     /// A name that TLS cannot carry.
     #[error("the wanted identity has no server name")]
     ServerName,
@@ -47,4 +50,14 @@ pub enum HandshakeError {
     /// Too slow.
     #[error("handshake took too long")]
     Deadline,
+}
+
+impl HandshakeError {
+    /// What TLS says; where our own verifier has ended it, in the verifier's words.
+    pub(crate) fn from_tls(error: rustls::Error) -> Self {
+        match signet_tls::peer_error(&error) {
+            Some(reason) => Self::PeerSvid(reason.clone()),
+            None => Self::Tls(error),
+        }
+    }
 }

@@ -26,12 +26,12 @@ pub struct Party {
 }
 
 impl Party {
-    /// An expired SVID is not even shown.
+    /// An expired or revoked SVID is not even shown.
     pub(crate) fn check_local(&self, now: Now) -> Result<(), HandshakeError> {
-        if now.unix < self.local.not_after() {
-            Ok(())
-        } else {
-            Err(HandshakeError::LocalExpired(self.local.id().clone()))
+        if now.unix >= self.local.not_after() {
+            return Err(HandshakeError::LocalExpired(self.local.id().clone()));
         }
+        let bundles = self.bundles.bundles();
+        Ok(bundles.revocations().check(self.local.svid())?)
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use signet_handshake::{Credentials, HandshakeError, Initiator, Limits, Now, Party, Progress, Responder};
-use signet_spiffe::{SpiffeId, UnixTime};
-use signet_tls::{ClientAuth, Expect, server_config};
+use signet_spiffe::{Revocations, SerialNumber, SpiffeId, Subject, SvidError, UnixTime};
+use signet_tls::{BundleSource, ClientAuth, Expect, FixedBundles, PeerError, server_config};
 use support::{Authority, Refusal, binding, id, meet, meet_over, now, party};
 
 struct World {
@@ -114,7 +114,7 @@ fn a_responder_that_answers_to_any_name_is_refused_by_the_initiator() {
     }
     assert!(matches!(
         initiator.on_records(&flight, now()),
-        Err(HandshakeError::Tls(_))
+        Err(HandshakeError::PeerSvid(_))
     ));
 }
 
@@ -124,7 +124,7 @@ fn an_initiator_with_another_identity_than_it_claimed_is_refused() {
     let impostor = world.ca.issue(&id("spiffe://t.example/ns/a/sa/impostor"), 600);
     let result = meet(party(&world.ca, &impostor, &world.server), world.responder());
     assert!(
-        matches!(result, Err(Refusal::Responder(HandshakeError::Tls(_)))),
+        matches!(result, Err(Refusal::Responder(HandshakeError::PeerSvid(_)))),
         "{:?}",
         result.err()
     );
@@ -141,7 +141,7 @@ fn a_victims_certificate_appended_to_the_attackers_leaf_proves_nothing() {
     let attacker = Arc::new(world.ca.credentials(pair, UnixTime::now()));
     let result = meet(party(&world.ca, &attacker, &world.server), world.responder());
     assert!(
-        matches!(result, Err(Refusal::Responder(HandshakeError::Tls(_)))),
+        matches!(result, Err(Refusal::Responder(HandshakeError::PeerSvid(_)))),
         "{:?}",
         result.err()
     );
@@ -167,7 +167,7 @@ fn a_foreign_trust_domain_is_refused_on_either_side() {
     let result = meet(party(&foreign, &stranger, &world.server), world.responder());
     match result {
         Err(Refusal::Initiator(error) | Refusal::Responder(error)) => {
-            assert!(matches!(error, HandshakeError::Tls(_)), "{error:?}");
+            assert!(matches!(error, HandshakeError::PeerSvid(_)), "{error:?}");
         }
         Ok(_) => panic!("a stranger was believed"),
     }
@@ -178,7 +178,7 @@ fn a_foreign_trust_domain_is_refused_on_either_side() {
     credulous.bundles = world.ca.bundles();
     let result = meet(credulous, world.responder());
     assert!(
-        matches!(result, Err(Refusal::Responder(HandshakeError::Tls(_)))),
+        matches!(result, Err(Refusal::Responder(HandshakeError::PeerSvid(_)))),
         "{:?}",
         result.err()
     );
@@ -405,4 +405,47 @@ fn every_step_has_the_same_deadline() {
         meeting.initiator.on_confirm(&meeting.responder_mac, late),
         Err(HandshakeError::Deadline)
     ));
+}
+
+#[test]
+fn a_revoked_svid_proves_nothing_on_either_side_and_is_not_even_shown_by_its_own_node() {
+    let world = World::new();
+    let revoke = |credentials: &Credentials| {
+        let mut revocations = Revocations::default();
+        let serial = SerialNumber::new(credentials.svid().serial()).expect("has one");
+        revocations.insert(Subject::Serial(serial), "leaked".into());
+        let bundles = world.ca.set().with_revocations(Arc::new(revocations));
+        let bundles: Arc<dyn BundleSource> = Arc::new(FixedBundles::new(bundles));
+        bundles
+    };
+    let knowing = |party: Party, bundles: &Arc<dyn BundleSource>| Party {
+        bundles: bundles.clone(),
+        ..party
+    };
+    let client_revoked = revoke(&world.client_svid);
+    let result = meet(world.initiator(), knowing(world.responder(), &client_revoked));
+    let Err(Refusal::Responder(HandshakeError::PeerSvid(reason))) = result else {
+        panic!("{:?}", result.err())
+    };
+    assert!(reason.to_string().contains("leaked"), "{reason}");
+    let server_revoked = revoke(&world.server_svid);
+    let result = meet(knowing(world.initiator(), &server_revoked), world.responder());
+    assert!(
+        matches!(
+            result,
+            Err(Refusal::Initiator(HandshakeError::PeerSvid(PeerError::Svid(
+                SvidError::Revoked(_)
+            ))))
+        ),
+        "{:?}",
+        result.err()
+    );
+    let shown = Initiator::start(knowing(world.initiator(), &client_revoked), now());
+    assert!(matches!(shown, Err(HandshakeError::LocalRevoked(_))));
+    // The other one's revocation is nobody else's.
+    let result = meet(
+        knowing(world.initiator(), &revoke(&world.ca.issue(&world.client, 600))),
+        world.responder(),
+    );
+    assert!(result.is_ok());
 }

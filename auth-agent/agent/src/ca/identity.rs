@@ -2,7 +2,9 @@
 
 use rustls_pki_types::CertificateDer;
 use signet_proto::ca::v1::Svid;
-use signet_spiffe::{BundleSet, NodeName, SpiffeId, SvidError, TrustDomain, UnixTime, verify_x509_svid};
+use signet_spiffe::{
+    BundleSet, NodeName, SpiffeId, SvidError, TrustDomain, UnixTime, VerifiedSvid, verify_x509_svid,
+};
 use signet_tls::SvidKeyPair;
 
 use crate::ca::csr::Request;
@@ -31,6 +33,8 @@ pub struct NodeIdentity {
     pub key_pair: SvidKeyPair,
     /// `spiffe://<td>/signet/node/<name>`.
     pub id: SpiffeId,
+    /// What verification said of it.
+    pub svid: VerifiedSvid,
     /// Unix seconds.
     pub not_before: i64,
     /// Unix seconds.
@@ -59,6 +63,7 @@ impl NodeIdentity {
             id: wanted,
             not_before: seconds(verified.not_before()),
             not_after: seconds(verified.not_after()),
+            svid: verified,
         })
     }
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use signet_proto::ca::v1::node_service_client::NodeServiceClient;
 use signet_proto::ca::v1::{AttestRequest, RenewNodeSvidRequest};
-use signet_spiffe::{NodeName, TrustDomain, UnixTime};
+use signet_spiffe::{NodeName, Revoked, TrustDomain, UnixTime};
 use signet_tls::BundleSource;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
@@ -21,6 +21,7 @@ use super::identity::NodeIdentity;
 use super::store::StateFile;
 use crate::clock::{backoff, random, renew_in, unix_now};
 use crate::status::Status;
+use crate::view::View;
 
 /// For one call to the CA.
 const CALL: Duration = Duration::from_secs(10);
@@ -53,13 +54,15 @@ pub struct Keeper {
     pub state: StateFile,
     /// What the CA is verified against.
     pub bundles: Arc<dyn BundleSource>,
+    /// Wakes when the node's own SVID may have been revoked.
+    pub view: watch::Receiver<Option<Arc<View>>>,
     /// For people.
     pub status: Arc<Status>,
 }
 
 impl Keeper {
     /// Runs for ever; publishes each SVID, and nothing while there is no valid one.
-    pub async fn run(self, publish: watch::Sender<Option<Arc<NodeAccess>>>) {
+    pub async fn run(mut self, publish: watch::Sender<Option<Arc<NodeAccess>>>) {
         if let Some(identity) = self.resume() {
             self.publish(identity, &publish);
         }
@@ -68,8 +71,18 @@ impl Keeper {
             let current = publish.borrow().clone();
             if let Some(access) = &current {
                 let end = access.identity.not_after;
-                if attempt == 0 {
-                    sleep(renew_in(end, unix_now(), random())).await;
+                let wait = if attempt == 0 {
+                    renew_in(end, unix_now(), random())
+                } else {
+                    Duration::ZERO
+                };
+                if let Some(revoked) = self.revoked_within(wait, &access.identity).await {
+                    let error = anyhow::Error::from(revoked);
+                    self.status
+                        .fail("ca", &error.context("this node has lost its SVID"));
+                    publish.send_replace(None);
+                    attempt = 0;
+                    continue;
                 }
                 if unix_now() >= end {
                     tracing::error!("the node's SVID has expired before it could be renewed");
@@ -92,6 +105,25 @@ impl Keeper {
                     sleep(backoff(FIRST_RETRY, LAST_RETRY, attempt, random())).await;
                     attempt = attempt.saturating_add(1);
                 }
+            }
+        }
+    }
+
+    /// Waits so long, or until the node's own SVID is revoked.
+    async fn revoked_within(&mut self, wait: Duration, identity: &NodeIdentity) -> Option<Revoked> {
+        let until = Instant::now() + wait;
+        loop {
+            let bundles = self.bundles.bundles();
+            if let Err(revoked) = bundles.revocations().check(&identity.svid) {
+                return Some(revoked);
+            }
+            tokio::select! {
+                () = sleep_until(until) => return None,
+                changed = self.view.changed() => if changed.is_err() {
+                    // The view's owner lives as long as the process.
+                    sleep_until(until).await;
+                    return None;
+                },
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Runs handshakes as the table decides, and writes their proofs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -17,12 +17,13 @@ use super::failure::ProveError;
 use super::local;
 use super::report::PairReport;
 use super::resolve::{Knowledge, Resolved, Target};
-use super::table::{Bounds, Decision, Refusal, Table};
+use super::table::{Bounds, Decision, Made, Refusal, Table};
 use crate::auth::{AuthError, AuthStore};
 use crate::clock::{now, random, seconds};
 use crate::sessions::Sessions;
 use crate::status::Status;
 use crate::tasks::Tasks;
+use crate::view::{RevocationTable, ViewStore};
 
 /// Events that wait for the actor.
 const QUEUE: usize = 1024;
@@ -110,7 +111,7 @@ enum Outcome {
 pub struct Actor<A> {
     knowledge: Knowledge,
     sessions: Arc<Sessions>,
-    bundles: Arc<dyn BundleSource>,
+    view: Arc<ViewStore>,
     store: A,
     status: Arc<Status>,
     table: Table,
@@ -118,6 +119,15 @@ pub struct Actor<A> {
     waiters: HashMap<AuthKey, Vec<oneshot::Sender<PairReport>>>,
     adopted: bool,
     reconciled: Instant,
+    /// The revocations that every proof of ours was judged by, and their versions.
+    judged: Arc<RevocationTable>,
+    settled: BTreeMap<String, u64>,
+    /// The versions that an earlier run has done with.
+    inherited: BTreeMap<String, u64>,
+    /// An earlier run may have left proofs that rest on something revoked: none of its proofs is taken over.
+    flush: bool,
+    /// Proofs that are taken back, and that the kernel may still have.
+    doomed: BTreeSet<AuthKey>,
 }
 
 impl<A: AuthStore> Actor<A> {
@@ -125,14 +135,19 @@ impl<A: AuthStore> Actor<A> {
     pub fn new(
         knowledge: Knowledge,
         sessions: Arc<Sessions>,
-        bundles: Arc<dyn BundleSource>,
+        view: Arc<ViewStore>,
         store: A,
         status: Arc<Status>,
     ) -> Self {
         Self {
             knowledge,
             sessions,
-            bundles,
+            judged: view.revocations(),
+            settled: view.revocations().versions(),
+            inherited: view.revocations().versions(),
+            flush: view.has_unfinished_revocations(),
+            doomed: BTreeSet::new(),
+            view,
             store,
             status,
             table: Table::new(Bounds::default()),
@@ -145,6 +160,7 @@ impl<A: AuthStore> Actor<A> {
 
     /// Runs until every handle has gone.
     pub async fn run(mut self, mut events: mpsc::Receiver<Event>) {
+        self.flush_unfinished();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut view, mut endpoints) = (self.knowledge.view.clone(), self.knowledge.endpoints.clone());
@@ -163,6 +179,7 @@ impl<A: AuthStore> Actor<A> {
                     if changed.is_err() {
                         return;
                     }
+                    self.revoke();
                     self.sweep(true);
                     self.reconcile();
                     // It may be what a pair lacked.
@@ -250,7 +267,8 @@ impl<A: AuthStore> Actor<A> {
     /// Runs the handshake of a pair that the table has put in flight.
     fn launch(&mut self, key: AuthKey) {
         let resolved = self.knowledge.resolve(&key);
-        let (sessions, bundles) = (self.sessions.clone(), self.bundles.clone());
+        let sessions = self.sessions.clone();
+        let bundles: Arc<dyn BundleSource> = self.view.clone();
         self.flights.spawn(key, async move {
             timeout(DEADLINE, handshake(resolved?, &sessions, &bundles))
                 .await
@@ -296,11 +314,22 @@ impl<A: AuthStore> Actor<A> {
                 .failed(key, ProveError::NoEndpoint.to_string(), now, random());
             return;
         }
-        let not_after = boottime_of(seconds(proof.not_after()));
+        let svids = proof.svids();
+        // Revoked while the handshake was under way.
+        if let Some(reason) = self.knowledge.revoked(&key, Some(svids), &self.settled) {
+            let reason = ProveError::Revoked(reason).to_string();
+            self.table.failed(key, reason, now, random());
+            return;
+        }
+        let made = Made {
+            not_after: boottime_of(seconds(proof.not_after())),
+            of: Some(svids.map(Clone::clone)),
+        };
+        self.doomed.remove(&key);
         let value = if ours {
-            self.table.succeeded(key, not_after, now, random())
+            self.table.succeeded(key, made, now, random())
         } else {
-            self.table.proven(key, not_after, now, random())
+            self.table.proven(key, made, now, random())
         };
         self.status.handshakes_ok.fetch_add(1, Relaxed);
         match self.store.insert(&key, &value) {
@@ -334,7 +363,85 @@ impl<A: AuthStore> Actor<A> {
         }
     }
 
+    /// Deletes every proof that rests on something revoked.
+    fn revoke(&mut self) {
+        let table = self.view.revocations();
+        let versions = table.versions();
+        if versions == self.settled && table.set().unreadable().is_none() {
+            return;
+        }
+        let (knowledge, settled) = (&self.knowledge, &self.settled);
+        let gone = self.table.revoke(boottime_now(), |key, pair| {
+            let made_of = pair.made_of.as_ref().map(|[local, remote]| [local, remote]);
+            let reason = knowledge.revoked(key, made_of, settled)?;
+            Some(ProveError::Revoked(reason).to_string())
+        });
+        if !gone.is_empty() {
+            tracing::warn!(proofs = gone.len(), "deleted proofs that rest on revoked SVIDs");
+        }
+        self.doomed.extend(gone);
+        self.settled = versions;
+        self.judged = table;
+        self.finish_revoking();
+    }
+
+    /// Deletes from the kernel what was taken back. What does not go is tried again at the next tick.
+    fn finish_revoking(&mut self) {
+        let store = &mut self.store;
+        let mut failure = None;
+        self.doomed.retain(|key| match store.remove(key) {
+            Ok(()) => false,
+            Err(error) if error.is_missing() => false,
+            Err(error) => {
+                failure = Some(error);
+                true
+            }
+        });
+        match failure {
+            // Before the kernel's proofs were looked at, nobody knows what they rest on.
+            None if self.adopted && !self.flush => self.view.settled(&self.judged),
+            None => {}
+            Some(error) => {
+                let left = self.doomed.len();
+                let error = anyhow::Error::from(error).context(format!(
+                    "{left} proofs that rest on revoked SVIDs cannot be deleted from the kernel"
+                ));
+                self.status.fail("revocation", &error);
+            }
+        }
+    }
+
+    /// Deletes all proofs of an earlier run that had not done with its revocations: without a view nobody can tell which
+    /// of them are good.
+    fn flush_unfinished(&mut self) {
+        if !self.flush {
+            return;
+        }
+        let entries = match self.store.entries() {
+            Ok(entries) => entries,
+            // There will be a new map, or it will be found at the next tick.
+            Err(error) if error.is_missing() => return,
+            Err(error) => {
+                self.status.fail("revocation", &anyhow::Error::from(error));
+                return;
+            }
+        };
+        tracing::warn!(
+            proofs = entries.len(),
+            "an earlier run was stopped in the middle of a revocation: its proofs are deleted"
+        );
+        let ours = |key: &AuthKey| self.table.get(key).is_some_and(|pair| pair.proof.is_some());
+        self.doomed
+            .extend(entries.into_iter().map(|(key, _)| key).filter(|key| !ours(key)));
+        self.flush = false;
+        self.finish_revoking();
+    }
+
     fn on_tick(&mut self) {
+        self.flush_unfinished();
+        if !self.doomed.is_empty() {
+            self.finish_revoking();
+        }
         self.sweep(false);
         if self.store.was_replaced() || !self.adopted || self.reconciled.elapsed() >= RECONCILE {
             self.reconcile();
@@ -389,7 +496,9 @@ impl<A: AuthStore> Actor<A> {
             if self.table.get(key).is_some_and(|pair| pair.proof.is_some()) {
                 continue;
             }
-            if !self.adopted && value.not_after > now && self.knowledge.is_possible(key) {
+            let suspect = self.flush || self.doomed.contains(key);
+            let revoked = suspect || self.knowledge.revoked(key, None, &self.inherited).is_some();
+            if !self.adopted && !revoked && value.not_after > now && self.knowledge.is_possible(key) {
                 self.table.adopt(*key, *value, now, random());
                 adopted += 1;
             } else {
@@ -403,6 +512,7 @@ impl<A: AuthStore> Actor<A> {
                 "took over the kernel's proofs"
             );
             self.adopted = true;
+            self.finish_revoking();
         }
         let written: HashMap<_, _> = entries.into_iter().collect();
         let missing: Vec<_> = self

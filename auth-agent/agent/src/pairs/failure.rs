@@ -26,6 +26,9 @@ pub enum ProveError {
         /// The node.
         node: NodeName,
     },
+    /// One of the identities, or the node, may not prove anything.
+    #[error("revoked: {0}")]
+    Revoked(String),
     /// Nobody here has the identity.
     #[error("no endpoint of this node has the local identity")]
     NoEndpoint,
@@ -76,13 +79,14 @@ impl ProveError {
                 AbortCause::UnknownIdentity
             }
             Self::NoEndpoint => AbortCause::NoEndpoint,
-            Self::NoSvid => AbortCause::NoSvid,
             Self::Busy => AbortCause::Busy,
             Self::Deadline | Self::Handshake(HandshakeError::Deadline) => AbortCause::Deadline,
             Self::Handshake(HandshakeError::Binding) => AbortCause::Binding,
-            Self::Handshake(HandshakeError::Config(_) | HandshakeError::LocalExpired(_)) => {
-                AbortCause::NoSvid
-            }
+            Self::NoSvid
+            | Self::Revoked(_)
+            | Self::Handshake(
+                HandshakeError::Config(_) | HandshakeError::LocalExpired(_) | HandshakeError::LocalRevoked(_),
+            ) => AbortCause::NoSvid,
             Self::Handshake(
                 HandshakeError::ServerName
                 | HandshakeError::Tls(_)

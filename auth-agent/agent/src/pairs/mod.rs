@@ -12,4 +12,4 @@ pub use failure::ProveError;
 pub(crate) use failure::chain;
 pub use report::PairReport;
 pub use resolve::{Knowledge, Resolved, Target};
-pub use table::{Bounds, Decision, Refusal, Table};
+pub use table::{Bounds, Decision, Made, Refusal, Table};

@@ -1,11 +1,12 @@
 //! From numbers to SVIDs: who may be proven, by what, and where.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use signet_abi::{AuthKey, NodeId};
 use signet_handshake::Credentials;
 use signet_session::NodeNumber;
-use signet_spiffe::SpiffeId;
+use signet_spiffe::{SpiffeId, VerifiedSvid};
 use tokio::sync::watch;
 
 use super::failure::ProveError;
@@ -51,8 +52,9 @@ impl Knowledge {
         let id = |number| view.spiffe_id(number).cloned();
         let local = id(key.local).ok_or(ProveError::UnknownIdentity(key.local.0))?;
         let remote = id(key.remote).ok_or(ProveError::UnknownIdentity(key.remote.0))?;
-        let node = node(&view, key.node).ok_or(ProveError::UnknownNode(key.node.0))?;
+        let node = node(&view, key.node).ok_or_else(|| absent(&view, key.node))?;
         let is_here = view.own().is_some_and(|own| own.number == node.number);
+        is_open(&view, [&local, &remote])?;
         let local = self.live(&view, &local)?;
         let target = if is_here {
             Target::Here(self.live(&view, &remote)?)
@@ -81,6 +83,7 @@ impl Knowledge {
                 return Err(ProveError::UnknownIdentity(0));
             }
         }
+        is_open(&view, [initiator, responder])?;
         let peer = view
             .node_by_number(peer)
             .ok_or(ProveError::UnknownNode(peer.get()))?;
@@ -122,6 +125,38 @@ impl Knowledge {
         self.may_live(&view, local) && remote_may_be
     }
 
+    /// Why a proof of these SVIDs with a workload on that node is worth nothing, if it is so. `settled` says up to which
+    /// versions of revocations everything older was looked at.
+    pub fn revoked(
+        &self,
+        key: &AuthKey,
+        made_of: Option<[&VerifiedSvid; 2]>,
+        settled: &BTreeMap<String, u64>,
+    ) -> Option<String> {
+        let view = self.view().ok()?;
+        let table = view.revocations();
+        if let Some(reason) =
+            made_of.and_then(|svids| svids.into_iter().find_map(|svid| table.set().check(svid).err()))
+        {
+            return Some(reason.to_string());
+        }
+        let number = NodeNumber::new(key.node.0);
+        if let Some((name, reason)) = number.and_then(|number| table.banned(number)) {
+            return Some(format!("node {name}: {reason}"));
+        }
+        let other = number.and_then(|number| view.node_by_number(number));
+        let nodes = [Some(view.self_name()), other.map(|node| &node.name)];
+        if let Some(reason) = nodes
+            .into_iter()
+            .flatten()
+            .find_map(|name| table.node_revoked_after(settled, name))
+        {
+            return Some(reason);
+        }
+        let ids = [view.spiffe_id(key.local)?, view.spiffe_id(key.remote)?];
+        made_of.is_none().then(|| table.suspects(settled, ids))?
+    }
+
     fn view(&self) -> Result<Arc<View>, ProveError> {
         self.view.borrow().clone().ok_or(ProveError::NoView)
     }
@@ -147,7 +182,32 @@ impl Knowledge {
         if !view.is_registered_here(id) {
             return Err(ProveError::NoSvid);
         }
-        self.svids.borrow().credentials(id).ok_or(ProveError::NoSvid)
+        let svids = self.svids.borrow();
+        svids.credentials(id).ok_or_else(|| match svids.revoked(id) {
+            Some(reason) => ProveError::Revoked(reason.to_owned()),
+            None => ProveError::NoSvid,
+        })
+    }
+}
+
+/// Nobody who may have no SVID proves anything, whatever he still has.
+fn is_open(view: &View, ids: [&SpiffeId; 2]) -> Result<(), ProveError> {
+    for id in ids {
+        if let Some(reason) = view.revocations().closed(id) {
+            return Err(ProveError::Revoked(format!(
+                "{id} gets no certificates: {reason}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Why a node is not in the view.
+fn absent(view: &View, node: NodeId) -> ProveError {
+    let banned = NodeNumber::new(node.0).and_then(|number| view.revocations().banned(number));
+    match banned {
+        Some((name, reason)) => ProveError::Revoked(format!("node {name}: {reason}")),
+        None => ProveError::UnknownNode(node.0),
     }
 }
 

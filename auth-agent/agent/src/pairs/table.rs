@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use signet_abi::{AuthKey, AuthValue, NodeId};
+use signet_spiffe::VerifiedSvid;
 
 use crate::clock::{backoff, scale};
 
@@ -67,6 +68,10 @@ pub struct Pair {
     pub in_flight: Option<u64>,
     /// Why the last handshake failed; nothing after a success.
     pub failure: Option<String>,
+    /// The two SVIDs that the proof was made with, the local one first; nothing where an earlier run has made it.
+    pub made_of: Option<[VerifiedSvid; 2]>,
+    /// The proof was taken back, and `failure` says why.
+    pub revoked: bool,
     /// From signal to proof, of the last success of ours, ns.
     pub latency: u64,
     /// How many succeeded.
@@ -79,6 +84,15 @@ pub struct Pair {
     in_a_row: u32,
     renew_at: u64,
     touched: u64,
+}
+
+/// A proof as the table takes it.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// Its end, nanoseconds of the boot clock.
+    pub not_after: u64,
+    /// The two SVIDs, the local one first.
+    pub of: Option<[VerifiedSvid; 2]>,
 }
 
 /// All pairs.
@@ -170,9 +184,9 @@ impl Table {
     }
 
     /// A handshake of ours gave a proof. The value is to be written.
-    pub fn succeeded(&mut self, key: AuthKey, not_after: u64, now: u64, random: u64) -> AuthValue {
+    pub fn succeeded(&mut self, key: AuthKey, made: Made, now: u64, random: u64) -> AuthValue {
         self.land(key);
-        let value = self.proven(key, not_after, now, random);
+        let value = self.proven(key, made, now, random);
         if let Some(pair) = self.pairs.get_mut(&key) {
             pair.latency = now.saturating_sub(pair.asked);
         }
@@ -180,7 +194,8 @@ impl Table {
     }
 
     /// The peer's handshake gave a proof. The value is to be written.
-    pub fn proven(&mut self, key: AuthKey, not_after: u64, now: u64, random: u64) -> AuthValue {
+    pub fn proven(&mut self, key: AuthKey, made: Made, now: u64, random: u64) -> AuthValue {
+        let Made { not_after, of } = made;
         let pair = self.pairs.entry(key).or_default();
         pair.epoch = pair.epoch.wrapping_add(1).max(1);
         let value = AuthValue {
@@ -191,6 +206,8 @@ impl Table {
         pair.proof = Some(value);
         pair.renew_at = renew_at(not_after, now, random);
         pair.handshakes += 1;
+        pair.made_of = of;
+        pair.revoked = false;
         pair.failure = None;
         pair.in_a_row = 0;
         pair.retry_at = 0;
@@ -232,9 +249,31 @@ impl Table {
     pub fn adopt(&mut self, key: AuthKey, value: AuthValue, now: u64, random: u64) {
         let pair = self.pairs.entry(key).or_default();
         pair.proof = Some(value);
+        pair.made_of = None;
         pair.epoch = value.epoch;
         pair.renew_at = renew_at(value.not_after, now, random);
         pair.touched = now;
+    }
+
+    /// Takes back every proof for which `judge` has a reason, and remembers the reason. The keys are to be removed from the
+    /// kernel. A new proof may be asked for at once.
+    pub fn revoke(&mut self, now: u64, judge: impl Fn(&AuthKey, &Pair) -> Option<String>) -> Vec<AuthKey> {
+        let mut gone = Vec::new();
+        for (key, pair) in &mut self.pairs {
+            if pair.proof.is_none() {
+                continue;
+            }
+            let Some(reason) = judge(key, pair) else { continue };
+            pair.proof = None;
+            pair.made_of = None;
+            pair.revoked = true;
+            pair.failure = Some(reason);
+            pair.retry_at = 0;
+            pair.in_a_row = 0;
+            pair.touched = now;
+            gone.push(*key);
+        }
+        gone
     }
 
     /// Forgets every pair that cannot be any more, and every proof that has expired. The keys are to be removed from
@@ -252,7 +291,8 @@ impl Table {
                 gone.push(key);
             }
             let forgotten = pair.proof.is_none() && pair.touched.saturating_add(MEMORY) <= now;
-            if pair.in_flight.is_none() && (forgotten || !is_possible) {
+            // Why a proof was taken back is worth knowing although it cannot come again.
+            if pair.in_flight.is_none() && (forgotten || (!is_possible && !pair.revoked)) {
                 self.pairs.remove(&key);
             }
         }
@@ -298,6 +338,28 @@ mod tests {
         }
     }
 
+    fn until(not_after: u64) -> Made {
+        Made { not_after, of: None }
+    }
+
+    #[test]
+    fn a_revoked_proof_is_gone_with_its_reason_and_may_be_made_anew_at_once() {
+        let mut table = table();
+        let _ = table.proven(key(256, 1), until(1000), 0, 0);
+        let _ = table.proven(key(257, 1), until(1000), 0, 0);
+        let judge = |key: &AuthKey, _: &Pair| (key.local.0 == 256).then(|| "leaked".to_owned());
+        assert_eq!(table.revoke(10, judge), vec![key(256, 1)]);
+        assert!(table.revoke(11, judge).is_empty(), "once");
+        assert_eq!(table.proofs().count(), 1);
+        // Not even once its node has gone.
+        assert_eq!(table.sweep(12, |_| false), vec![key(257, 1)]);
+        let pair = table.get(&key(256, 1)).expect("remembered");
+        assert_eq!(pair.failure.as_deref(), Some("leaked"));
+        assert_eq!(table.request(key(256, 1), 13, 13), Decision::Start);
+        let value = table.succeeded(key(256, 1), until(1000), 14, 0);
+        assert_eq!(value.epoch, 2);
+    }
+
     fn table() -> Table {
         Table::new(Bounds {
             in_flight: 3,
@@ -317,13 +379,13 @@ mod tests {
     fn a_proof_answers_until_it_expires() {
         let mut table = table();
         table.request(key(256, 1), 10, 20);
-        let value = table.succeeded(key(256, 1), 1000, 50, 0);
+        let value = table.succeeded(key(256, 1), until(1000), 50, 0);
         assert_eq!((value.not_after, value.epoch), (1000, 1));
         assert_eq!(table.get(&key(256, 1)).expect("known").latency, 40);
         assert_eq!(table.request(key(256, 1), 60, 60), Decision::Proven);
         assert_eq!(table.request(key(256, 1), 1000, 1000), Decision::Start);
         assert_eq!(
-            table.succeeded(key(256, 1), 2000, 1010, 0).epoch,
+            table.succeeded(key(256, 1), until(2000), 1010, 0).epoch,
             2,
             "epochs count on"
         );
@@ -346,7 +408,7 @@ mod tests {
             Decision::Refused(Refusal::Backoff),
             "longer"
         );
-        let value = table.proven(key(256, 1), 10 * later, 2 * later, 0);
+        let value = table.proven(key(256, 1), until(10 * later), 2 * later, 0);
         assert_eq!(value.epoch, 1);
         let pair = table.get(&key(256, 1)).expect("known");
         assert_eq!((pair.failure.as_deref(), pair.failures), (None, 2));
@@ -382,8 +444,8 @@ mod tests {
         );
         table.failed(key(256, 1), "no".to_owned(), 0, 0);
         assert_eq!(table.request(key(258, 1), 0, 0), Decision::Start);
-        let _ = table.succeeded(key(258, 1), 9, 0, 0);
-        let _ = table.succeeded(key(257, 1), 9, 0, 0);
+        let _ = table.succeeded(key(258, 1), until(9), 0, 0);
+        let _ = table.succeeded(key(257, 1), until(9), 0, 0);
         assert_eq!(
             table.request(key(400, 4), 0, 0),
             Decision::Refused(Refusal::Busy),
@@ -396,7 +458,7 @@ mod tests {
         for random in [0, u64::MAX] {
             let mut table = table();
             table.request(key(256, 1), 0, 0);
-            let _ = table.succeeded(key(256, 1), 3600 * SECOND, 0, random);
+            let _ = table.succeeded(key(256, 1), until(3600 * SECOND), 0, random);
             assert!(table.renewals(1439 * SECOND).is_empty());
             assert_eq!(table.renewals(2161 * SECOND), vec![key(256, 1)]);
             assert!(table.renewals(2161 * SECOND).is_empty(), "in flight");
@@ -414,7 +476,7 @@ mod tests {
     fn renewals_do_not_crowd_towards_the_end() {
         let mut table = table();
         table.request(key(256, 1), 0, 0);
-        let _ = table.succeeded(key(256, 1), SECOND, 0, 0);
+        let _ = table.succeeded(key(256, 1), until(SECOND), 0, 0);
         assert!(table.renewals(SECOND / 2).is_empty());
     }
 
@@ -423,8 +485,8 @@ mod tests {
         let mut table = table();
         for round in 1..4 {
             let now = round * 100;
-            let _ = table.proven(key(256, 1), now + 50, now, 0);
-            let _ = table.proven(key(257, 1), now + 500, now, 0);
+            let _ = table.proven(key(256, 1), until(now + 50), now, 0);
+            let _ = table.proven(key(257, 1), until(now + 500), now, 0);
             assert!(table.sweep(now, |_| true).is_empty());
             assert_eq!(table.sweep(now + 50, |_| true), vec![key(256, 1)]);
             assert_eq!(table.sweep(now + 51, |key| key.local.0 != 257), vec![key(257, 1)]);
@@ -457,14 +519,14 @@ mod tests {
             0,
         );
         assert_eq!(table.request(key(256, 1), 0, 0), Decision::Proven);
-        assert_eq!(table.proven(key(256, 1), 2000, 10, 0).epoch, 42);
+        assert_eq!(table.proven(key(256, 1), until(2000), 10, 0).epoch, 42);
     }
 
     #[test]
     fn a_proof_that_could_not_be_written_is_none() {
         let mut table = table();
         table.request(key(256, 1), 0, 0);
-        let _ = table.succeeded(key(256, 1), 1000, 0, 0);
+        let _ = table.succeeded(key(256, 1), until(1000), 0, 0);
         table.unwritten(key(256, 1), "full".to_owned(), 0, u64::MAX);
         assert_eq!(table.proofs().count(), 0);
         assert_eq!(

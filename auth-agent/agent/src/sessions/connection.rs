@@ -92,6 +92,8 @@ pub(super) fn start(
         instance: fresh.session.peer_instance(),
         commands,
         cancel: cancel.clone(),
+        svids: fresh.svids,
+        verdict: Arc::default(),
         secrets: fresh.secrets.clone(),
         traffic: traffic.clone(),
     };

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use rustls_pki_types::ServerName;
 use signet_session::{CodecError, Decoder, Dialer, Established, OpenError, Opening, PeerNode, encode};
-use signet_spiffe::{SpiffeId, UnixTime};
-use signet_tls::{ClientAuth, Expect, PeerError, TlsError, client_config, peer_svid, server_config};
+use signet_spiffe::{SpiffeId, UnixTime, VerifiedSvid};
+use signet_tls::{
+    ClientAuth, Expect, PeerError, TlsError, client_config, peer_error, peer_svid, server_config,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
@@ -15,6 +17,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::context::Context;
 use super::secrets::{Secrets, state};
+use crate::ca::NodeIdentity;
 use crate::clock::{now, seconds};
 use crate::view::Node;
 
@@ -75,6 +78,8 @@ pub(super) struct Fresh {
     pub(super) address: SocketAddr,
     pub(super) secrets: Arc<Secrets>,
     pub(super) key_exchange: String,
+    /// The SVIDs of this node and of the peer that it was opened with.
+    pub(super) svids: Arc<[VerifiedSvid; 2]>,
     /// End of the SVID that lasts shorter, Unix seconds: the session ends with it.
     pub(super) not_after: i64,
 }
@@ -102,15 +107,8 @@ pub(super) async fn dial(context: &Context, node: &Node) -> Result<Fresh, Establ
     let stream = timeout(context.tls_deadline, connecting)
         .await
         .map_err(|_| EstablishError::Deadline("TLS handshake"))?
-        .map_err(EstablishError::Tls)?;
-    open(
-        context,
-        stream.into(),
-        Dialer::Us,
-        address,
-        access.identity.not_after,
-    )
-    .await
+        .map_err(refused)?;
+    open(context, stream.into(), Dialer::Us, address, &access.identity).await
 }
 
 pub(super) async fn accept(
@@ -133,15 +131,19 @@ pub(super) async fn accept(
     )
     .await
     .map_err(|_| EstablishError::Deadline("TLS handshake"))?
-    .map_err(EstablishError::Tls)?;
-    open(
-        context,
-        stream.into(),
-        Dialer::Peer,
-        address,
-        access.identity.not_after,
-    )
-    .await
+    .map_err(refused)?;
+    open(context, stream.into(), Dialer::Peer, address, &access.identity).await
+}
+
+/// Why TLS failed; where our own verifier has ended it, in the verifier's words.
+fn refused(error: io::Error) -> EstablishError {
+    let tls = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls.and_then(peer_error) {
+        Some(reason) => EstablishError::Peer(reason.clone()),
+        None => EstablishError::Tls(error),
+    }
 }
 
 /// Both hellos, on an authenticated connection.
@@ -150,7 +152,7 @@ async fn open(
     mut stream: TlsStream<TcpStream>,
     dialer: Dialer,
     address: SocketAddr,
-    own_not_after: i64,
+    own: &NodeIdentity,
 ) -> Result<Fresh, EstablishError> {
     let certificates = state(&stream).peer_certificates();
     let svid = peer_svid(certificates, &context.bundles.bundles(), UnixTime::now())?;
@@ -197,7 +199,8 @@ async fn open(
         key_exchange: group
             .map(|group| format!("{:?}", group.name()))
             .unwrap_or_default(),
-        not_after: own_not_after.min(seconds(svid.not_after())),
+        not_after: own.not_after.min(seconds(svid.not_after())),
+        svids: Arc::new([own.svid.clone(), svid]),
         stream,
         decoder,
         session,

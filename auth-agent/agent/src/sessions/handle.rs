@@ -1,12 +1,12 @@
 //! What others hold of a live session.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use signet_handshake::{Credentials, Proof};
 use signet_session::{Contender, Dialer, Instance, NodeNumber, Offer};
-use signet_spiffe::SpiffeId;
+use signet_spiffe::{Revocations, SpiffeId, VerifiedSvid};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -101,6 +101,9 @@ pub struct SessionHandle {
     pub(super) instance: Instance,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) cancel: CancellationToken,
+    pub(super) svids: Arc<[VerifiedSvid; 2]>,
+    /// Why this node ends it; nothing while it does not.
+    pub(super) verdict: Arc<OnceLock<String>>,
     pub(super) secrets: Arc<Secrets>,
     pub(super) traffic: Arc<Traffic>,
 }
@@ -114,6 +117,16 @@ impl SessionHandle {
     /// The `WireGuard` preshared key under these transport epochs; both sides compute the same.
     pub fn preshared_key(&self, ours: (NodeNumber, u64), their_epoch: u64) -> Zeroizing<[u8; 32]> {
         self.secrets.preshared_key(ours, (self.node.number, their_epoch))
+    }
+
+    /// Ends the session if one of the SVIDs that it was opened with is revoked.
+    pub(super) fn end_if_revoked(&self, revocations: &Revocations) {
+        let revoked = self.svids.iter().find_map(|svid| revocations.check(svid).err());
+        if let Some(revoked) = revoked {
+            // The first reason is as good as any other.
+            let _ = self.verdict.set(revoked.to_string());
+            self.cancel.cancel();
+        }
     }
 
     pub(super) fn contender(&self) -> Contender {

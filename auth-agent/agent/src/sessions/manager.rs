@@ -185,6 +185,8 @@ impl Sessions {
             peer.node = %handle.node.name, peer.address = %handle.address, session.dialed = handle.dialer == Dialer::Us,
             session.key_exchange = handle.key_exchange, "node session up"
         );
+        // What was revoked before it was up nobody else ends.
+        handle.end_if_revoked(self.context.bundles.bundles().revocations());
         let sessions = self.clone();
         tokio::spawn(async move {
             // The transport ends with the process only.
@@ -196,6 +198,7 @@ impl Sessions {
     }
 
     async fn ended(self: &Arc<Self>, peer: &Arc<Peer>, handle: &SessionHandle, reason: &str) {
+        let reason = handle.verdict.get().map_or(reason, String::as_str);
         tracing::info!(peer.node = %handle.node.name, reason, "node session down");
         peer.note(reason);
         let is_current = |state: &State| matches!(state, State::Up(up) if up.generation == handle.generation);
@@ -213,6 +216,21 @@ impl Sessions {
             .await;
         if self.keep_all.load(Relaxed) {
             peer.demand.notify_one();
+        }
+    }
+
+    /// Ends sessions whose SVIDs are revoked, whenever more is. Runs until the view's owner has gone.
+    pub async fn end_revoked(self: Arc<Self>) {
+        let mut view = self.context.knowledge.view.clone();
+        while view.changed().await.is_ok() {
+            let Some(view) = view.borrow_and_update().clone() else {
+                continue;
+            };
+            for peer in lock(&self.peers).values() {
+                if let State::Up(session) = &*peer.state.borrow() {
+                    session.end_if_revoked(view.revocations().set());
+                }
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use signet_handshake::Credentials;
 use signet_proto::ca::v1::IssueX509SvidRequest;
 use signet_proto::ca::v1::node_service_client::NodeServiceClient;
-use signet_spiffe::{BundleSet, SpiffeId, SvidError, UnixTime, verify_x509_svid};
+use signet_spiffe::{BundleSet, SpiffeId, SvidError, UnixTime, VerifiedSvid, verify_x509_svid};
 use signet_workload_api::{X509Svid, X509SvidError};
 use tokio::time::timeout;
 use tonic::transport::Channel;
@@ -56,6 +56,8 @@ pub struct WorkloadSvid {
     pub credentials: Arc<Credentials>,
     /// For the workload.
     pub offer: Arc<X509Svid>,
+    /// What verification said of it.
+    pub verified: VerifiedSvid,
     /// Unix seconds.
     pub not_before: i64,
     /// Unix seconds.
@@ -118,6 +120,7 @@ impl WorkloadSvid {
             not_before: seconds(verified.not_before()),
             not_after: seconds(verified.not_after()),
             serial,
+            verified,
         })
     }
 }

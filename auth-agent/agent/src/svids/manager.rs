@@ -100,7 +100,11 @@ impl Manager {
             return;
         };
         let registrations: Vec<_> = view.registrations().cloned().collect();
-        table.set(&registrations, Instant::now().into_std());
+        let now = Instant::now().into_std();
+        table.set(&registrations, now);
+        if table.revoke(view.revocations(), now) {
+            tracing::warn!("SVIDs of this node's workloads are revoked: their keys are gone");
+        }
         // Even if no registration changed, the bundle may have.
         self.publish(table);
     }
@@ -124,9 +128,12 @@ impl Manager {
                 Err(text)
             }
         };
+        let view = self.view.borrow().clone();
+        let revocations = view.map(|view| view.revocations().clone()).unwrap_or_default();
         table.finished(
             registration,
             result,
+            &revocations,
             Instant::now().into_std(),
             unix_now(),
             random(),

@@ -70,12 +70,13 @@ impl SvidSource for WorkloadSource {
 /// The offers that SVIDs and bundles of the moment make.
 pub(super) fn offers(set: &SvidSet, view: &View) -> anyhow::Result<Offers> {
     let mut offers = Vec::new();
-    for entry in set.entries() {
+    // What was taken back is absent, not merely late: its workloads have to let go of it (Workload API §4.4).
+    for entry in set.entries().iter().filter(|entry| entry.revoked.is_none()) {
         let selectors = entry.registration.selectors.clone();
         offers.push(match &entry.svid {
             Some(svid) => Offer::ready(selectors, svid.offer.clone()),
             None => Offer::pending(selectors, entry.registration.spiffe_id.clone())?,
         });
     }
-    Ok(Offers::new(offers, view.bundles().clone())?.with_jwt_bundles(view.jwt_bundles().clone()))
+    Ok(Offers::new(offers, view.published_bundles().clone())?.with_jwt_bundles(view.jwt_bundles().clone()))
 }

@@ -17,6 +17,8 @@ pub struct Entry {
     pub svid: Option<Arc<WorkloadSvid>>,
     /// Why the last attempt failed; nothing after a success.
     pub last_error: Option<String>,
+    /// Why its SVID was taken back; nothing once there is a new one. Workloads see no such identity meanwhile.
+    pub revoked: Option<Arc<str>>,
 }
 
 /// All registrations of this node, in the order of their ids.
@@ -44,6 +46,14 @@ impl SvidSet {
             .filter_map(|entry| entry.svid.as_ref())
             .max_by_key(|svid| svid.not_after)
             .map(|svid| svid.credentials.clone())
+    }
+
+    /// Why `id` has no SVID any more, if all that it had was taken back.
+    pub fn revoked(&self, id: &SpiffeId) -> Option<&str> {
+        self.entries
+            .iter()
+            .filter(|entry| entry.registration.spiffe_id == *id)
+            .find_map(|entry| entry.revoked.as_deref())
     }
 
     /// How many have an SVID.

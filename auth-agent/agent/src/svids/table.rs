@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::issue::WorkloadSvid;
 use super::set::{Entry, SvidSet};
 use crate::clock::{backoff, renew_in};
-use crate::view::Registration;
+use crate::view::{Registration, RevocationTable};
 
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(30);
@@ -18,6 +18,8 @@ struct Slot {
     due: Instant,
     failures: u32,
     in_flight: bool,
+    /// The CA issues nothing for it.
+    closed: bool,
 }
 
 /// The registrations of this node with the state of their SVIDs.
@@ -47,6 +49,7 @@ impl Table {
                         registration: registration.clone(),
                         svid: None,
                         last_error: None,
+                        revoked: None,
                     };
                     self.0.insert(
                         registration.id.clone(),
@@ -55,6 +58,7 @@ impl Table {
                             due: now,
                             failures: 0,
                             in_flight: false,
+                            closed: false,
                         },
                     );
                     changed = true;
@@ -69,7 +73,7 @@ impl Table {
         let due = self
             .0
             .values_mut()
-            .filter(|slot| !slot.in_flight && slot.due <= now)
+            .filter(|slot| !slot.in_flight && !slot.closed && slot.due <= now)
             .take(room);
         due.map(|slot| {
             slot.in_flight = true;
@@ -82,7 +86,7 @@ impl Table {
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.0
             .values()
-            .filter(|slot| !slot.in_flight)
+            .filter(|slot| !slot.in_flight && !slot.closed)
             .map(|slot| slot.due)
             .min()
     }
@@ -92,6 +96,7 @@ impl Table {
         &mut self,
         registration: &Arc<Registration>,
         result: Result<WorkloadSvid, String>,
+        revocations: &RevocationTable,
         now: Instant,
         unix: i64,
         random: u64,
@@ -103,12 +108,19 @@ impl Table {
             return;
         }
         slot.in_flight = false;
+        // Revoked while it was on its way.
+        let result = result.and_then(|svid| match revocations.set().check(&svid.verified) {
+            Ok(()) if slot.closed => Err("revoked, and nothing new is issued".to_owned()),
+            Ok(()) => Ok(svid),
+            Err(revoked) => Err(revoked.to_string()),
+        });
         match result {
             Ok(svid) => {
                 slot.due = now + renew_in(svid.not_after, unix, random);
                 slot.failures = 0;
                 slot.entry.svid = Some(Arc::new(svid));
                 slot.entry.last_error = None;
+                slot.entry.revoked = None;
             }
             Err(error) => {
                 slot.due = now + backoff(FIRST_RETRY, LAST_RETRY, slot.failures, random);
@@ -116,6 +128,32 @@ impl Table {
                 slot.entry.last_error = Some(error);
             }
         }
+    }
+
+    /// Drops what is revoked, and its key with it. What may have a new SVID needs one now. Says whether anything changed.
+    pub(super) fn revoke(&mut self, revocations: &RevocationTable, now: Instant) -> bool {
+        let mut changed = false;
+        for slot in self.0.values_mut() {
+            let closed = revocations.closed(&slot.entry.registration.spiffe_id);
+            let was_closed = std::mem::replace(&mut slot.closed, closed.is_some());
+            let svid = slot.entry.svid.as_ref();
+            let revoked = svid.and_then(|svid| revocations.set().check(&svid.verified).err());
+            let reason = match (closed, &revoked) {
+                (Some(reason), _) => Some(format!("revoked, and nothing new is issued: {reason}")),
+                (None, Some(revoked)) => Some(revoked.to_string()),
+                (None, None) => None,
+            };
+            if let Some(reason) = reason {
+                let reason: Arc<str> = reason.into();
+                changed |= slot.entry.svid.take().is_some() || slot.entry.revoked.as_ref() != Some(&reason);
+                slot.entry.revoked = Some(reason);
+            }
+            if revoked.is_some() || (was_closed && !slot.closed) {
+                slot.due = now;
+                slot.failures = 0;
+            }
+        }
+        changed
     }
 
     /// Drops what has expired. Says whether anything did.
@@ -154,9 +192,52 @@ impl Table {
 mod tests {
     use signet_abi::SecurityIdentity;
     use signet_attest::RequiredSelectors;
-    use signet_spiffe::SpiffeId;
+    use signet_proto::view::v1::Revocation;
+    use signet_proto::view::v1::revocation::Subject;
+    use signet_spiffe::{SpiffeId, TrustDomain};
 
     use super::*;
+
+    fn none() -> RevocationTable {
+        RevocationTable::default()
+    }
+
+    fn closed(spiffe_id: &str, closed: bool, version: u64) -> RevocationTable {
+        let row = Revocation {
+            id: format!("spiffe-id:{spiffe_id}"),
+            subject: Some(Subject::SpiffeId(spiffe_id.to_owned())),
+            reason: "leaked".to_owned(),
+            until: i64::MAX,
+            closed,
+            version,
+            ..Revocation::default()
+        };
+        RevocationTable::new(&TrustDomain::parse("t.example").expect("valid"), vec![row])
+    }
+
+    #[test]
+    fn a_closed_identity_is_withdrawn_and_not_asked_for_until_it_is_reopened() {
+        let (now, mut table) = (Instant::now(), Table::default());
+        let one = registration("1", "spiffe://t.example/a");
+        let other = registration("2", "spiffe://t.example/b");
+        table.set(&[one.clone(), other.clone()], now);
+        assert!(table.revoke(&closed("spiffe://t.example/a", true, 1), now));
+        assert!(
+            !table.revoke(&closed("spiffe://t.example/a", true, 1), now),
+            "once"
+        );
+        let set = table.to_set();
+        let reason = set.entries()[0].revoked.clone().expect("withdrawn");
+        assert!(reason.contains("leaked") && set.entries()[1].revoked.is_none());
+        assert_eq!(table.take_due(8, now), vec![other]);
+        assert_eq!(table.next_due(), None);
+        table.revoke(&closed("spiffe://t.example/a", false, 2), now);
+        assert_eq!(table.take_due(8, now), vec![one]);
+        assert!(
+            table.to_set().entries()[0].revoked.is_some(),
+            "absent until the new one is there"
+        );
+    }
 
     fn registration(id: &str, spiffe_id: &str) -> Arc<Registration> {
         Arc::new(Registration {
@@ -175,7 +256,7 @@ mod tests {
         assert!(!table.set(std::slice::from_ref(&one), now), "nothing new");
         assert_eq!(table.take_due(8, now), vec![one.clone()]);
         assert!(table.take_due(8, now).is_empty());
-        table.finished(&one, Err("no".to_owned()), now, 0, 0);
+        table.finished(&one, Err("no".to_owned()), &none(), now, 0, 0);
         assert!(table.take_due(8, now).is_empty());
         let due = table.next_due().expect("is due later");
         assert!(due > now && due <= now + FIRST_RETRY);
@@ -191,7 +272,7 @@ mod tests {
         assert_eq!(table.take_due(8, now).len(), 1);
         let after = registration("1", "spiffe://t.example/b");
         assert!(table.set(std::slice::from_ref(&after), now));
-        table.finished(&before, Err("late".to_owned()), now, 0, 0);
+        table.finished(&before, Err("late".to_owned()), &none(), now, 0, 0);
         assert_eq!(table.to_set().entries()[0].last_error, None);
         assert_eq!(table.take_due(8, now), vec![after]);
     }

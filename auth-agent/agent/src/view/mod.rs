@@ -1,10 +1,14 @@
 //! What the node knows of the trust domain.
 
 mod error;
+mod kept;
 mod parse;
+mod revoked;
 mod state;
 mod store;
 
 pub use error::ViewError;
+pub use kept::{Kept, KeptFile};
+pub use revoked::RevocationTable;
 pub use state::{Encryption, Node, Registration, View};
 pub use store::ViewStore;

@@ -12,6 +12,7 @@ use signet_spiffe::{BundleSet, JwtBundleSet, NodeName, SpiffeId, TrustDomain, X5
 
 use super::error::ViewError;
 use super::parse;
+use super::revoked::RevocationTable;
 
 /// A node of the trust domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,17 +84,22 @@ pub struct View {
     pub(super) identities: BTreeMap<SpiffeId, Identity>,
     pub(super) spiffe_ids: BTreeMap<SecurityIdentity, SpiffeId>,
     pub(super) registrations: BTreeMap<String, Arc<Registration>>,
+    /// For workloads: without the revocations.
+    pub(super) published: Arc<BundleSet>,
+    /// For our own verification: with them.
     pub(super) bundles: Arc<BundleSet>,
     pub(super) jwt_bundles: Arc<JwtBundleSet>,
+    pub(super) revocations: Arc<RevocationTable>,
     pub(super) bundle: wire::TrustBundle,
     pub(super) encryption: Encryption,
 }
 
 impl View {
-    /// The view that a snapshot describes, for the node `own` of `trust_domain`.
+    /// The view that a snapshot describes, for the node `own` of `trust_domain`, which knows of these revocations already.
     pub fn from_snapshot(
         own: &NodeName,
         trust_domain: &TrustDomain,
+        revocations: &Arc<RevocationTable>,
         update: &wire::Update,
     ) -> Result<Self, ViewError> {
         if !update.snapshot {
@@ -113,20 +119,32 @@ impl View {
             identities: BTreeMap::new(),
             spiffe_ids: BTreeMap::new(),
             registrations: BTreeMap::new(),
-            bundles: Arc::new(parse::bundles(trust_domain, &bundle)?),
             jwt_bundles: Arc::new(parse::jwt_bundles(trust_domain, &bundle)?),
+            published: Arc::new(parse::bundles(trust_domain, &bundle)?),
+            bundles: Arc::default(),
+            revocations: revocations.clone(),
             bundle,
             encryption: parse::encryption(cluster),
         };
-        empty.changed(update)
+        Ok(empty.changed(update)?.with_revocations(revocations.clone()))
     }
 
     /// The view after a change; this one stays as it is.
     pub fn apply(&self, update: &wire::Update) -> Result<Self, ViewError> {
         if update.snapshot {
-            return Self::from_snapshot(&self.self_name, &self.trust_domain, update);
+            return Self::from_snapshot(&self.self_name, &self.trust_domain, &self.revocations, update);
         }
-        self.clone().changed(update)
+        let revocations = self.revocations.clone();
+        Ok(self.clone().changed(update)?.with_revocations(revocations))
+    }
+
+    /// The same view with other revocations.
+    #[must_use]
+    pub fn with_revocations(mut self, revocations: Arc<RevocationTable>) -> Self {
+        let bundles = BundleSet::clone(&self.published);
+        self.bundles = Arc::new(bundles.with_revocations(revocations.set().clone()));
+        self.revocations = revocations;
+        self
     }
 
     fn changed(mut self, update: &wire::Update) -> Result<Self, ViewError> {
@@ -159,7 +177,7 @@ impl View {
             }
         }
         if let Some(bundle) = &update.bundle {
-            self.bundles = Arc::new(parse::bundles(&self.trust_domain, bundle)?);
+            self.published = Arc::new(parse::bundles(&self.trust_domain, bundle)?);
             self.jwt_bundles = Arc::new(parse::jwt_bundles(&self.trust_domain, bundle)?);
             self.bundle = bundle.clone();
         }
@@ -220,6 +238,11 @@ impl View {
         &self.trust_domain
     }
 
+    /// This node's name.
+    pub fn self_name(&self) -> &NodeName {
+        &self.self_name
+    }
+
     /// This node; none while the CA does not count it among the attested.
     pub fn own(&self) -> Option<&Arc<Node>> {
         self.nodes.get(&self.self_name)
@@ -269,7 +292,7 @@ impl View {
             .any(|registration| registration.spiffe_id == *id)
     }
 
-    /// What SVIDs are verified against.
+    /// What SVIDs are verified against: what is revoked does not verify.
     pub fn bundles(&self) -> &Arc<BundleSet> {
         &self.bundles
     }
@@ -277,6 +300,16 @@ impl View {
     /// What JWT-SVIDs are verified against.
     pub fn jwt_bundles(&self) -> &Arc<JwtBundleSet> {
         &self.jwt_bundles
+    }
+
+    /// The X.509 bundles for workloads, which are not told of revocations.
+    pub fn published_bundles(&self) -> &Arc<BundleSet> {
+        &self.published
+    }
+
+    /// What is revoked.
+    pub fn revocations(&self) -> &Arc<RevocationTable> {
+        &self.revocations
     }
 
     /// The bundle of this trust domain.

@@ -8,7 +8,10 @@ use signet_tls::BundleSource;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use super::error::ViewError;
+use super::kept::KeptFile;
+use super::revoked::RevocationTable;
 use super::state::View;
+use crate::clock::unix_now;
 
 /// Changes that a slow watcher may fall behind before it gets a new snapshot instead.
 const BACKLOG: usize = 256;
@@ -20,6 +23,10 @@ pub struct ViewStore {
     trust_domain: TrustDomain,
     /// What is trusted before the first view has come: the bundle that the agent was started with.
     initial: Arc<BundleSet>,
+    /// What is revoked, also before the first view.
+    revocations: watch::Sender<Arc<RevocationTable>>,
+    kept: Option<KeptFile>,
+    unfinished: bool,
     current: watch::Sender<Option<Arc<View>>>,
     changes: broadcast::Sender<Arc<Update>>,
     writing: Mutex<()>,
@@ -32,27 +39,106 @@ impl ViewStore {
             own,
             trust_domain,
             initial: Arc::new(initial),
+            revocations: watch::Sender::new(Arc::default()),
+            kept: None,
+            unfinished: false,
             current: watch::Sender::new(None),
             changes: broadcast::Sender::new(BACKLOG),
             writing: Mutex::new(()),
         }
     }
 
-    /// Applies an update whole, or not at all.
+    /// Keeps revocations in this file, and begins with those that are in it.
+    #[must_use]
+    pub fn keeping(mut self, file: KeptFile) -> Self {
+        let kept = file.load(&self.trust_domain);
+        self.unfinished = kept.unfinished;
+        self.revocations.send_replace(Arc::new(kept.table));
+        self.kept = Some(file);
+        self
+    }
+
+    /// Whether an earlier run may have left proofs that rest on something revoked.
+    pub fn has_unfinished_revocations(&self) -> bool {
+        self.unfinished
+    }
+
+    /// What is revoked, as far as this node knows; also before there is a view.
+    pub fn revocations(&self) -> Arc<RevocationTable> {
+        self.revocations.borrow().clone()
+    }
+
+    /// Notes that no proof is left which rests on what is in this table.
+    pub fn settled(&self, table: &Arc<RevocationTable>) {
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(&self.revocations.borrow(), table) {
+            self.keep(table, true);
+        }
+    }
+
+    /// Applies an update whole, or not at all; but revocations in any case: a fault elsewhere in the update must not keep
+    /// anything valid.
     pub fn apply(&self, mut update: Update) -> Result<(), ViewError> {
         let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.current();
+        let is_old = |view: &Arc<View>| !update.snapshot && update.revision <= view.revision();
+        if before.as_ref().is_some_and(is_old) {
+            return Ok(());
+        }
+        let revocations = self.learn(&update);
         let view = match &before {
-            Some(view) if !update.snapshot && update.revision <= view.revision() => return Ok(()),
-            Some(view) => view.apply(&update)?,
-            None => View::from_snapshot(&self.own, &self.trust_domain, &update)?,
+            Some(view) => view.apply(&update),
+            None => View::from_snapshot(&self.own, &self.trust_domain, &revocations, &update),
+        };
+        let view = match view {
+            Ok(view) => view.with_revocations(revocations),
+            Err(error) => {
+                if let Some(before) = before {
+                    let view = View::clone(&before).with_revocations(revocations);
+                    self.current.send_replace(Some(Arc::new(view)));
+                }
+                return Err(error);
+            }
         };
         self.current.send_replace(Some(Arc::new(view)));
         update.registrations.clear();
         update.removed_registrations.clear();
+        update.revocations.clear();
         // Nobody may be watching.
         let _ = self.changes.send(Arc::new(update));
         Ok(())
+    }
+
+    /// Takes revocations in: written down first, so that no restart forgets what was in force.
+    fn learn(&self, update: &Update) -> Arc<RevocationTable> {
+        let known = self.revocations();
+        let merged = known.merged(
+            &self.trust_domain,
+            &update.revocations,
+            update.snapshot,
+            unix_now(),
+        );
+        if merged == *known && !update.snapshot {
+            return known;
+        }
+        let changed = merged != *known;
+        let merged = Arc::new(merged);
+        self.revocations.send_replace(merged.clone());
+        if changed {
+            self.keep(&merged, false);
+            if let Some(reason) = merged.set().unreadable() {
+                tracing::error!(reason, "everything counts as revoked");
+            }
+        }
+        merged
+    }
+
+    fn keep(&self, table: &RevocationTable, applied: bool) {
+        let Some(file) = &self.kept else { return };
+        if let Err(error) = file.save(table, applied) {
+            // In force they are all the same.
+            tracing::error!(%error, "revocations could not be written down; a restart without the CA would not know them");
+        }
     }
 
     /// The current view, if there is one yet.
@@ -104,9 +190,10 @@ impl ViewStore {
 
 impl BundleSource for ViewStore {
     fn bundles(&self) -> Arc<BundleSet> {
-        match &*self.current.borrow() {
-            Some(view) => view.bundles().clone(),
-            None => self.initial.clone(),
+        if let Some(view) = &*self.current.borrow() {
+            return view.bundles().clone();
         }
+        let initial = BundleSet::clone(&self.initial);
+        Arc::new(initial.with_revocations(self.revocations().set().clone()))
     }
 }

@@ -8,6 +8,7 @@
 )]
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -24,7 +25,7 @@ use signet_agent::pairs::{Actor, Knowledge, PairReport, Pairs};
 use signet_agent::sessions::{Context, Gate, Sessions, TransportEvent, listen};
 use signet_agent::status::Status;
 use signet_agent::svids::{Entry, SvidSet, WorkloadSvid};
-use signet_agent::view::ViewStore;
+use signet_agent::view::{KeptFile, ViewStore};
 use signet_proto::view::v1 as wire;
 use signet_session::{Hello, Instance, Limits, Message, NodeNumber, VERSION};
 use signet_spiffe::{BundleSet, NodeName, SpiffeId, TrustDomain, UnixTime, X509Bundle};
@@ -200,6 +201,8 @@ pub(crate) struct Setup {
     pub(crate) tls_deadline: Duration,
     pub(crate) gate: Gate,
     pub(crate) auth: MemoryAuth,
+    /// Where revocations are kept, if anywhere.
+    pub(crate) kept: Option<PathBuf>,
 }
 
 impl Default for Setup {
@@ -209,6 +212,7 @@ impl Default for Setup {
             tls_deadline: Duration::from_secs(10),
             gate: Gate::default(),
             auth: MemoryAuth::new(1000),
+            kept: None,
         }
     }
 }
@@ -239,6 +243,12 @@ pub(crate) struct World {
 impl World {
     /// As many nodes as set-ups; workloads as (node, number).
     pub(crate) async fn new(setups: Vec<Setup>, workloads: &[(u32, u32)]) -> Self {
+        let mut world = Self::with(setups, workloads).await;
+        world.push();
+        world
+    }
+
+    async fn with(setups: Vec<Setup>, workloads: &[(u32, u32)]) -> Self {
         let ca = Authority::new("t.example");
         let mut listeners = Vec::new();
         for _ in &setups {
@@ -255,17 +265,20 @@ impl World {
         };
         let nodes = (1..).zip(setups.into_iter().zip(listeners));
         let nodes = nodes.map(|(number, (setup, listener))| TestNode::new(&ca, number, setup, listener));
-        let mut world = Self {
+        Self {
             nodes: nodes.collect(),
             ca,
             cluster,
-        };
-        world.push();
-        world
+        }
     }
 
     pub(crate) async fn two(workloads: &[(u32, u32)]) -> Self {
         Self::new(vec![Setup::default(), Setup::default()], workloads).await
+    }
+
+    /// Nodes that have heard nothing from the CA yet.
+    pub(crate) async fn deaf(setups: Vec<Setup>) -> Self {
+        Self::with(setups, &[]).await
     }
 
     /// A TLS connection to a node with another's own SVID: an authenticated, dishonest peer.
@@ -296,7 +309,11 @@ impl TestNode {
     fn new(ca: &Authority, number: u32, setup: Setup, listener: TcpListener) -> Self {
         let name = node_name(number);
         let address = listener.local_addr().expect("bound");
-        let view = Arc::new(ViewStore::new(name.clone(), ca.domain.clone(), ca.bundles()));
+        let mut view = ViewStore::new(name.clone(), ca.domain.clone(), ca.bundles());
+        if let Some(directory) = &setup.kept {
+            view = view.keeping(KeptFile::new(directory));
+        }
+        let view = Arc::new(view);
         let (access, access_watch) = watch::channel(Some(ca.access(&name)));
         let (svids, svids_watch) = watch::channel(Arc::new(SvidSet::default()));
         let (endpoints, endpoints_watch) = watch::channel(None);
@@ -330,6 +347,7 @@ impl TestNode {
         );
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(actor.run(events));
+        tasks.spawn(sessions.clone().end_revoked());
         tasks.spawn(listen(listener, sessions.clone(), Arc::new(setup.gate)));
         Self {
             number,
@@ -365,6 +383,7 @@ impl TestNode {
                 registration: registration.clone(),
                 svid: Some(Arc::new(svid)),
                 last_error: None,
+                revoked: None,
             }
         });
         self.svids.send_replace(Arc::new(SvidSet::new(entries.collect())));
@@ -385,6 +404,14 @@ impl TestNode {
             .await
             .expect("answers in time")
             .expect("answers")
+    }
+
+    /// The SVID of a workload of this node.
+    pub(crate) fn svid(&self, number: u32) -> Arc<WorkloadSvid> {
+        let set = self.svids.borrow();
+        let mut entries = set.entries().iter();
+        let entry = entries.find(|entry| entry.registration.spiffe_id == workload(number));
+        entry.and_then(|entry| entry.svid.clone()).expect("has one")
     }
 
     pub(crate) fn signal(&self, local: u32, remote: u32, node: u32) {
