@@ -6,6 +6,7 @@ mod first_contact;
 mod lab;
 mod memory;
 mod path;
+mod revocation;
 mod samples;
 mod sockets;
 
@@ -34,13 +35,21 @@ enum Part {
     Path,
     /// The time until a pair that nobody has proven yet can talk.
     FirstContact,
+    /// The time from a revocation to the first packet that is refused.
+    Revocation,
     /// Memory and idle load of each daemon with 100 workloads on the node.
     Memory,
     /// Handshakes per second, nanoseconds per packet: the benches of single crates.
     Crates,
 }
 
-const ALL: [Part; 4] = [Part::Crates, Part::Path, Part::FirstContact, Part::Memory];
+const ALL: [Part; 5] = [
+    Part::Crates,
+    Part::Path,
+    Part::FirstContact,
+    Part::Revocation,
+    Part::Memory,
+];
 
 /// Runs the parts and prints a table for each.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
@@ -57,6 +66,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         match part {
             Part::Path => path::run(options.rounds)?,
             Part::FirstContact => first_contact::run()?,
+            Part::Revocation => revocation::run()?,
             Part::Memory => memory::run()?,
             Part::Crates => crates()?,
         }

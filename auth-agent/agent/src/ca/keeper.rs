@@ -80,12 +80,14 @@ impl Keeper {
                     let error = anyhow::Error::from(revoked);
                     self.status
                         .fail("ca", &error.context("this node has lost its SVID"));
+                    self.status.set_node_svid(0);
                     publish.send_replace(None);
                     attempt = 0;
                     continue;
                 }
                 if unix_now() >= end {
                     tracing::error!("the node's SVID has expired before it could be renewed");
+                    self.status.set_node_svid(0);
                     publish.send_replace(None);
                     continue;
                 }
