@@ -380,8 +380,6 @@ impl<A: AuthStore> Actor<A> {
             tracing::warn!(proofs = gone.len(), "deleted proofs that rest on revoked SVIDs");
         }
         self.doomed.extend(gone);
-        // Somebody may have been let in again, too.
-        self.table.forgive();
         self.settled = versions;
         self.judged = table;
         self.finish_revoking();

@@ -276,14 +276,6 @@ impl Table {
         gone
     }
 
-    /// Lets every pair be tried again at once: what spoke against them may have gone.
-    pub fn forgive(&mut self) {
-        for pair in self.pairs.values_mut() {
-            pair.retry_at = 0;
-            pair.in_a_row = 0;
-        }
-    }
-
     /// Forgets every pair that cannot be any more, and every proof that has expired. The keys are to be removed from
     /// the kernel.
     pub fn sweep(&mut self, now: u64, possible: impl Fn(&AuthKey) -> bool) -> Vec<AuthKey> {
