@@ -1,7 +1,7 @@
 //! Revocation under live traffic: what rests on the revoked stops and says why, everything else goes on, and neither a
 //! restart without the CA nor anything older brings it back.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -65,16 +65,13 @@ fn follow(socket: &str) -> ExitCode {
         let opened = client.fetch_x509svid(request).await;
         let mut stream = match opened {
             Ok(stream) => stream.into_inner(),
-            Err(status) => {
-                println!("refused {:?}", status.code());
-                return anyhow::Ok(());
-            }
+            Err(status) => return say(&format!("refused {:?}", status.code())),
         };
         loop {
             match stream.message().await {
-                Ok(Some(message)) => println!("svids {}", message.svids.len()),
-                Ok(None) => println!("end"),
-                Err(status) => println!("end {:?}", status.code()),
+                Ok(Some(message)) => say(&format!("svids {}", message.svids.len()))?,
+                Ok(None) => return say("end"),
+                Err(status) => return say(&format!("end {:?}", status.code())),
             }
         }
     };
@@ -83,6 +80,12 @@ fn follow(socket: &str) -> ExitCode {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(_)) | Err(_) => ExitCode::FAILURE,
     }
+}
+
+fn say(line: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
 }
 
 /// A process of a workload that follows the Workload API.
