@@ -273,18 +273,16 @@ async fn a_run_that_had_done_its_work_leaves_its_proofs_to_the_next_but_for_what
     left_behind(&auth, 300, 400, 2);
     left_behind(&auth, 301, 400, 2);
     let mut world = World::new(vec![next, Setup::default()], &[(1, 300), (1, 301), (2, 400)]).await;
-    eventually("taken over", || {
-        auth.get(&key(300, 400, 2)).is_some_and(|value| value.epoch == 7)
-    })
-    .await;
-    let reports = world.node(1).pairs.report().await;
-    assert_eq!(
+    let taken = async || {
+        let reports = world.node(1).pairs.report().await;
         reports
             .iter()
             .filter(|report| report.pair.proof.is_some())
-            .count(),
-        2
-    );
+            .count()
+    };
+    while taken().await < 2 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
     // Nobody remembers what they were made with: what concerns one of them ends it.
     let mut concerned = revocation(Subject::Serial(vec![9]));
     concerned.owner = workload(300).to_string();

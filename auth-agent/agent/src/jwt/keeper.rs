@@ -13,7 +13,7 @@ use super::issue::issue;
 use crate::ca::NodeAccess;
 use crate::clock::{random, unix_now};
 use crate::status::Status;
-use crate::view::View;
+use crate::view::{RevocationTable, View};
 
 /// Flights at once, of all identities.
 const AT_ONCE: usize = 16;
@@ -95,6 +95,7 @@ impl JwtSvids {
     /// Forgets what the view takes away, as soon as it does, and what has ended. Runs until the view's owner has gone.
     pub async fn run(self) {
         let mut view = self.0.view.clone();
+        let mut known = Arc::<RevocationTable>::default();
         loop {
             let changed = timeout(SWEEP, view.changed()).await;
             if matches!(changed, Ok(Err(_))) {
@@ -102,14 +103,23 @@ impl JwtSvids {
             }
             let current = view.borrow_and_update().clone();
             let Some(current) = current else { continue };
+            let revocations = current.revocations().clone();
+            let own = SpiffeId::node(current.trust_domain(), current.self_name());
+            // A token does not say when it was issued: a new revocation of its identity or of this node takes every one.
+            let stands = |id: &SpiffeId| revocations.up_to(id) == known.up_to(id);
+            let all_stand = stands(&own) && revocations.set().unreadable().is_none();
             self.cache().retain(
-                |id| current.is_registered_here(id),
+                |id| {
+                    let is_open = revocations.closed(id).is_none() && stands(id);
+                    all_stand && is_open && current.is_registered_here(id)
+                },
                 |id, key| {
                     let keys = current.jwt_bundles().get(id.trust_domain());
                     keys.is_some_and(|keys| keys.key(key).is_some())
                 },
                 now(),
             );
+            known = revocations;
         }
     }
 

@@ -157,6 +157,11 @@ impl RevocationTable {
         &self.set
     }
 
+    /// Up to which beginning of validity a SPIFFE ID is revoked, where it is.
+    pub fn up_to(&self, id: &SpiffeId) -> Option<UnixTime> {
+        self.set.of_id(id).map(|(until, _)| until)
+    }
+
     /// All of them.
     pub fn rows(&self) -> impl Iterator<Item = &Revocation> {
         self.rows.values()
