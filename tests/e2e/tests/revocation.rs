@@ -275,7 +275,7 @@ fn a_revoked_id_stops_its_live_flow(stage: &mut Stage) -> Result<()> {
         Ok(stage.proof("n2", "web", "client")?.is_none().then_some(()))
     })?;
     Ask::tcp("client", "web", 8080).refused(stage, stage.silence(), "n2", Reason::AuthenticationRequired)?;
-    client.broken()?;
+    client.broken(stage)?;
     other.intact()?;
 
     let words = ["revoked", "image tampered with"];
@@ -342,6 +342,10 @@ fn a_banned_node_stops(stage: &mut Stage) -> Result<()> {
     }
     let follower = Follower::start(stage, "far", "n3")?;
     follower.expect("svids 1")?;
+    // The view will not have its name any more.
+    let mut clients = stage.clients("n3")?;
+    let status = stage.block_on(clients.agent.status(StatusRequest {}))?;
+    let number = status.into_inner().node_id;
 
     let said = signet(stage, &["ban", "n3", "--reason", "stolen", "--yes", "-o", "json"])?;
     ensure!(said.contains("\"banned\": true"), "{said}");
@@ -350,7 +354,7 @@ fn a_banned_node_stops(stage: &mut Stage) -> Result<()> {
         Ok(stage.proof("n2", "web", "far")?.is_none().then_some(()))
     })?;
     Ask::tcp("far", "web", 8080).refused(stage, stage.silence(), "n2", Reason::AuthenticationRequired)?;
-    far.broken()?;
+    far.broken(stage)?;
     other.intact()?;
 
     reason_is(stage, "n2", "web", "far", &["revoked", "stolen"])?;
@@ -361,7 +365,7 @@ fn a_banned_node_stops(stage: &mut Stage) -> Result<()> {
             let sessions = sessions.into_inner().sessions;
             let with_it = sessions
                 .iter()
-                .any(|session| session.node_id == 3 && session.state == "up");
+                .any(|session| session.node_id == number && session.state == "up");
             ensure!(!with_it, "{node}: {sessions:?}");
         }
         Ok(Some(()))
