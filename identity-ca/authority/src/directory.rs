@@ -190,7 +190,8 @@ impl DataDirectory {
         self.write_secret(JWT_KEY, authority.active().to_secret_pem().as_bytes())
     }
 
-    fn read_secret(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, DirectoryError> {
+    /// A secret kept here under a name, if there is one.
+    pub fn read_secret(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, DirectoryError> {
         let path = self.path.join(name);
         let file = match open_private(&path, OpenOptions::new().read(true)) {
             Ok(file) => file,
@@ -206,8 +207,8 @@ impl DataDirectory {
         Ok(Some(secret))
     }
 
-    /// The file appears under its name once it is whole and on the disk.
-    fn write_secret(&self, name: &str, secret: &[u8]) -> Result<(), DirectoryError> {
+    /// Keeps a secret, for good or not at all: the file appears under its name once it is whole and on the disk.
+    pub fn write_secret(&self, name: &str, secret: &[u8]) -> Result<(), DirectoryError> {
         let temporary = self.path.join(format!("{name}.new"));
         let path = self.path.join(name);
         let io = |path: &Path| {

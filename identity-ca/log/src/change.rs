@@ -15,6 +15,8 @@ pub enum ChangeKind {
     JoinToken,
     /// A setting of the trust domain; the subject is its name.
     Setting,
+    /// A revocation; the subject is `<kind>:<what>`.
+    Revocation,
 }
 
 /// That something in the registry changed: what it was and what it is, as digests.
@@ -32,7 +34,7 @@ pub struct Change {
 
 impl Change {
     /// Most bytes of a subject.
-    pub const MAX_SUBJECT: usize = 256;
+    pub const MAX_SUBJECT: usize = 2304;
 
     /// The digest of a thing: SHA-256 over its fields, each with its length in front.
     pub fn digest(fields: &[&str]) -> Hash {
@@ -90,6 +92,7 @@ impl ChangeKind {
             Self::Node => "node",
             Self::JoinToken => "join token",
             Self::Setting => "setting",
+            Self::Revocation => "revocation",
         }
     }
 
@@ -99,6 +102,7 @@ impl ChangeKind {
             Self::Node => 2,
             Self::JoinToken => 3,
             Self::Setting => 4,
+            Self::Revocation => 5,
         }
     }
 
@@ -108,6 +112,7 @@ impl ChangeKind {
             2 => Some(Self::Node),
             3 => Some(Self::JoinToken),
             4 => Some(Self::Setting),
+            5 => Some(Self::Revocation),
             _ => None,
         }
     }

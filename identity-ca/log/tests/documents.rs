@@ -59,7 +59,12 @@ fn an_entry_is_read_as_it_was_written() {
         issuance.node = None;
     }
     entries.push(jwt);
-    for kind in [ChangeKind::Node, ChangeKind::JoinToken, ChangeKind::Setting] {
+    for kind in [
+        ChangeKind::Node,
+        ChangeKind::JoinToken,
+        ChangeKind::Setting,
+        ChangeKind::Revocation,
+    ] {
         let mut other = change();
         if let Record::Change(change) = &mut other.record {
             change.kind = kind;

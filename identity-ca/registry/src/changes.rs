@@ -44,9 +44,9 @@ pub struct Changes {
     pub identities: Vec<Identity>,
     /// Gone.
     pub removed_identities: Vec<SpiffeId>,
-    /// Changed or new, of the asking node alone.
+    /// Changed or new, of the asking node alone if one asks.
     pub registrations: Vec<Registration>,
-    /// Gone, of the asking node alone.
+    /// Gone, of the asking node alone if one asks.
     pub removed_registrations: Vec<RegistrationId>,
     /// The cluster's encryption, where it changed.
     pub encryption: Option<Encryption>,
@@ -73,6 +73,19 @@ impl Registry {
     pub async fn changes_since(
         &self,
         node: &NodeName,
+        since: Revision,
+    ) -> Result<Option<Changes>, StorageError> {
+        self.changes_for(Some(node), since).await
+    }
+
+    /// The same for who has to know of all nodes' registrations.
+    pub async fn all_changes_since(&self, since: Revision) -> Result<Option<Changes>, StorageError> {
+        self.changes_for(None, since).await
+    }
+
+    async fn changes_for(
+        &self,
+        node: Option<&NodeName>,
         since: Revision,
     ) -> Result<Option<Changes>, StorageError> {
         let mut read = self.read().await?;
@@ -143,12 +156,18 @@ pub(crate) async fn compact(connection: &mut SqliteConnection) -> Result<(), Sto
     Ok(())
 }
 
-async fn snapshot(connection: &mut SqliteConnection, node: &NodeName) -> Result<Changes, StorageError> {
+async fn snapshot(
+    connection: &mut SqliteConnection,
+    node: Option<&NodeName>,
+) -> Result<Changes, StorageError> {
     Ok(Changes {
         snapshot: true,
         nodes: nodes::admitted(connection).await?,
         identities: identities::live(connection).await?,
-        registrations: registrations::of_node(connection, node).await?,
+        registrations: match node {
+            Some(node) => registrations::of_node(connection, node).await?,
+            None => registrations::all(connection).await?,
+        },
         encryption: Some(settings::encryption(connection).await?),
         bundle: true,
         revocations: revocations::all(connection).await?,
@@ -160,15 +179,15 @@ async fn snapshot(connection: &mut SqliteConnection, node: &NodeName) -> Result<
 /// many changes of the same thing tells of it once.
 async fn delta(
     connection: &mut SqliteConnection,
-    node: &NodeName,
+    node: Option<&NodeName>,
     since: Revision,
 ) -> Result<Changes, StorageError> {
     let since = i64::try_from(since.0).unwrap_or(i64::MAX);
     let lines: Vec<(String, String)> = sqlx::query_as(
-        "SELECT DISTINCT kind, key FROM changes WHERE revision > ? AND (node IS NULL OR node = ?)",
+        "SELECT DISTINCT kind, key FROM changes WHERE revision > ?1 AND (node IS NULL OR ?2 IS NULL OR node = ?2)",
     )
     .bind(since)
-    .bind(node.as_str())
+    .bind(node.map(NodeName::as_str))
     .fetch_all(&mut *connection)
     .await?;
     let mut changes = Changes::default();

@@ -4,6 +4,7 @@ use signet_spiffe::{NodeName, SerialNumber, SpiffeId, UnixTime};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::database::{Registry, StorageError, moment, seconds};
+use crate::many::{batch, many};
 use crate::revocation::{Issued, Revocation, Target, Withheld};
 use crate::revocations;
 
@@ -46,25 +47,8 @@ impl Registry {
         now: UnixTime,
     ) -> Result<Vec<Result<(), Withheld>>, StorageError> {
         let mut write = self.write().await?;
-        let (any,): (bool,) = sqlx::query_as("SELECT EXISTS (SELECT 1 FROM revocations)")
-            .fetch_one(write.connection())
-            .await?;
-        let mut verdicts = Vec::with_capacity(issued.len());
-        for new in issued {
-            let verdict = if any {
-                overtaken(write.connection(), new).await?
-            } else {
-                Ok(())
-            };
-            if verdict.is_ok() {
-                insert(write.connection(), new).await?;
-            }
-            verdicts.push(verdict);
-        }
-        sqlx::query("DELETE FROM issued WHERE not_after < ?")
-            .bind(seconds(now).saturating_sub(GRACE))
-            .execute(write.connection())
-            .await?;
+        let all: Vec<_> = issued.iter().map(Some).collect();
+        let verdicts = take_down(write.connection(), &all, now).await?;
         write.commit().await?;
         Ok(verdicts)
     }
@@ -116,24 +100,64 @@ async fn judge(
     id: &SpiffeId,
     node: &NodeName,
 ) -> Result<Result<Option<UnixTime>, Withheld>, StorageError> {
-    let rules = rules(connection, id, node).await?;
+    let [by_id, by_node] = rules(connection, id, node).await?;
+    Ok(weigh([by_id.as_ref(), by_node.as_ref()], id, node))
+}
+
+/// What the revocations of a SPIFFE ID and of a node mean for a new certificate of the one on the other: the moment that its
+/// validity has to begin after, if there is one, or why there may be none at all.
+pub fn weigh(
+    rules: [Option<&Revocation>; 2],
+    id: &SpiffeId,
+    node: &NodeName,
+) -> Result<Option<UnixTime>, Withheld> {
     let mut floor = None;
     for rule in rules.into_iter().flatten() {
         if rule.banned {
-            return Ok(Err(Withheld::Banned {
+            return Err(Withheld::Banned {
                 node: node.clone(),
-                reason: rule.reason,
-            }));
+                reason: rule.reason.clone(),
+            });
         }
         if rule.closed {
-            return Ok(Err(Withheld::Closed {
+            return Err(Withheld::Closed {
                 id: id.clone(),
-                reason: rule.reason,
-            }));
+                reason: rule.reason.clone(),
+            });
         }
         floor = floor.max(Some(rule.cut));
     }
-    Ok(Ok(floor))
+    Ok(floor)
+}
+
+/// Takes down those that may be, and forgets those that are long over. Tells of each whether it may be; of what is none,
+/// that it may.
+pub(crate) async fn take_down(
+    connection: &mut SqliteConnection,
+    issued: &[Option<&Issued>],
+    now: UnixTime,
+) -> Result<Vec<Result<(), Withheld>>, StorageError> {
+    // Those of serial numbers and authorities are about what is there already.
+    let (any,): (bool,) =
+        sqlx::query_as("SELECT EXISTS (SELECT 1 FROM revocations WHERE kind IN ('spiffe-id', 'node'))")
+            .fetch_one(&mut *connection)
+            .await?;
+    let mut verdicts = Vec::with_capacity(issued.len());
+    let mut rows = Vec::with_capacity(issued.len());
+    for &new in issued {
+        let verdict = match new {
+            Some(new) if any => overtaken(connection, new).await?,
+            Some(_) | None => Ok(()),
+        };
+        rows.extend(new.filter(|_| verdict.is_ok()));
+        verdicts.push(verdict);
+    }
+    insert(connection, &rows).await?;
+    sqlx::query("DELETE FROM issued WHERE not_after < ?")
+        .bind(seconds(now).saturating_sub(GRACE))
+        .execute(connection)
+        .await?;
+    Ok(verdicts)
 }
 
 async fn overtaken(
@@ -155,15 +179,28 @@ async fn overtaken(
     Ok(Ok(()))
 }
 
-async fn insert(connection: &mut SqliteConnection, new: &Issued) -> Result<(), StorageError> {
-    sqlx::query("INSERT INTO issued (serial, spiffe_id, node, not_before, not_after) VALUES (?, ?, ?, ?, ?)")
-        .bind(new.serial.as_bytes())
-        .bind(new.spiffe_id.as_str())
-        .bind(new.node.as_str())
-        .bind(seconds(new.not_before))
-        .bind(seconds(new.not_after))
-        .execute(connection)
-        .await?;
+async fn insert(connection: &mut SqliteConnection, mut rows: &[&Issued]) -> Result<(), StorageError> {
+    while let Some((now, later)) = rows
+        .split_at_checked(batch(rows.len()))
+        .filter(|(now, _)| !now.is_empty())
+    {
+        let text = many(
+            "INSERT INTO issued (serial, spiffe_id, node, not_before, not_after)",
+            5,
+            now.len(),
+        );
+        let mut query = sqlx::query(text);
+        for new in now {
+            query = query
+                .bind(new.serial.as_bytes())
+                .bind(new.spiffe_id.as_str())
+                .bind(new.node.as_str())
+                .bind(seconds(new.not_before))
+                .bind(seconds(new.not_after));
+        }
+        query.execute(&mut *connection).await?;
+        rows = later;
+    }
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! The CA's record of nodes, registrations, security identities, and of what was issued and revoked.
 //!
 //! SQLite behind a handful of operations. Each mutation is one transaction that also writes the change log, so that a
-//! reader who knows everything up to a [`Revision`] can be told the rest ([`Registry::changes_since`]). Time and
+//! reader who knows everything up to a [`Revision`] can be told the rest ([`Registry::changes_since`]), and the issuance
+//! log, which says who did it ([`Registry::acting`]). Issuances get into that log through a [`LogWriter`]. Time and
 //! randomness are arguments.
 
 mod changes;
@@ -10,6 +11,8 @@ mod database;
 mod identities;
 mod issued;
 mod lists;
+mod log;
+mod many;
 mod nodes;
 mod registration_id;
 mod registrations;
@@ -23,7 +26,8 @@ pub use changes::{Changes, MAX_CHANGES, Revision};
 pub use cidr::{CidrError, PodCidr};
 pub use database::{Registry, StorageError};
 pub use identities::{FIRST_IDENTITY, Identity, QUARANTINE};
-pub use issued::RevokedCertificate;
+pub use issued::{RevokedCertificate, weigh};
+pub use log::{AppendError, LogWriter, MAX_WAITING, StoredCheckpoint, StoredLeaf};
 pub use nodes::{AnnounceError, Announcement, MAX_ADDRESSES, Node, NodeNumber};
 pub use registration_id::{RegistrationId, RegistrationIdError};
 pub use registrations::{

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
+use signet_log::{Change as Logged, ChangeKind, Hash};
 use signet_spiffe::{NodeName, UnixTime};
 use sqlx::sqlite::SqliteConnection;
 
@@ -40,6 +41,19 @@ pub struct Node {
     pub session_port: u16,
     /// End of its newest SVID; the epoch where it never got one.
     pub svid_not_after: UnixTime,
+}
+
+impl Node {
+    /// What the issuance log has of it: all but its SVID, which is there by itself.
+    pub fn digest(&self) -> Hash {
+        Logged::digest(&[
+            self.name.as_str(),
+            &self.number.to_string(),
+            &lists::join(&self.pod_cidrs),
+            &lists::join(&self.addresses),
+            &self.session_port.to_string(),
+        ])
+    }
 }
 
 /// Where a node can be reached, by its own word.
@@ -133,6 +147,16 @@ impl Registry {
             left.retain(|address| !announcement.addresses.contains(address));
             set_addresses(write.connection(), &node.name, &left, node.session_port).await?;
             write.record(Change::Node(&node.name)).await?;
+            let after = Node {
+                addresses: left,
+                ..node.clone()
+            };
+            write.log(
+                ChangeKind::Node,
+                node.name.as_str(),
+                Some(node.digest()),
+                Some(after.digest()),
+            );
         }
         set_addresses(
             write.connection(),
@@ -142,6 +166,17 @@ impl Registry {
         )
         .await?;
         write.record(Change::Node(name)).await?;
+        let after = Node {
+            addresses: announcement.addresses.clone(),
+            session_port: announcement.session_port,
+            ..known.clone()
+        };
+        write.log(
+            ChangeKind::Node,
+            name.as_str(),
+            Some(known.digest()),
+            Some(after.digest()),
+        );
         write.commit().await?;
         Ok(())
     }

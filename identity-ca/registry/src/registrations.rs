@@ -1,5 +1,6 @@
 //! Registrations: which workloads on which node have which SPIFFE ID.
 
+use signet_log::{Change as Logged, ChangeKind, Hash};
 use signet_spiffe::{NodeName, SpiffeId, UnixTime};
 use sqlx::sqlite::SqliteConnection;
 
@@ -33,6 +34,20 @@ pub struct Registration {
     pub identity: u32,
     /// Life of the SVIDs, seconds; 0: the CA's default.
     pub ttl: u32,
+}
+
+impl Registration {
+    /// What the issuance log has of it.
+    pub fn digest(&self) -> Hash {
+        Logged::digest(&[
+            &self.id.to_string(),
+            self.spiffe_id.as_str(),
+            self.node.as_str(),
+            &lists::join(&self.selectors),
+            &self.identity.to_string(),
+            &self.ttl.to_string(),
+        ])
+    }
 }
 
 /// A registration to be.
@@ -131,11 +146,15 @@ impl Registry {
         }
         insert(write.connection(), new, &selectors, now).await?;
         write.record(Change::Registration(new.id, &new.node)).await?;
-        let registration = find(write.connection(), new.id).await?;
+        let registration = find(write.connection(), new.id)
+            .await?
+            .ok_or(StorageError::Corrupt {
+                column: "registrations.id",
+            })?;
+        let digest = registration.digest();
+        write.log(ChangeKind::Registration, new.id.to_string(), None, Some(digest));
         write.commit().await?;
-        Ok(registration.ok_or(StorageError::Corrupt {
-            column: "registrations.id",
-        })?)
+        Ok(registration)
     }
 
     /// Deletes a registration, and tells what it was. The number of a SPIFFE ID without any goes into quarantine.
@@ -157,6 +176,8 @@ impl Registry {
         if !identities::is_on_node(write.connection(), &registration.spiffe_id, &registration.node).await? {
             write.record(Change::Identity(&registration.spiffe_id)).await?;
         }
+        let digest = registration.digest();
+        write.log(ChangeKind::Registration, id.to_string(), Some(digest), None);
         write.commit().await?;
         Ok(registration)
     }
@@ -259,6 +280,16 @@ pub(crate) async fn find(
     .fetch_optional(connection)
     .await?;
     row.map(parse).transpose()
+}
+
+/// Of all nodes, in no order.
+pub(crate) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Registration>, StorageError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT id, spiffe_id, node, selectors, number, ttl FROM registrations JOIN identities USING (spiffe_id)",
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(parse).collect()
 }
 
 pub(crate) async fn of_node(

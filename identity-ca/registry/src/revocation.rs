@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use signet_log::{Change as Logged, Hash};
 use signet_spiffe::{KeyId, NodeName, SerialNumber, SpiffeId, UnixTime};
 
 use crate::database::StorageError;
@@ -105,6 +106,26 @@ pub struct Revocation {
     pub cause: Option<String>,
     /// Of a node: its number, where it ever had one.
     pub node_number: Option<NodeNumber>,
+}
+
+impl Revocation {
+    /// What the issuance log has of it.
+    pub fn digest(&self) -> Hash {
+        let number = |at: UnixTime| at.as_secs().to_string();
+        Logged::digest(&[
+            &self.target.to_string(),
+            &number(self.cut),
+            &self.reason,
+            &self.asker,
+            &number(self.at),
+            &number(self.until),
+            &self.closed.to_string(),
+            &self.banned.to_string(),
+            &self.version.to_string(),
+            self.owner.as_ref().map_or("", SpiffeId::as_str),
+            self.cause.as_deref().unwrap_or_default(),
+        ])
+    }
 }
 
 /// A revocation to be.

@@ -1,5 +1,6 @@
 //! The table of revocations.
 
+use signet_log::ChangeKind;
 use signet_spiffe::{NodeName, SpiffeId, UnixTime};
 use sqlx::sqlite::SqliteConnection;
 
@@ -83,8 +84,8 @@ impl Registry {
     pub async fn reopen(&self, id: &SpiffeId) -> Result<Revocation, RevokeError> {
         let target = Target::Id(id.clone());
         let mut write = self.write().await?;
-        let found = find(write.connection(), &target).await?;
-        if found.is_none_or(|found| !found.closed) {
+        let before = find(write.connection(), &target).await?;
+        if before.as_ref().is_none_or(|found| !found.closed) {
             return Err(RevokeError::NotClosed(id.clone()));
         }
         sqlx::query(
@@ -97,6 +98,7 @@ impl Registry {
         .map_err(StorageError::from)?;
         write.record(Change::Revocation(&target)).await?;
         let found = find(write.connection(), &target).await?;
+        log(&mut write, &target, before.as_ref(), found.as_ref());
         write.commit().await?;
         Ok(found.ok_or(StorageError::Corrupt {
             column: "revocations.subject",
@@ -121,21 +123,26 @@ async fn settle(
     fate: NodeFate,
     now: UnixTime,
 ) -> Result<(), RevokeError> {
-    let attested = nodes::find(write.connection(), name).await?.is_some();
+    let node = nodes::find(write.connection(), name).await?;
     let expected = tokens::outstanding(write.connection(), now)
         .await?
         .iter()
         .any(|(node, _)| node == name);
     let banned = ban(write.connection(), name).await?.is_some();
-    if !attested && !expected && !banned {
+    if node.is_none() && !expected && !banned {
         return Err(RevokeError::UnknownNode(name.clone()));
     }
     match fate {
         NodeFate::Stays => return Ok(()),
         NodeFate::Banned => {}
-        NodeFate::Evicted => nodes::evict(write.connection(), name, now).await?,
+        NodeFate::Evicted => {
+            nodes::evict(write.connection(), name, now).await?;
+            if let Some(node) = node {
+                write.log(ChangeKind::Node, name.as_str(), Some(node.digest()), None);
+            }
+        }
     }
-    tokens::withdraw(write.connection(), name).await?;
+    tokens::withdraw(write, name).await?;
     write.record(Change::Node(name)).await?;
     Ok(())
 }
@@ -157,6 +164,7 @@ async fn put(
     row: &Row<'_>,
     now: UnixTime,
 ) -> Result<(), StorageError> {
+    let before = find(write.connection(), target).await?;
     sqlx::query(
         "INSERT INTO revocations
              (kind, subject, owner, cause, cut, reason, asker, at, until, closed, banned, version)
@@ -185,7 +193,14 @@ async fn put(
     .bind(row.banned)
     .execute(write.connection())
     .await?;
+    let after = find(write.connection(), target).await?;
+    log(write, target, before.as_ref(), after.as_ref());
     write.record(Change::Revocation(target)).await
+}
+
+fn log(write: &mut Write<'_>, target: &Target, before: Option<&Revocation>, after: Option<&Revocation>) {
+    let (before, after) = (before.map(Revocation::digest), after.map(Revocation::digest));
+    write.log(ChangeKind::Revocation, target.to_string(), before, after);
 }
 
 /// Nobody has to hear of it: receivers know the end of each themselves.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use signet_log::{Change as Logged, ChangeKind};
 use signet_spiffe::TrustDomain;
 use sqlx::sqlite::SqliteConnection;
 
@@ -54,7 +55,11 @@ impl Registry {
                     wanted: trust_domain.clone(),
                 });
             }
-            None => set(write.connection(), TRUST_DOMAIN, trust_domain.as_str()).await?,
+            None => {
+                set(write.connection(), TRUST_DOMAIN, trust_domain.as_str()).await?;
+                let digest = Logged::digest(&[trust_domain.as_str()]);
+                write.log(ChangeKind::Setting, TRUST_DOMAIN, None, Some(digest));
+            }
         }
         write.commit().await?;
         Ok(())
@@ -78,6 +83,13 @@ impl Registry {
                 write.record(Change::Bundle).await?;
             }
             sequence += 1;
+            let digest = |content: &str| Logged::digest(&[content]);
+            write.log(
+                ChangeKind::Setting,
+                BUNDLE_CONTENT,
+                known.as_deref().map(digest),
+                Some(digest(content)),
+            );
             set(write.connection(), BUNDLE_CONTENT, content).await?;
             set(write.connection(), BUNDLE_SEQUENCE, &sequence.to_string()).await?;
         }
@@ -93,9 +105,12 @@ impl Registry {
     /// Sets the cluster's encryption. Setting what is set already changes nothing.
     pub async fn set_encryption(&self, mode: Encryption) -> Result<Revision, StorageError> {
         let mut write = self.write().await?;
-        if encryption(write.connection()).await? != mode {
+        let before = encryption(write.connection()).await?;
+        if before != mode {
             set(write.connection(), ENCRYPTION, &mode.to_string()).await?;
             write.record(Change::Cluster).await?;
+            let digest = |mode: Encryption| Some(Logged::digest(&[&mode.to_string()]));
+            write.log(ChangeKind::Setting, ENCRYPTION, digest(before), digest(mode));
         }
         write.commit().await
     }

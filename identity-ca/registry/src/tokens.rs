@@ -5,12 +5,13 @@
 
 use std::fmt;
 
+use signet_log::{Change as Logged, ChangeKind, Hash};
 use signet_spiffe::{NodeName, UnixTime};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::changes::Change;
 use crate::cidr::PodCidr;
-use crate::database::{Registry, StorageError, moment, seconds};
+use crate::database::{Registry, StorageError, Write, moment, seconds};
 use crate::lists;
 use crate::nodes::{self, Node};
 use crate::revocations;
@@ -168,6 +169,8 @@ impl Registry {
         .execute(write.connection())
         .await
         .map_err(StorageError::from)?;
+        let made = digest(&token.node, &token.pod_cidrs, token.expires, false);
+        write.log(ChangeKind::JoinToken, token.id.to_string(), None, Some(made));
         write.commit().await?;
         Ok(())
     }
@@ -197,6 +200,10 @@ impl Registry {
             });
         }
         let nodes = nodes::all(write.connection()).await?;
+        let before = nodes
+            .iter()
+            .find(|node| node.name == token.node)
+            .map(Node::digest);
         let owned = nodes.into_iter().map(|node| (node.name, node.pod_cidrs));
         check_overlap(&token.node, &token.pod_cidrs, owned)
             .map_err(|error| ConsumeError::Overlap(Box::new(error)))?;
@@ -208,10 +215,26 @@ impl Registry {
             .map_err(StorageError::from)?;
         nodes::admit(write.connection(), &token.node, &token.pod_cidrs, now).await?;
         write.record(Change::Node(&token.node)).await?;
-        let node = nodes::find(write.connection(), &token.node).await?;
+        let node = nodes::find(write.connection(), &token.node)
+            .await?
+            .ok_or(StorageError::Corrupt { column: "nodes.name" })?;
+        let of_token = |consumed| Some(digest(&token.node, &token.pod_cidrs, token.expires, consumed));
+        let id = presented.id.to_string();
+        write.log(ChangeKind::JoinToken, id, of_token(false), of_token(true));
+        write.log(ChangeKind::Node, token.node.as_str(), before, Some(node.digest()));
         write.commit().await?;
-        Ok(node.ok_or(StorageError::Corrupt { column: "nodes.name" })?)
+        Ok(node)
     }
+}
+
+/// What the issuance log has of a token. Nothing of its secret.
+fn digest(node: &NodeName, pod_cidrs: &[PodCidr], expires: UnixTime, consumed: bool) -> Hash {
+    Logged::digest(&[
+        node.as_str(),
+        &lists::join(pod_cidrs),
+        &expires.as_secs().to_string(),
+        if consumed { "consumed" } else { "outstanding" },
+    ])
 }
 
 fn check_cidrs(cidrs: &[PodCidr]) -> Result<(), CreateTokenError> {
@@ -294,11 +317,26 @@ pub(crate) async fn outstanding(
 }
 
 /// Deletes the tokens of a node that have not been used.
-pub(crate) async fn withdraw(connection: &mut SqliteConnection, node: &NodeName) -> Result<(), StorageError> {
-    sqlx::query("DELETE FROM join_tokens WHERE node = ? AND consumed_at IS NULL")
-        .bind(node.as_str())
-        .execute(connection)
-        .await?;
+pub(crate) async fn withdraw(write: &mut Write<'_>, node: &NodeName) -> Result<(), StorageError> {
+    let ids: Vec<(Vec<u8>,)> =
+        sqlx::query_as("SELECT id FROM join_tokens WHERE node = ? AND consumed_at IS NULL")
+            .bind(node.as_str())
+            .fetch_all(write.connection())
+            .await?;
+    for (id,) in ids {
+        let id = id.try_into().map(TokenId).map_err(|_| StorageError::Corrupt {
+            column: "join_tokens.id",
+        })?;
+        let Some(token) = find(write.connection(), id).await? else {
+            continue;
+        };
+        sqlx::query("DELETE FROM join_tokens WHERE id = ?")
+            .bind(id.0.as_slice())
+            .execute(write.connection())
+            .await?;
+        let was = digest(&token.node, &token.pod_cidrs, token.expires, false);
+        write.log(ChangeKind::JoinToken, id.to_string(), Some(was), None);
+    }
     Ok(())
 }
 

@@ -4,8 +4,9 @@ use std::fmt::Display;
 use std::time::Instant;
 
 use signet_authority::RequestedKey;
+use signet_log::Caller as LoggedCaller;
 use signet_proto::ca::v1::{AttestRequest, AttestResponse};
-use signet_registry::{ConsumeError, Node};
+use signet_registry::{ConsumeError, Node, TokenId};
 use tonic::Status;
 use tracing::{info, warn};
 
@@ -27,8 +28,10 @@ impl Ca {
         request: &AttestRequest,
     ) -> Result<AttestResponse, Status> {
         let key = RequestedKey::from_request(&request.csr).map_err(|error| refusal::request(&error))?;
-        let node = self.consume(peer, &request.join_token).await?;
-        let svid = self.issue_node_svid(&key, &node).await?;
+        let (node, token) = self.consume(peer, &request.join_token).await?;
+        let svid = self
+            .issue_node_svid(&key, &node, LoggedCaller::JoinToken(token.0))
+            .await?;
         info!(
             target: AUDIT,
             {
@@ -43,14 +46,17 @@ impl Ca {
         })
     }
 
-    async fn consume(&self, peer: &Peer, text: &str) -> Result<Node, Status> {
+    async fn consume(&self, peer: &Peer, text: &str) -> Result<(Node, TokenId), Status> {
         let token = join_token::parse(text).map_err(|reason| {
             self.log_refusal(peer, None, &reason);
             Status::unauthenticated(REFUSED)
         })?;
+        let now = self.clock.now();
         self.registry
-            .consume_token(&token, self.clock.now())
+            .acting(LoggedCaller::JoinToken(token.id.0), now)
+            .consume_token(&token, now)
             .await
+            .map(|node| (node, token.id))
             .map_err(|reason| {
                 if let ConsumeError::Storage(error) = &reason {
                     return refusal::storage("attest", error);

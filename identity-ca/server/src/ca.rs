@@ -1,7 +1,7 @@
 //! What the calls share.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use signet_authority::{Authority, JwtAuthority};
@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::connected::Connected;
-use crate::ledger::Ledger;
+use crate::known::Known;
+use crate::log::Log;
 use crate::published::Published;
 
 /// What the calls share. There is one, in an `Arc`.
@@ -24,11 +25,12 @@ pub(crate) struct Ca {
     pub(crate) jwt: JwtAuthority,
     pub(crate) published: Published,
     pub(crate) registry: Registry,
+    pub(crate) log: Log,
+    pub(crate) known: Known,
     /// What nodes are checked against: the trust domain's own bundle, and what is revoked.
     pub(crate) bundles: Arc<SharedBundles>,
     /// Goes up whenever `bundles` has other revocations.
     pub(crate) honoured: watch::Sender<u64>,
-    pub(crate) ledger: Ledger,
     pub(crate) connected: Connected,
     pub(crate) clock: Clock,
     pub(crate) svid_ttl: Duration,
@@ -41,6 +43,8 @@ pub(crate) struct Ca {
     pub(crate) refused_tokens: Throttle,
     /// JWT-SVIDs issued since the start.
     pub(crate) issued_jwt: AtomicU64,
+    /// Counts serial numbers of one second.
+    pub(crate) serials: AtomicU32,
     /// Ends the streams.
     pub(crate) shutdown: CancellationToken,
 }

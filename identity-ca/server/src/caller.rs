@@ -1,8 +1,11 @@
 //! Who calls: the node behind a request, by its SVID of the moment.
 
+use std::sync::Arc;
+
+use signet_log::Caller as LoggedCaller;
 use signet_registry::Node;
 use signet_spiffe::VerifiedSvid;
-use signet_tls::{BundleSource, Expect, PeerError, peer_svid};
+use signet_tls::{BundleSource, Expect, PeerError};
 use tonic::{Request, Status};
 use tracing::warn;
 
@@ -14,7 +17,7 @@ use crate::stream::Peer;
 #[derive(Debug)]
 #[must_use = "a call is authorized by what its caller may do"]
 pub(crate) struct Caller {
-    node: Node,
+    node: Arc<Node>,
     svid: VerifiedSvid,
 }
 
@@ -22,13 +25,14 @@ impl Caller {
     /// Verifies anew at each call: a connection outlives the moment of its handshake.
     pub(crate) async fn of<T>(ca: &Ca, request: &Request<T>) -> Result<Self, Status> {
         let peer = peer(request)?;
-        let svid = peer_svid(Some(&peer.chain), &ca.bundles.bundles(), ca.clock.now())
+        let svid = peer
+            .svid(ca.bundles.bundles(), ca.clock.now())
             .and_then(|svid| Expect::AnyNode(ca.trust_domain().clone()).check(svid))
             .map_err(|error| refuse(peer, &error))?;
         let Some(name) = svid.id().node_name() else {
             return Err(internal("caller", &"a node's SVID without a node's name"));
         };
-        match ca.registry.node(&name).await {
+        match ca.known.node(&ca.registry, &name).await {
             Ok(Some(node)) => Ok(Self { node, svid }),
             Ok(None) => {
                 warn!(peer.node = %name, peer.address = %peer.address, "refused a call: the node is not known");
@@ -43,6 +47,11 @@ impl Caller {
     /// The node.
     pub(crate) fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// As the issuance log names it.
+    pub(crate) fn logged(&self) -> LoggedCaller {
+        LoggedCaller::Node(self.node.name.clone())
     }
 
     /// Its SVID.

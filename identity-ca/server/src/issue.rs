@@ -4,46 +4,44 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use signet_authority::{IssuedSvid, RequestedKey, Serial};
-use signet_registry::{Issued, Node, Registration, RegistrationId};
-use signet_spiffe::{NodeName, SerialNumber, SpiffeId};
+use signet_log::Caller as LoggedCaller;
+use signet_registry::{Node, RegistrationId};
+use signet_spiffe::{NodeName, SpiffeId, UnixTime};
 use tonic::Status;
 use tracing::{info, warn};
 
 use crate::audit::AUDIT;
 use crate::ca::Ca;
 use crate::caller::Caller;
-use crate::random;
+use crate::known::Grant;
+use crate::random::{self, RandomError};
 use crate::refusal::{self, internal};
 
 impl Ca {
-    /// Issues an SVID that `node` asks for; who may have it was decided before, unless it has been revoked.
+    /// Issues an SVID that `node` asks for; who may have it was decided before, unless it has been revoked. Returns once it
+    /// stands in the issuance log.
     pub(crate) async fn issue(
         &self,
         key: &RequestedKey,
         id: &SpiffeId,
         ttl: Duration,
+        caller: LoggedCaller,
         node: &NodeName,
     ) -> Result<IssuedSvid, Status> {
-        let serial = random::bytes().map_err(|error| internal("issue", &error))?;
-        let permit = self.registry.may_issue(id, node).await;
+        let now = self.clock.now();
+        let serial = self.serial(now).map_err(|error| internal("issue", &error))?;
+        let permit = self.known.may_issue(&self.registry, id, node).await;
         let floor = permit
             .map_err(|error| refusal::storage("issue", &error))?
-            .map_err(|withheld| refusal::ledger(&withheld.into()))?;
+            .map_err(|withheld| refusal::withheld(&withheld))?;
         let svid = self
             .authority
-            .issue_after(key, id, ttl, Serial::from_random(serial), self.clock.now(), floor)
+            .issue_after(key, id, ttl, serial, now, floor)
             .map_err(|error| refusal::issue("issue", &error))?;
-        let issued = Issued {
-            serial: SerialNumber::new(svid.serial.as_bytes()).map_err(|error| internal("issue", &error))?,
-            spiffe_id: svid.id.clone(),
-            node: node.clone(),
-            not_before: svid.not_before,
-            not_after: svid.not_after,
-        };
-        self.ledger
-            .record(issued)
+        self.log
+            .issued(&svid, caller, Some(node.clone()), now)
             .await
-            .map_err(|error| refusal::ledger(&error))?;
+            .map_err(|error| refusal::append("issue", &error))?;
         self.issued.fetch_add(1, Ordering::Relaxed);
         info!(
             target: AUDIT,
@@ -55,14 +53,21 @@ impl Ca {
         Ok(svid)
     }
 
+    /// A new serial number.
+    pub(crate) fn serial(&self, now: UnixTime) -> Result<Serial, RandomError> {
+        let counter = self.serials.fetch_add(1, Ordering::Relaxed);
+        Ok(Serial::ordered(now, counter, random::bytes()?))
+    }
+
     /// Issues a node's own SVID.
     pub(crate) async fn issue_node_svid(
         &self,
         key: &RequestedKey,
         node: &Node,
+        caller: LoggedCaller,
     ) -> Result<IssuedSvid, Status> {
         let id = SpiffeId::node(self.trust_domain(), &node.name);
-        let svid = self.issue(key, &id, self.svid_ttl, &node.name).await?;
+        let svid = self.issue(key, &id, self.svid_ttl, caller, &node.name).await?;
         self.registry
             .record_node_svid(&node.name, svid.not_after)
             .await
@@ -73,7 +78,7 @@ impl Ca {
     /// A new SVID for the calling node.
     pub(crate) async fn renew_node_svid(&self, caller: &Caller, csr: &[u8]) -> Result<IssuedSvid, Status> {
         let key = RequestedKey::from_request(csr).map_err(|error| refusal::request(&error))?;
-        self.issue_node_svid(&key, caller.node()).await
+        self.issue_node_svid(&key, caller.node(), caller.logged()).await
     }
 
     /// A workload's SVID. The node names a registration, never an ID, and the registration must be its own.
@@ -83,31 +88,41 @@ impl Ca {
         registration: &str,
         csr: &[u8],
     ) -> Result<IssuedSvid, Status> {
+        self.issue_registered(&caller.node().name, registration, csr)
+            .await
+    }
+
+    /// The same for a node that is known to be the one who asks.
+    pub(crate) async fn issue_registered(
+        &self,
+        node: &NodeName,
+        registration: &str,
+        csr: &[u8],
+    ) -> Result<IssuedSvid, Status> {
         let key = RequestedKey::from_request(csr).map_err(|error| refusal::request(&error))?;
-        let registration = self.own_registration(caller, registration).await?;
+        let registration = self.own_registration(node, registration).await?;
         let ttl = match registration.ttl {
             0 => self.svid_ttl,
             seconds => Duration::from_secs(seconds.into()),
         };
-        self.issue(&key, &registration.spiffe_id, ttl, &caller.node().name)
-            .await
+        let caller = LoggedCaller::Node(node.clone());
+        self.issue(&key, &registration.spiffe_id, ttl, caller, node).await
     }
 
-    /// A registration of the calling node. Whatever is issued to a workload is issued for one of these.
+    /// A registration of the node that asks. Whatever is issued to a workload is issued for one of these.
     pub(crate) async fn own_registration(
         &self,
-        caller: &Caller,
+        node: &NodeName,
         registration: &str,
-    ) -> Result<Registration, Status> {
+    ) -> Result<Grant, Status> {
         let id: RegistrationId = registration.parse().map_err(refusal::invalid)?;
         let found = self
-            .registry
-            .registration(id)
+            .known
+            .grant(&self.registry, id)
             .await
             .map_err(|error| refusal::storage("issue", &error))?;
         let registration =
             found.ok_or_else(|| Status::not_found(format!("there is no registration {id}")))?;
-        let node = &caller.node().name;
         if registration.node != *node {
             warn!(
                 target: AUDIT,

@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use signet_authority::{IssuedJwtSvid, JwtIssueError, Serial};
+use signet_authority::{IssuedJwtSvid, JwtIssueError};
+use signet_log::{Document, Hash, Issuance};
 use signet_spiffe::Audience;
 use tonic::Status;
 use tracing::info;
@@ -11,11 +12,10 @@ use tracing::info;
 use crate::audit::AUDIT;
 use crate::ca::Ca;
 use crate::caller::Caller;
-use crate::random;
 use crate::refusal::{self, internal};
 
 impl Ca {
-    /// A workload's token. As with certificates the node names a registration, never an ID, and it must be its own.
+    /// A workload's token, which stands in the issuance log before it is handed out. As with certificates the node names a registration, never an ID, and it must be its own.
     pub(crate) async fn issue_jwt_svid(
         &self,
         caller: &Caller,
@@ -23,29 +23,37 @@ impl Ca {
         audience: &[String],
     ) -> Result<IssuedJwtSvid, Status> {
         let audience = Audience::new(audience).map_err(refusal::invalid)?;
-        let registration = self.own_registration(caller, registration).await?;
+        let node = &caller.node().name;
+        let registration = self.own_registration(node, registration).await?;
         // A registration that wants short certificates does not mean longer tokens.
         let ttl = match registration.ttl {
             0 => self.jwt_svid_ttl,
             seconds => self.jwt_svid_ttl.min(Duration::from_secs(seconds.into())),
         };
-        let serial = random::bytes().map_err(|error| internal("issue", &error))?;
+        let now = self.clock.now();
+        let serial = self.serial(now).map_err(|error| internal("issue", &error))?;
         let svid = self
             .jwt
-            .issue(
-                &registration.spiffe_id,
-                &audience,
-                ttl,
-                Serial::from_random(serial),
-                self.clock.now(),
-            )
+            .issue(&registration.spiffe_id, &audience, ttl, serial, now)
             .map_err(|error: JwtIssueError| internal("issue", &error))?;
+        let issuance = Issuance {
+            document: Document::Jwt,
+            serial: svid.serial.as_bytes().to_vec(),
+            spiffe_id: svid.id.clone(),
+            node: Some(node.clone()),
+            not_before: svid.issued_at.as_secs(),
+            not_after: svid.expires.as_secs(),
+            sha256: Hash::sha256(svid.token.as_bytes()),
+        };
+        self.log
+            .append(issuance, None, caller.logged(), now)
+            .await
+            .map_err(|error| refusal::append("issue", &error))?;
         // What has been revoked gets nothing new. Asked last, so that this holds also if it was revoked just now.
-        let node = &caller.node().name;
-        let permit = self.registry.may_issue(&svid.id, node).await;
+        let permit = self.known.may_issue(&self.registry, &svid.id, node).await;
         permit
             .map_err(|error| refusal::storage("issue", &error))?
-            .map_err(|withheld| refusal::ledger(&withheld.into()))?;
+            .map_err(|withheld| refusal::withheld(&withheld))?;
         self.issued_jwt.fetch_add(1, Ordering::Relaxed);
         info!(
             target: AUDIT,

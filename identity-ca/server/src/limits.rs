@@ -49,6 +49,12 @@ pub(crate) const UNREAD: Duration = Duration::from_secs(30);
 /// For a node to read why its stream ends.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(5);
 
+/// Entries of the issuance log in one message.
+pub(crate) const LOG_PAGE: u32 = 256;
+
+/// How often a head of the issuance log is signed, where entries were added.
+pub(crate) const LOG_CHECKPOINT: Duration = Duration::from_mins(1);
+
 /// For open calls to end once the server is told to.
 pub(crate) const SHUTDOWN: Duration = Duration::from_secs(5);
 

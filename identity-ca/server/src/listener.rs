@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
@@ -130,9 +130,12 @@ impl Handshake {
         };
         let chain: Arc<[_]> = tls.get_ref().1.peer_certificates().unwrap_or_default().into();
         let now = self.clock.now();
-        let svid = peer_svid(Some(&chain), &self.bundles.bundles(), now).ok();
-        let (life, anonymous) = match &svid {
-            Some(svid) => {
+        let bundles = self.bundles.bundles();
+        let verified = peer_svid(Some(&chain), &bundles, now)
+            .ok()
+            .map(|svid| (svid, bundles));
+        let (life, anonymous) = match &verified {
+            Some((svid, _)) => {
                 let left = svid.not_after().as_secs().saturating_sub(now.as_secs());
                 (Duration::from_secs(left) + EXPIRED_GRACE, None)
             }
@@ -140,7 +143,11 @@ impl Handshake {
         };
         Some(NodeStream {
             tls: Box::new(tls),
-            peer: Peer { address, chain },
+            peer: Peer {
+                address,
+                chain,
+                verified: Arc::new(Mutex::new(verified)),
+            },
             end: Box::pin(sleep(life)),
             _holds: Holds {
                 _connection: connection,

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use signet_log::Caller;
 use signet_proto::ca::v1::list_nodes_response::Entry;
 use signet_proto::ca::v1::operator_service_server::OperatorService;
 use signet_proto::ca::v1::{
@@ -12,12 +13,14 @@ use signet_proto::ca::v1::{
     DeregisterRequest, DeregisterResponse, EvictNodeRequest, GetCrlRequest, GetCrlResponse,
     ListIdentitiesRequest, ListIdentitiesResponse, ListNodesRequest, ListNodesResponse,
     ListRegistrationsRequest, ListRegistrationsResponse, ListRevocationsRequest, ListRevocationsResponse,
-    RegisterRequest, ReopenRequest, RevocationEntry, RevokeRequest, RevokeResponse, SetEncryptionRequest,
-    StatusRequest, StatusResponse,
+    ProveLogEntryRequest, ProveLogEntryResponse, ProveLogGrowthRequest, ProveLogGrowthResponse,
+    ReadLogRequest, RegisterRequest, ReopenRequest, RevocationEntry, RevokeRequest, RevokeResponse,
+    SetEncryptionRequest, SignLogCheckpointRequest, SignLogCheckpointResponse, StatusRequest, StatusResponse,
 };
 use signet_proto::view::v1::{Cluster, Registration};
 use signet_registry::{
-    MAX_POD_CIDRS, MAX_SELECTORS, NewRegistration, NewToken, NodeFate, RegistrationId, Revision, StorageError,
+    MAX_POD_CIDRS, MAX_SELECTORS, NewRegistration, NewToken, NodeFate, RegistrationId, Registry, Revision,
+    StorageError,
 };
 use signet_spiffe::{NodeName, SpiffeId, UnixTime};
 use signet_uds::PeerInfo;
@@ -31,6 +34,7 @@ use crate::config::{MAX_SVID_TTL, MIN_SVID_TTL};
 use crate::hex;
 use crate::join_token::JoinToken;
 use crate::limits::{MAX_TOKEN_TTL, TOKEN_TTL};
+use crate::log_service::Entries;
 use crate::random;
 use crate::refusal::{self, internal, invalid};
 use crate::revoke;
@@ -42,15 +46,23 @@ pub(crate) struct Operators(pub(crate) Arc<Ca>);
 
 #[tonic::async_trait]
 impl OperatorService for Operators {
+    type ReadLogStream = Entries;
+
     async fn create_join_token(
         &self,
         request: Request<CreateJoinTokenRequest>,
     ) -> Result<Response<CreateJoinTokenResponse>, Status> {
-        Ok(Response::new(self.0.create_join_token(request.get_ref()).await?))
+        let registry = self.0.acting_for(&request)?;
+        Ok(Response::new(
+            self.0.create_join_token(&registry, request.get_ref()).await?,
+        ))
     }
 
     async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<Registration>, Status> {
-        Ok(Response::new(self.0.register(request.get_ref()).await?))
+        let registry = self.0.acting_for(&request)?;
+        Ok(Response::new(
+            self.0.register(&registry, request.get_ref()).await?,
+        ))
     }
 
     async fn deregister(
@@ -60,7 +72,7 @@ impl OperatorService for Operators {
         let ca = &self.0;
         let id: RegistrationId = request.get_ref().id.parse().map_err(invalid)?;
         let gone = ca
-            .registry
+            .acting_for(&request)?
             .deregister(id, ca.clock.now())
             .await
             .map_err(|error| refusal::deregister(&error))?;
@@ -119,7 +131,7 @@ impl OperatorService for Operators {
         let mode = wire::encryption(request.get_ref().mode)
             .ok_or_else(|| invalid("the encryption mode is one of off and wireguard"))?;
         self.0
-            .registry
+            .acting_for(&request)?
             .set_encryption(mode)
             .await
             .map_err(|error| refusal::storage("set encryption", &error))?;
@@ -135,13 +147,17 @@ impl OperatorService for Operators {
 
     async fn revoke(&self, request: Request<RevokeRequest>) -> Result<Response<RevokeResponse>, Status> {
         let order = self.0.order(request.get_ref(), asker(&request))?;
-        Ok(Response::new(self.0.revoke(order).await?))
+        Ok(Response::new(
+            self.0.revoke(&self.0.acting_for(&request)?, order).await?,
+        ))
     }
 
     async fn reopen(&self, request: Request<ReopenRequest>) -> Result<Response<RevocationEntry>, Status> {
         let asker = asker(&request);
         let id = &request.get_ref().spiffe_id;
-        Ok(Response::new(self.0.reopen(id, &asker).await?))
+        Ok(Response::new(
+            self.0.reopen(&self.0.acting_for(&request)?, id, &asker).await?,
+        ))
     }
 
     async fn list_revocations(
@@ -161,7 +177,9 @@ impl OperatorService for Operators {
             rehearse,
         } = request.get_ref();
         let order = Ca::node_order(node, NodeFate::Banned, reason, asker, *rehearse)?;
-        Ok(Response::new(self.0.revoke(order).await?))
+        Ok(Response::new(
+            self.0.revoke(&self.0.acting_for(&request)?, order).await?,
+        ))
     }
 
     async fn evict_node(
@@ -175,7 +193,9 @@ impl OperatorService for Operators {
             rehearse,
         } = request.get_ref();
         let order = Ca::node_order(node, NodeFate::Evicted, reason, asker, *rehearse)?;
-        Ok(Response::new(self.0.revoke(order).await?))
+        Ok(Response::new(
+            self.0.revoke(&self.0.acting_for(&request)?, order).await?,
+        ))
     }
 
     async fn get_crl(&self, _request: Request<GetCrlRequest>) -> Result<Response<GetCrlResponse>, Status> {
@@ -198,6 +218,31 @@ impl OperatorService for Operators {
             jwks: published.jwks.clone(),
         }))
     }
+
+    async fn sign_log_checkpoint(
+        &self,
+        _request: Request<SignLogCheckpointRequest>,
+    ) -> Result<Response<SignLogCheckpointResponse>, Status> {
+        Ok(Response::new(self.0.sign_checkpoint().await?))
+    }
+
+    async fn read_log(&self, request: Request<ReadLogRequest>) -> Result<Response<Entries>, Status> {
+        Ok(Response::new(self.0.read_log(request.get_ref()).await?))
+    }
+
+    async fn prove_log_entry(
+        &self,
+        request: Request<ProveLogEntryRequest>,
+    ) -> Result<Response<ProveLogEntryResponse>, Status> {
+        Ok(Response::new(self.0.prove_entry(request.get_ref()).await?))
+    }
+
+    async fn prove_log_growth(
+        &self,
+        request: Request<ProveLogGrowthRequest>,
+    ) -> Result<Response<ProveLogGrowthResponse>, Status> {
+        Ok(Response::new(self.0.prove_growth(request.get_ref()).await?))
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "map_err hands it over")]
@@ -206,8 +251,18 @@ fn list(error: StorageError) -> Status {
 }
 
 impl Ca {
+    /// The registry, for the doings of who is at the other end of the operator's socket.
+    fn acting_for<T>(&self, request: &Request<T>) -> Result<Registry, Status> {
+        let peer = request.extensions().get::<PeerInfo>();
+        let peer = peer.ok_or_else(|| internal("operator", &"a request without its connection"))?;
+        Ok(self
+            .registry
+            .acting(Caller::Operator { uid: peer.uid }, self.clock.now()))
+    }
+
     async fn create_join_token(
         &self,
+        registry: &Registry,
         request: &CreateJoinTokenRequest,
     ) -> Result<CreateJoinTokenResponse, Status> {
         let node = NodeName::parse(&request.node).map_err(invalid)?;
@@ -231,7 +286,7 @@ impl Ca {
                 now.as_secs().saturating_add(ttl.into()),
             )),
         };
-        self.registry
+        registry
             .create_token(&new, now)
             .await
             .map_err(|error| refusal::create_token(&error))?;
@@ -248,7 +303,7 @@ impl Ca {
         })
     }
 
-    async fn register(&self, request: &RegisterRequest) -> Result<Registration, Status> {
+    async fn register(&self, registry: &Registry, request: &RegisterRequest) -> Result<Registration, Status> {
         let spiffe_id = SpiffeId::parse(&request.spiffe_id).map_err(invalid)?;
         if spiffe_id.trust_domain() != self.trust_domain() {
             return Err(invalid(format!(
@@ -270,8 +325,7 @@ impl Ca {
             selectors: parse_all(&request.selectors, MAX_SELECTORS)?,
             ttl: request.ttl,
         };
-        let made = self
-            .registry
+        let made = registry
             .register(&new, self.clock.now())
             .await
             .map_err(|error| refusal::register(&error))?;

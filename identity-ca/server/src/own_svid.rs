@@ -6,7 +6,9 @@ use std::time::Duration;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use signet_authority::{IssueError, IssuedSvid, RequestError, RequestedKey, Serial};
+use signet_authority::{IssueError, IssuedSvid, RequestError, RequestedKey};
+use signet_log::Caller;
+use signet_registry::AppendError;
 use signet_spiffe::SpiffeId;
 use signet_tls::{BundleSource, ClientAuth, Expect, SvidKeyPair, TlsError, server_config};
 use tokio::sync::watch;
@@ -15,7 +17,7 @@ use tracing::{error, info};
 use zeroize::Zeroizing;
 
 use crate::ca::Ca;
-use crate::random::{self, RandomError};
+use crate::random::RandomError;
 
 /// Pause after a failed renewal.
 const RETRY: Duration = Duration::from_secs(5);
@@ -31,16 +33,18 @@ pub(crate) enum OwnSvidError {
     Random(#[from] RandomError),
     #[error("the server's SVID could not be issued: {0}")]
     Issue(#[from] IssueError),
+    #[error("the server's SVID could not be logged: {0}")]
+    Append(#[from] AppendError),
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
 
 /// Makes a new key and SVID for the server, and the TLS configuration that shows it. Also says when to renew.
-pub(crate) fn make(
+pub(crate) async fn make(
     ca: &Ca,
     bundles: &Arc<dyn BundleSource>,
 ) -> Result<(Arc<ServerConfig>, Duration), OwnSvidError> {
-    let (identity, svid) = identity(ca)?;
+    let (identity, svid) = identity(ca).await?;
     let nodes = Expect::AnyNode(ca.trust_domain().clone());
     let mut config = server_config(&identity, Arc::clone(bundles), nodes, ClientAuth::Optional)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
@@ -52,17 +56,18 @@ pub(crate) fn make(
     Ok((Arc::new(config), Duration::from_secs(left) / 2))
 }
 
-fn identity(ca: &Ca) -> Result<(SvidKeyPair, IssuedSvid), OwnSvidError> {
+async fn identity(ca: &Ca) -> Result<(SvidKeyPair, IssuedSvid), OwnSvidError> {
     let key = Zeroizing::new(KeyPair::generate()?);
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     let request = params.serialize_request(&*key)?;
     let requested = RequestedKey::from_request(request.der())?;
     let id = SpiffeId::ca(ca.trust_domain());
-    let serial = Serial::from_random(random::bytes()?);
+    let now = ca.clock.now();
     let svid = ca
         .authority
-        .issue(&requested, &id, ca.svid_ttl, serial, ca.clock.now())?;
+        .issue(&requested, &id, ca.svid_ttl, ca.serial(now)?, now)?;
+    ca.log.issued(&svid, Caller::Ca, None, now).await?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     Ok((
         SvidKeyPair {
@@ -83,7 +88,7 @@ pub(crate) async fn renew(
     let mut pause = first;
     loop {
         sleep(pause).await;
-        pause = match make(&ca, &bundles) {
+        pause = match make(&ca, &bundles).await {
             Ok((new, next)) => {
                 config.send_replace(new);
                 next.max(Duration::from_secs(1))
@@ -105,7 +110,7 @@ mod tests {
     async fn the_server_s_svid_is_renewed_again_and_again() {
         let ca = testing::ca().await;
         let bundles: Arc<dyn BundleSource> = ca.bundles.clone();
-        let (first, renew_in) = make(&ca, &bundles).unwrap();
+        let (first, renew_in) = make(&ca, &bundles).await.unwrap();
         assert_eq!(renew_in, Duration::from_mins(30));
         tokio::time::pause();
         let (config, mut current) = watch::channel(Arc::clone(&first));

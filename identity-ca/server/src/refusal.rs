@@ -4,11 +4,13 @@
 use std::fmt::Display;
 
 use signet_authority::{IssueError, RequestError};
-use signet_registry::{AnnounceError, CreateTokenError, DeregisterError, RegisterError, StorageError};
+use signet_registry::{
+    AnnounceError, AppendError, CreateTokenError, DeregisterError, RegisterError, StorageError, Withheld,
+};
 use tonic::Status;
 use tracing::error;
 
-use crate::ledger::LedgerError;
+use crate::log::HeadError;
 
 /// Something broke on our side: the log knows what.
 pub(crate) fn internal(operation: &'static str, error: &dyn Display) -> Status {
@@ -17,7 +19,43 @@ pub(crate) fn internal(operation: &'static str, error: &dyn Display) -> Status {
 }
 
 pub(crate) fn storage(operation: &'static str, error: &StorageError) -> Status {
+    if error.is_disk_full() {
+        error!(operation, %error, "the disk is full");
+        return Status::resource_exhausted("the CA's disk is full, so nothing was done; make room there");
+    }
     internal(operation, error)
+}
+
+/// What was to be handed out is not: its entry is not in the log.
+pub(crate) fn append(operation: &'static str, error: &AppendError) -> Status {
+    let why = match error {
+        AppendError::Withheld(reason) => return withheld(reason),
+        AppendError::Serial => "the CA made a serial number that is none; its own log says more",
+        AppendError::Full => "the CA has more to do than it can keep up with; try again",
+        AppendError::Closed => "the CA is shutting down",
+        AppendError::Storage(error) if error.is_disk_full() => {
+            "the CA's disk is full: nothing is issued that cannot be logged; make room there"
+        }
+        AppendError::Storage(_) => {
+            "the CA cannot write its issuance log, and issues nothing without; its own log says why"
+        }
+    };
+    error!(operation, %error, "nothing is issued: the issuance log cannot take it");
+    Status::unavailable(why)
+}
+
+pub(crate) fn head(error: &HeadError) -> Status {
+    match error {
+        HeadError::Contradiction { .. } | HeadError::Checkpoint(_) => {
+            error!(%error, "the issuance log is not what was signed");
+            Status::data_loss(error.to_string())
+        }
+        HeadError::Storage(StorageError::Log(missing)) => {
+            error!(error = %missing, "the issuance log is damaged");
+            Status::data_loss(format!("the issuance log is damaged: {missing}"))
+        }
+        HeadError::Storage(error) => storage("log", error),
+    }
 }
 
 pub(crate) fn invalid(error: impl Display) -> Status {
@@ -43,14 +81,9 @@ pub(crate) fn issue(operation: &'static str, error: &IssueError) -> Status {
     }
 }
 
-/// A certificate that is not handed out.
-pub(crate) fn ledger(error: &LedgerError) -> Status {
-    match error {
-        LedgerError::Withheld(withheld) => Status::permission_denied(withheld.to_string()),
-        LedgerError::Failed => {
-            Status::unavailable("the CA could not take the certificate down; its log says why")
-        }
-    }
+/// A certificate that may not be.
+pub(crate) fn withheld(withheld: &Withheld) -> Status {
+    Status::permission_denied(withheld.to_string())
 }
 
 pub(crate) fn announce(error: &AnnounceError) -> Status {

@@ -8,7 +8,7 @@ use signet_authority::RevokedSerial;
 use signet_proto::ca::v1::revoke_request::Subject as Asked;
 use signet_proto::ca::v1::{GetCrlResponse, RevocationEntry, RevokeRequest, RevokeResponse};
 use signet_registry::{
-    Effect, NewRevocation, NodeFate, Revision, Revocation, RevokeError, StorageError, Target,
+    Effect, NewRevocation, NodeFate, Registry, Revision, Revocation, RevokeError, StorageError, Target,
 };
 use signet_spiffe::{KeyId, NodeName, Revocations, SerialNumber, SpiffeId, Subject, UnixTime};
 use signet_tls::BundleSource;
@@ -122,7 +122,7 @@ impl Ca {
     }
 
     /// Revokes, or rehearses it.
-    pub(crate) async fn revoke(&self, order: Order) -> Result<RevokeResponse, Status> {
+    pub(crate) async fn revoke(&self, registry: &Registry, order: Order) -> Result<RevokeResponse, Status> {
         let now = self.clock.now();
         let new = NewRevocation {
             cut: self.authority.begins(now),
@@ -132,8 +132,7 @@ impl Ca {
             asker: order.asker,
             closed: !order.reissue,
         };
-        let effect = self
-            .registry
+        let effect = registry
             .revoke(&new, order.fate, now, order.rehearse)
             .await
             .map_err(|error| refuse(&error))?;
@@ -154,9 +153,14 @@ impl Ca {
     }
 
     /// Lets a revoked SPIFFE ID have certificates again.
-    pub(crate) async fn reopen(&self, id: &str, asker: &str) -> Result<RevocationEntry, Status> {
+    pub(crate) async fn reopen(
+        &self,
+        registry: &Registry,
+        id: &str,
+        asker: &str,
+    ) -> Result<RevocationEntry, Status> {
         let id = SpiffeId::parse(id).map_err(invalid)?;
-        let reopened = self.registry.reopen(&id).await.map_err(|error| refuse(&error))?;
+        let reopened = registry.reopen(&id).await.map_err(|error| refuse(&error))?;
         info!(
             target: AUDIT,
             {

@@ -3,14 +3,17 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use anyhow::{Context, bail, ensure};
-use signet_authority::{Authority, DataDirectory, JwtAuthority, JwtSigningKey, Serial, SigningKey};
+use signet_authority::{
+    Authority, DataDirectory, IssuedSvid, JwtAuthority, JwtSigningKey, Serial, SigningKey,
+};
+use signet_log::Caller;
 use signet_proto::ca::v1::node_service_server::NodeServiceServer;
 use signet_proto::ca::v1::operator_service_server::OperatorServiceServer;
 use signet_registry::Registry;
-use signet_spiffe::{BundleSet, X509Bundle};
+use signet_spiffe::{BundleSet, NodeName, X509Bundle};
 use signet_telemetry::Throttle;
 use signet_tls::{BundleSource, SharedBundles};
 use signet_uds::{Access, serve_incoming};
@@ -24,9 +27,11 @@ use tracing::{info, warn};
 use crate::ca::Ca;
 use crate::config::{Config, ROOT_LIFE, Storage};
 use crate::connected::Connected;
-use crate::ledger::Ledger;
+use crate::known::Known;
 use crate::limits::{CALL, HEADERS, PING, PONG, REQUEST, RESPONSE, SHUTDOWN, STREAMS, TOLD, TOLD_PER};
 use crate::listener::Listener;
+use crate::log::{self, Log};
+use crate::log_service;
 use crate::node_service::Nodes;
 use crate::operator_service::Operators;
 use crate::own_svid;
@@ -40,6 +45,7 @@ pub struct Server {
     address: SocketAddr,
     services: JoinSet<anyhow::Result<()>>,
     renewal: JoinHandle<()>,
+    checkpoints: JoinHandle<()>,
     /// Held for its lock.
     _directory: Option<DataDirectory>,
 }
@@ -49,13 +55,20 @@ impl Server {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let opened = open(&config).await?;
         let bundle = opened.authority.bundle().clone();
-        let published = Published::new(&opened.registry, &bundle, opened.jwt.bundle()).await?;
+        let key = log::key(&config.trust_domain, opened.directory.as_ref())?;
+        let (writer, writing) = opened.registry.log_writer();
+        let log = Log::new(writer, key);
+        log.check(&opened.registry).await?;
+        tokio::spawn(writing);
+        let itself = opened.registry.acting(Caller::Ca, config.clock.now());
+        let published = Published::new(&itself, &bundle, opened.jwt.bundle()).await?;
         let ca = Arc::new(Ca {
             authority: opened.authority,
-            ledger: Ledger::start(opened.registry.clone(), config.clock.clone()),
             jwt: opened.jwt,
             published,
             registry: opened.registry,
+            log,
+            known: Known::default(),
             bundles: Arc::new(SharedBundles::new(BundleSet::single(bundle))),
             honoured: watch::Sender::new(0),
             connected: Connected::default(),
@@ -69,11 +82,12 @@ impl Server {
             issued: AtomicU64::new(0),
             refused_tokens: Throttle::new(TOLD, TOLD_PER),
             issued_jwt: AtomicU64::new(0),
+            serials: AtomicU32::new(0),
             shutdown: CancellationToken::new(),
         });
         ca.honour().await.context("failed to read the revocations")?;
         let bundles: Arc<dyn BundleSource> = ca.bundles.clone();
-        let (tls, renew_in) = own_svid::make(&ca, &bundles)?;
+        let (tls, renew_in) = own_svid::make(&ca, &bundles).await?;
         let (tls, current) = watch::channel(tls);
         let tcp = TcpListener::bind(config.listen)
             .await
@@ -88,6 +102,7 @@ impl Server {
         let mut services = JoinSet::new();
         serve_operators(&mut services, &ca, &config.socket)?;
         services.spawn(serve_nodes(Arc::clone(&ca), listener));
+        let checkpoints = tokio::spawn(log_service::sign_now_and_then(Arc::clone(&ca)));
         let renewal = tokio::spawn(own_svid::renew(Arc::clone(&ca), bundles, tls, renew_in));
         info!(
             trust.domain = %ca.trust_domain(), listen = %address, socket = %config.socket.display(),
@@ -98,6 +113,7 @@ impl Server {
             address,
             services,
             renewal,
+            checkpoints,
             _directory: opened.directory,
         })
     }
@@ -110,6 +126,17 @@ impl Server {
     /// The trust bundle: what an agent is started with.
     pub fn bundle(&self) -> &X509Bundle {
         self.ca.authority.bundle()
+    }
+
+    /// What `IssueX509Svid` does for a node once its connection is verified, for whoever runs the CA in their own process:
+    /// authorization, certificate, log.
+    pub async fn issue(
+        &self,
+        node: &NodeName,
+        registration: &str,
+        csr: &[u8],
+    ) -> Result<IssuedSvid, tonic::Status> {
+        self.ca.issue_registered(node, registration, csr).await
     }
 
     /// Ends with the first service that ends, which none does on its own.
@@ -125,6 +152,7 @@ impl Server {
     pub async fn shutdown(mut self) {
         self.ca.shutdown.cancel();
         self.renewal.abort();
+        self.checkpoints.abort();
         let finished = timeout(SHUTDOWN, async {
             while self.services.join_next().await.is_some() {}
         })
@@ -158,7 +186,9 @@ async fn open(config: &Config) -> anyhow::Result<Opened> {
         }
         Storage::Directory(path) => open_directory(config, path).await?,
     };
-    opened.registry.bind_trust_domain(&config.trust_domain).await?;
+    let now = config.clock.now();
+    let registry = opened.registry.acting(Caller::Ca, now);
+    registry.bind_trust_domain(&config.trust_domain).await?;
     ensure!(
         config.clock.now() < opened.authority.not_after(),
         "the root certificate has expired; look at the clock, or begin with a new data directory"

@@ -3,10 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use signet_spiffe::CertificateDer;
+use signet_spiffe::{BundleSet, CertificateDer, UnixTime, VerifiedSvid};
+use signet_tls::{PeerError, peer_svid};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -23,6 +24,28 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// The certificates that it showed, leaf first; none where it showed none. They were good when it connected.
     pub(crate) chain: Arc<[CertificateDer<'static>]>,
+    /// What the chain was last found to be, and under which bundles and revocations.
+    pub(crate) verified: Arc<Mutex<Option<(VerifiedSvid, Arc<BundleSet>)>>>,
+}
+
+impl Peer {
+    /// The SVID, good at `now` and under these bundles and revocations. The chain is verified anew where they are others than
+    /// the last time: under the same ones only the time can make a difference.
+    pub(crate) fn svid(&self, bundles: Arc<BundleSet>, now: UnixTime) -> Result<VerifiedSvid, PeerError> {
+        // A value is replaced as a whole, so poison leaves none half written.
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((svid, then)) = verified.as_ref()
+            && Arc::ptr_eq(then, &bundles)
+            && svid.not_before() <= now
+            && now < svid.not_after()
+        {
+            return Ok(svid.clone());
+        }
+        *verified = None;
+        let svid = peer_svid(Some(&self.chain), &bundles, now)?;
+        *verified = Some((svid.clone(), bundles));
+        Ok(svid)
+    }
 }
 
 /// What a connection holds of the server's limits.

@@ -42,6 +42,7 @@ impl Ca {
         let mut others = self.connected.nodes();
         others.remove(&node);
         self.registry
+            .acting(caller.logged(), self.clock.now())
             .announce(&node, &announcement, &others)
             .await
             .map_err(|error| refusal::announce(&error))?;

@@ -1,7 +1,7 @@
 //! A CA without sockets, for unit tests.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
@@ -17,8 +17,9 @@ use crate::ca::Ca;
 use crate::clock::Clock;
 use crate::config::ROOT_LIFE;
 use crate::connected::Connected;
-use crate::ledger::Ledger;
+use crate::known::Known;
 use crate::limits::{TOLD, TOLD_PER};
+use crate::log::{self, Log};
 use crate::published::Published;
 
 /// Of the trust domain `td`, in memory.
@@ -39,10 +40,13 @@ pub(crate) async fn ca() -> Arc<Ca> {
     let published = Published::new(&registry, authority.bundle(), jwt.bundle())
         .await
         .unwrap();
+    let (writer, writing) = registry.log_writer();
+    tokio::spawn(writing);
     Arc::new(Ca {
+        log: Log::new(writer, log::key(authority.trust_domain(), None).unwrap()),
+        known: Known::default(),
         bundles: Arc::new(SharedBundles::new(BundleSet::single(authority.bundle().clone()))),
         honoured: watch::Sender::new(0),
-        ledger: Ledger::start(registry.clone(), clock.clone()),
         authority,
         jwt,
         published,
@@ -55,6 +59,7 @@ pub(crate) async fn ca() -> Arc<Ca> {
         issued: AtomicU64::new(0),
         refused_tokens: Throttle::new(TOLD, TOLD_PER),
         issued_jwt: AtomicU64::new(0),
+        serials: AtomicU32::new(0),
         shutdown: CancellationToken::new(),
     })
 }

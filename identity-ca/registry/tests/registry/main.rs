@@ -4,6 +4,7 @@
 
 mod desk;
 mod identities;
+mod log;
 mod nodes;
 mod revocations;
 mod storage;

@@ -8,8 +8,11 @@
 
 mod attest;
 mod bounds;
+mod daemon;
 mod issue;
 mod jwt;
+mod killed;
+mod log;
 mod operators;
 mod restart;
 mod revocation;

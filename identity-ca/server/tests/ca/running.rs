@@ -47,7 +47,16 @@ impl Running {
         Self::start(Storage::Directory(directory.path().join("data")), directory).await
     }
 
+    /// As [`Running::on_disk`], where it may be that it does not start.
+    pub(crate) async fn try_start(directory: TempDir) -> anyhow::Result<Self> {
+        Self::begin(Storage::Directory(directory.path().join("data")), directory).await
+    }
+
     async fn start(storage: Storage, directory: TempDir) -> Self {
+        Self::begin(storage, directory).await.unwrap()
+    }
+
+    async fn begin(storage: Storage, directory: TempDir) -> anyhow::Result<Self> {
         let ahead = Arc::new(AtomicU64::new(0));
         let offset = Arc::clone(&ahead);
         let clock = Clock::new(move || {
@@ -64,14 +73,14 @@ impl Running {
             jwt_svid_ttl: Duration::from_mins(5),
             clock,
         };
-        let server = Server::start(config).await.unwrap();
-        let operator = OperatorServiceClient::new(signet_uds::connect(&socket).unwrap());
-        Self {
+        let server = Server::start(config).await?;
+        let operator = OperatorServiceClient::new(signet_uds::connect(&socket)?);
+        Ok(Self {
             server,
             operator,
             ahead,
             directory,
-        }
+        })
     }
 
     /// Ends the CA; what it kept on disk stays.

@@ -1,0 +1,175 @@
+//! Group commit: many issuances, one transaction.
+//!
+//! There is no timer. While one transaction is on its way to the disk, the issuances that come meanwhile gather, and are
+//! the next one: a lone caller waits for one commit, and under load a commit carries as many as came during the last one.
+
+use std::sync::Arc;
+
+use signet_log::Entry;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::database::{Registry, StorageError};
+use crate::revocation::{Issued, Withheld};
+
+/// Most entries that wait for a transaction. Beyond that, callers are told to come back.
+pub const MAX_WAITING: usize = 4096;
+
+/// Most entries of one transaction: bounds how long the first of them waits.
+const BATCH: usize = 512;
+
+/// Appends entries that are no changes of the registry. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct LogWriter {
+    queue: mpsc::Sender<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    entry: (Entry, Option<Issued>),
+    done: oneshot::Sender<Result<(), AppendError>>,
+}
+
+/// Why an entry is not in the log. What it tells of must not become known to anyone.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AppendError {
+    /// More wait than may.
+    #[error("{MAX_WAITING} entries wait for the log already; try again")]
+    Full,
+    /// Nobody writes any more.
+    #[error("the log is closed")]
+    Closed,
+    /// It is about a certificate that was revoked meanwhile.
+    #[error(transparent)]
+    Withheld(#[from] Withheld),
+    /// The certificate's serial number is none.
+    #[error("the serial number has too few or too many bytes")]
+    Serial,
+    /// The database failed; none of the transaction's entries is in the log.
+    #[error(transparent)]
+    Storage(Arc<StorageError>),
+}
+
+impl Registry {
+    /// A writer, and the work that it needs done: a future that ends after the last writer is dropped.
+    pub fn log_writer(&self) -> (LogWriter, impl Future<Output = ()> + Send + 'static) {
+        let (queue, waiting) = mpsc::channel(MAX_WAITING);
+        (LogWriter { queue }, write(self.clone(), waiting))
+    }
+}
+
+impl LogWriter {
+    /// Returns once the entry is on the disk, and with it the certificate that it is about, if there is one, taken down for
+    /// revocation.
+    pub async fn append(&self, entry: Entry, issued: Option<Issued>) -> Result<(), AppendError> {
+        let (done, outcome) = oneshot::channel();
+        self.queue
+            .try_send(Waiting {
+                entry: (entry, issued),
+                done,
+            })
+            .map_err(|error| match error {
+                TrySendError::Full(_) => AppendError::Full,
+                TrySendError::Closed(_) => AppendError::Closed,
+            })?;
+        outcome.await.map_err(|_| AppendError::Closed)?
+    }
+}
+
+async fn write(registry: Registry, mut queue: mpsc::Receiver<Waiting>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while queue.recv_many(&mut batch, BATCH).await > 0 {
+        // A caller that went away still has its entry: its certificate was signed.
+        let (entries, callers): (Vec<_>, Vec<_>) = batch
+            .drain(..)
+            .map(|Waiting { entry, done }| (entry, done))
+            .unzip();
+        match registry.append(&entries).await {
+            Ok(verdicts) => {
+                for (caller, verdict) in callers.into_iter().zip(verdicts) {
+                    let _ = caller.send(verdict.map_err(AppendError::Withheld));
+                }
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                for caller in callers {
+                    let _ = caller.send(Err(AppendError::Storage(Arc::clone(&error))));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use signet_log::{Caller, Change, ChangeKind, Record};
+
+    use super::*;
+
+    fn entry() -> Entry {
+        Entry {
+            at: 1,
+            caller: Caller::Ca,
+            record: Record::Change(Change {
+                kind: ChangeKind::Setting,
+                subject: "x".to_owned(),
+                before: None,
+                after: None,
+            }),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_turns_callers_away_and_loses_nobody_who_waits() {
+        let registry = Registry::in_memory().await.unwrap();
+        let before = registry.log_size().await.unwrap();
+        let (writer, work) = registry.log_writer();
+        // Nobody writes yet: all of these wait.
+        let waiting: Vec<_> = (0..MAX_WAITING)
+            .map(|_| {
+                let writer = writer.clone();
+                tokio::spawn(async move { writer.append(entry(), None).await })
+            })
+            .collect();
+        while writer.queue.capacity() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(
+            writer.append(entry(), None).await,
+            Err(AppendError::Full)
+        ));
+        let work = tokio::spawn(work);
+        for caller in waiting {
+            caller.await.unwrap().unwrap();
+        }
+        let appended = registry.log_size().await.unwrap() - before;
+        assert_eq!(appended, u64::try_from(MAX_WAITING).unwrap());
+        writer.append(entry(), None).await.unwrap();
+        drop(writer);
+        work.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn nothing_is_appended_once_the_work_has_ended() {
+        let registry = Registry::in_memory().await.unwrap();
+        let (writer, work) = registry.log_writer();
+        drop(work);
+        assert!(matches!(
+            writer.append(entry(), None).await,
+            Err(AppendError::Closed)
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_database_that_fails_refuses_each_of_the_transaction() {
+        let registry = Registry::in_memory().await.unwrap();
+        let (writer, work) = registry.log_writer();
+        tokio::spawn(work);
+        registry.close().await;
+        let (one, two) = tokio::join!(writer.append(entry(), None), writer.append(entry(), None));
+        assert!(matches!(
+            (one, two),
+            (Err(AppendError::Storage(_)), Err(AppendError::Storage(_)))
+        ));
+    }
+}

@@ -1,0 +1,182 @@
+//! What authorization asks, answered from memory: which nodes there are, and which registration is whose.
+//!
+//! A copy of a part of the registry that follows its revisions. Whoever asks is answered as of the latest committed change:
+//! what was deregistered before a call came in gives that call nothing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use signet_registry::{
+    Changes, Node, Registration, RegistrationId, Registry, Revision, Revocation, StorageError, Target,
+    Withheld, weigh,
+};
+use signet_spiffe::{NodeName, SpiffeId, UnixTime};
+use tokio::sync::Mutex;
+
+/// The copy.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    state: RwLock<State>,
+    /// Held by the one who brings the copy up to date.
+    updating: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    revision: Revision,
+    nodes: HashMap<NodeName, Arc<Node>>,
+    grants: HashMap<RegistrationId, Grant>,
+    /// Those of SPIFFE IDs.
+    revoked_ids: HashMap<SpiffeId, Revocation>,
+    /// Those of nodes.
+    revoked_nodes: HashMap<NodeName, Revocation>,
+}
+
+/// What a registration gives to whom: all of it that issuing needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) spiffe_id: SpiffeId,
+    pub(crate) node: NodeName,
+    /// Seconds; 0: the CA's default.
+    pub(crate) ttl: u32,
+}
+
+impl Known {
+    /// A node that has attested. What is here of its SVID may be out of date.
+    pub(crate) async fn node(
+        &self,
+        registry: &Registry,
+        name: &NodeName,
+    ) -> Result<Option<Arc<Node>>, StorageError> {
+        Ok(self.up_to_date(registry).await?.nodes.get(name).cloned())
+    }
+
+    /// A registration.
+    pub(crate) async fn grant(
+        &self,
+        registry: &Registry,
+        id: RegistrationId,
+    ) -> Result<Option<Grant>, StorageError> {
+        Ok(self.up_to_date(registry).await?.grants.get(&id).cloned())
+    }
+
+    /// As [`Registry::may_issue`]. The log has the last word: it looks again in the transaction that takes the certificate.
+    pub(crate) async fn may_issue(
+        &self,
+        registry: &Registry,
+        id: &SpiffeId,
+        node: &NodeName,
+    ) -> Result<Result<Option<UnixTime>, Withheld>, StorageError> {
+        let state = self.up_to_date(registry).await?;
+        let rules = [state.revoked_ids.get(id), state.revoked_nodes.get(node)];
+        Ok(weigh(rules, id, node))
+    }
+
+    async fn up_to_date(&self, registry: &Registry) -> Result<RwLockReadGuard<'_, State>, StorageError> {
+        let wanted = registry.revision();
+        if self.state().revision < wanted {
+            let _updating = self.updating.lock().await;
+            let since = self.state().revision;
+            if since < wanted
+                && let Some(changes) = registry.all_changes_since(since).await?
+            {
+                // A change is applied in memory alone, so poison leaves at worst one half done, and only after a panic.
+                self.state
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .apply(changes);
+            }
+        }
+        Ok(self.state())
+    }
+
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn apply(&mut self, changes: Changes) {
+        if changes.snapshot {
+            *self = Self::default();
+        }
+        for name in &changes.removed_nodes {
+            self.nodes.remove(name);
+        }
+        for id in &changes.removed_registrations {
+            self.grants.remove(id);
+        }
+        for node in changes.nodes {
+            self.nodes.insert(node.name.clone(), Arc::new(node));
+        }
+        for registration in changes.registrations {
+            let Registration {
+                id,
+                spiffe_id,
+                node,
+                ttl,
+                ..
+            } = registration;
+            self.grants.insert(id, Grant { spiffe_id, node, ttl });
+        }
+        for revocation in changes.revocations {
+            match revocation.target.clone() {
+                Target::Id(id) => drop(self.revoked_ids.insert(id, revocation)),
+                Target::Node(name) => drop(self.revoked_nodes.insert(name, revocation)),
+                // Of what is there already.
+                Target::Serial(_) | Target::Authority(_) => {}
+            }
+        }
+        self.revision = changes.revision;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use signet_registry::{NewRegistration, NewToken, PresentedToken, TokenId};
+    use signet_spiffe::UnixTime;
+
+    use super::*;
+
+    fn now() -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_hours(500_000))
+    }
+
+    #[tokio::test]
+    async fn the_copy_never_lags_behind_a_change_that_was_committed() {
+        let registry = Registry::in_memory().await.unwrap();
+        let known = Known::default();
+        let node = NodeName::parse("n1").unwrap();
+        assert!(known.node(&registry, &node).await.unwrap().is_none());
+        let token = NewToken {
+            id: TokenId([1; 8]),
+            secret_sha256: [1; 32],
+            node: node.clone(),
+            pod_cidrs: Vec::new(),
+            expires: UnixTime::since_unix_epoch(Duration::from_hours(500_001)),
+        };
+        registry.create_token(&token, now()).await.unwrap();
+        let shown = PresentedToken {
+            id: token.id,
+            secret_sha256: token.secret_sha256,
+        };
+        registry.consume_token(&shown, now()).await.unwrap();
+        assert!(known.node(&registry, &node).await.unwrap().is_some());
+        let new = NewRegistration {
+            id: RegistrationId::from_random([1; 16]),
+            spiffe_id: SpiffeId::parse("spiffe://td/a").unwrap(),
+            node,
+            selectors: vec!["unix:uid:1".parse().unwrap()],
+            ttl: 60,
+        };
+        for _ in 0..3 {
+            let made = registry.register(&new, now()).await.unwrap();
+            let grant = known.grant(&registry, made.id).await.unwrap().unwrap();
+            assert_eq!((grant.spiffe_id, grant.ttl), (made.spiffe_id, 60));
+            registry.deregister(made.id, now()).await.unwrap();
+            assert_eq!(known.grant(&registry, made.id).await.unwrap(), None);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The issuance log: entries before anything is handed out, and the heads that are signed.
+
+use signet_authority::{DataDirectory, IssuedSvid};
+use signet_log::{
+    Caller, CheckpointError, Document, Entry, Hash, Issuance, KeyError, LogKey, Record, VerifierKey, origin,
+};
+use signet_registry::{AppendError, Issued, LogWriter, Registry, StorageError, StoredCheckpoint};
+use signet_spiffe::{NodeName, SerialNumber, TrustDomain, UnixTime};
+use tokio::sync::Mutex;
+use zeroize::Zeroizing;
+
+use crate::random;
+
+/// File of the log's key in the data directory.
+const KEY: &str = "log.key";
+
+/// Writes the log and signs its heads.
+#[derive(Debug)]
+pub(crate) struct Log {
+    writer: LogWriter,
+    key: LogKey,
+    /// One head at a time, so that each is compared with the last one.
+    signing: Mutex<()>,
+}
+
+/// Why a head was not signed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HeadError {
+    /// The last signed head is not of this log.
+    #[error(
+        "the issuance log contradicts its last checkpoint, of {size} entries: the database was changed, or is an older copy; \
+         keep it, and restore the newest backup"
+    )]
+    Contradiction { size: u64 },
+    /// The last signed head is of another key.
+    #[error(
+        "the issuance log's last checkpoint cannot be read with the key in {KEY}: {0}; restore both from one backup"
+    )]
+    Checkpoint(#[from] CheckpointError),
+    /// The database failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Log {
+    pub(crate) fn new(writer: LogWriter, key: LogKey) -> Self {
+        Self {
+            writer,
+            key,
+            signing: Mutex::new(()),
+        }
+    }
+
+    /// What checks its checkpoints.
+    pub(crate) fn verifier(&self) -> &VerifierKey {
+        self.key.verifier()
+    }
+
+    /// Logs an X.509-SVID, and takes it down for revocation. Until this has returned, nobody may get it.
+    pub(crate) async fn issued(
+        &self,
+        svid: &IssuedSvid,
+        caller: Caller,
+        node: Option<NodeName>,
+        now: UnixTime,
+    ) -> Result<(), AppendError> {
+        let leaf = svid.chain.first().map(AsRef::as_ref).unwrap_or_default();
+        let serial = SerialNumber::new(svid.serial.as_bytes()).map_err(|_| AppendError::Serial)?;
+        let issued = node.clone().map(|node| Issued {
+            serial,
+            spiffe_id: svid.id.clone(),
+            node,
+            not_before: svid.not_before,
+            not_after: svid.not_after,
+        });
+        let issuance = Issuance {
+            document: Document::X509,
+            serial: svid.serial.as_bytes().to_vec(),
+            spiffe_id: svid.id.clone(),
+            node,
+            not_before: svid.not_before.as_secs(),
+            not_after: svid.not_after.as_secs(),
+            sha256: Hash::sha256(leaf),
+        };
+        self.append(issuance, issued, caller, now).await
+    }
+
+    /// Logs an SVID of any kind; `issued` is what can be revoked of it. Until this has returned, nobody may get it.
+    pub(crate) async fn append(
+        &self,
+        issuance: Issuance,
+        issued: Option<Issued>,
+        caller: Caller,
+        now: UnixTime,
+    ) -> Result<(), AppendError> {
+        let entry = Entry {
+            at: now.as_secs(),
+            caller,
+            record: Record::Issuance(issuance),
+        };
+        self.writer.append(entry, issued).await
+    }
+
+    /// Whether the log is still the one that was signed.
+    pub(crate) async fn check(&self, registry: &Registry) -> Result<(), HeadError> {
+        let Some(last) = registry.last_checkpoint().await? else {
+            return Ok(());
+        };
+        self.agrees(registry, &last).await
+    }
+
+    /// The signed head of now. Signs nothing that contradicts what was signed before.
+    pub(crate) async fn checkpoint(
+        &self,
+        registry: &Registry,
+        now: UnixTime,
+    ) -> Result<StoredCheckpoint, HeadError> {
+        let _signing = self.signing.lock().await;
+        let size = registry.log_size().await?;
+        if let Some(last) = registry.last_checkpoint().await? {
+            self.agrees(registry, &last).await?;
+            if last.size == size {
+                return Ok(last);
+            }
+        }
+        let note = self.key.sign(size, registry.log_root(size).await?)?;
+        let checkpoint = StoredCheckpoint { size, note };
+        registry.keep_checkpoint(&checkpoint, now).await?;
+        Ok(checkpoint)
+    }
+
+    async fn agrees(&self, registry: &Registry, last: &StoredCheckpoint) -> Result<(), HeadError> {
+        let contradiction = HeadError::Contradiction { size: last.size };
+        let signed = self.verifier().open(&last.note)?;
+        // A tree that is smaller now, or has a hole, has no such root.
+        let root = match registry.log_root(last.size).await {
+            Ok(root) => root,
+            Err(StorageError::Log(_)) => return Err(contradiction),
+            Err(error) => return Err(error.into()),
+        };
+        if signed.size() == last.size && signed.root() == root {
+            Ok(())
+        } else {
+            Err(contradiction)
+        }
+    }
+}
+
+/// The log's key from the data directory, made where there is none; without a directory, one for as long as the process
+/// lives.
+pub(crate) fn key(trust_domain: &TrustDomain, directory: Option<&DataDirectory>) -> anyhow::Result<LogKey> {
+    let name = origin(trust_domain);
+    if let Some(directory) = directory
+        && let Some(secret) = directory.read_secret(KEY)?
+    {
+        let text = std::str::from_utf8(&secret).map_err(|_| KeyError::Malformed)?;
+        return Ok(LogKey::from_secret_text(text)?);
+    }
+    let seed = Zeroizing::new(random::bytes()?);
+    if let Some(directory) = directory {
+        directory.write_secret(KEY, LogKey::secret_text(&name, &seed)?.as_bytes())?;
+    }
+    Ok(LogKey::from_seed(&name, &seed)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use signet_authority::{Authority, Serial, SigningKey};
+    use signet_registry::MAX_WAITING;
+    use signet_spiffe::SpiffeId;
+    use tonic::Code;
+
+    use super::*;
+    use crate::refusal;
+
+    #[tokio::test]
+    async fn who_comes_when_too_many_wait_is_told_to_come_back() {
+        let registry = Registry::in_memory().await.unwrap();
+        let domain = TrustDomain::parse("td").unwrap();
+        // Nobody writes: the future that would is held, not run.
+        let (writer, _writing) = registry.log_writer();
+        let log = Arc::new(Log::new(writer, key(&domain, None).unwrap()));
+        let now = UnixTime::now();
+        let signing = SigningKey::generate().unwrap();
+        let life = Duration::from_hours(1);
+        let authority =
+            Authority::create(domain.clone(), signing, Serial::from_random([1; 16]), now, life).unwrap();
+        let svid = Arc::new(IssuedSvid {
+            id: SpiffeId::ca(&domain),
+            chain: authority.bundle().authorities().to_vec(),
+            serial: Serial::from_random([2; 16]),
+            not_before: now,
+            not_after: now,
+        });
+        for _ in 0..MAX_WAITING {
+            let (log, svid) = (Arc::clone(&log), Arc::clone(&svid));
+            tokio::spawn(async move { log.issued(&svid, Caller::Ca, None, now).await });
+        }
+        let refused = loop {
+            // Before the queue is full this waits, with nobody to end it.
+            let attempt = log.issued(&svid, Caller::Ca, None, now);
+            if let Ok(outcome) = tokio::time::timeout(Duration::from_millis(10), attempt).await {
+                break outcome.unwrap_err();
+            }
+        };
+        assert!(matches!(refused, AppendError::Full));
+        assert_eq!(refusal::append("issue", &refused).code(), Code::Unavailable);
+    }
+}
