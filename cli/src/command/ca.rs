@@ -9,6 +9,7 @@ use signet_proto::view::v1::Registration;
 
 use crate::args::Global;
 use crate::clients::Ca;
+use crate::command::ca_log;
 use crate::command::revocation;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -97,6 +98,8 @@ enum Command {
     },
     #[command(flatten)]
     Revocation(revocation::Command),
+    /// Read and check the log of all that was issued and changed.
+    Log(ca_log::Arguments),
 }
 
 /// Forms of the trust bundle.
@@ -159,6 +162,7 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
                 ca.daemon.answer(client.register(request)).await?,
             ))
         }
+        Command::Log(arguments) => ca_log::run(arguments, &ca, output).await,
         Command::Deregister { what } => deregister(&ca, what, output).await,
         Command::List { nodes: true, .. } => output.show(&NodesView::from(
             ca.daemon.answer(client.list_nodes(ListNodesRequest {})).await?,

@@ -2,6 +2,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod ca;
+pub(crate) mod ca_log;
 pub(crate) mod completions;
 pub(crate) mod encryption;
 pub(crate) mod explain;
