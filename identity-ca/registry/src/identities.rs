@@ -162,8 +162,8 @@ fn parse((number, spiffe_id): (i64, String), nodes: &[String]) -> Result<Identit
         spiffe_id: SpiffeId::parse(&spiffe_id).map_err(|_| corrupt("identities.spiffe_id"))?,
         number: number.try_into().map_err(|_| corrupt("identities.number"))?,
         nodes: nodes
-            .into_iter()
-            .map(|node| NodeName::parse(&node).map_err(|_| corrupt("registrations.node")))
+            .iter()
+            .map(|node| NodeName::parse(node).map_err(|_| corrupt("registrations.node")))
             .collect::<Result<_, _>>()?,
     })
 }

@@ -17,6 +17,9 @@ use tonic::transport::server::Connected;
 
 use crate::per_address::Share;
 
+/// What a chain was found to be, and under which bundles and revocations.
+pub(crate) type Verified = (VerifiedSvid, Arc<BundleSet>);
+
 /// Who is at the other end, for request handlers.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
@@ -24,8 +27,8 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// The certificates that it showed, leaf first; none where it showed none. They were good when it connected.
     pub(crate) chain: Arc<[CertificateDer<'static>]>,
-    /// What the chain was last found to be, and under which bundles and revocations.
-    pub(crate) verified: Arc<Mutex<Option<(VerifiedSvid, Arc<BundleSet>)>>>,
+    /// What the chain was last found to be.
+    pub(crate) verified: Arc<Mutex<Option<Verified>>>,
 }
 
 impl Peer {
