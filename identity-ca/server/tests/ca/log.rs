@@ -10,8 +10,8 @@ use signet_log::{
 };
 use signet_proto::ca::v1::prove_log_entry_request::Entry as Wanted;
 use signet_proto::ca::v1::{
-    IssueX509SvidRequest, LogEntry, ProveLogEntryRequest, ProveLogGrowthRequest, ReadLogRequest,
-    RenewNodeSvidRequest, SignLogCheckpointRequest, Svid,
+    IssueJwtSvidRequest, IssueX509SvidRequest, LogEntry, ProveLogEntryRequest, ProveLogGrowthRequest,
+    ReadLogRequest, RenewNodeSvidRequest, SignLogCheckpointRequest, Svid,
 };
 use signet_spiffe::{UnixTime, verify_x509_svid};
 use sqlx::{ConnectOptions, SqliteConnection};
@@ -202,6 +202,32 @@ async fn proofs_hold_under_the_signed_head() {
     };
     let refused = ca.operator.clone().prove_log_growth(shrinks).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_token_stands_in_the_log_as_a_certificate_does() {
+    let ca = Running::in_memory().await;
+    let node = ca.node("n1", &[]).await;
+    let registration = ca.register(WEB, "n1", "unix:uid:1000").await.unwrap();
+    let call = IssueJwtSvidRequest {
+        registration: registration.id,
+        audience: vec!["db".to_owned()],
+    };
+    let token = node
+        .client
+        .clone()
+        .issue_jwt_svid(call)
+        .await
+        .unwrap()
+        .into_inner()
+        .token;
+    let mut audit = Audit::new([], [Hash::sha256(token.as_bytes())]).unwrap();
+    for entry in entries(&ca, 0, 0).await {
+        audit
+            .entry(entry.position, &entry.leaf, &hashes(&entry.hashes))
+            .unwrap();
+    }
+    assert_eq!(audit.finish().unwrap().found.len(), 1);
 }
 
 async fn tamper(directory: &Path, statement: &'static str) {
