@@ -11,6 +11,7 @@ mod demo;
 mod process;
 mod reasons;
 mod repository;
+mod rows;
 mod tally;
 mod test;
 mod vm;
@@ -37,6 +38,8 @@ enum Task {
     Reasons(reasons::Options),
     /// Write docs/reference/cli.md from each command's own help, or check that it is up to date.
     Commands(commands::Options),
+    /// Write docs/reference/spiffe.md, each rule of the SPIFFE standards with its tests, or check that it is up to date.
+    Rows(rows::Options),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Task::Arrows => arrows::run(),
         Task::Reasons(options) => reasons::run(&options),
         Task::Commands(options) => commands::run(&options),
+        Task::Rows(options) => rows::run(&options),
     };
     done.unwrap_or_else(|error| {
         println!("xtask: {error:#}");

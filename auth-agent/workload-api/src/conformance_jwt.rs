@@ -12,9 +12,10 @@ use signet_proto::workload::{
 use signet_spiffe::{
     Audience, JwtBundle, JwtBundleSet, SpiffeBundle, SpiffeId, TrustDomain, UnixTime, verify_jwt_svid,
 };
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
+use tonic_prost::ProstCodec;
 use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
@@ -365,4 +366,21 @@ async fn spiffe_row_41_reflection_shows_the_workload_api_and_health_beside_it() 
         }
     };
     tokio::time::timeout(PATIENCE, ready).await.unwrap();
+}
+
+#[tokio::test]
+async fn spiffe_row_54_the_wit_profile_is_unimplemented() {
+    let served = Served::new();
+    publish(&served, &Arc::new(Authority::new("td.test")));
+    let mut grpc = tonic::client::Grpc::new(served.channel().await);
+    for method in ["FetchWITSVID", "FetchWITBundles", "ValidateWITSVID"] {
+        grpc.ready().await.unwrap();
+        let mut request = Request::new(JwtBundlesRequest {});
+        let header = "true".parse().unwrap();
+        request.metadata_mut().insert("workload.spiffe.io", header);
+        let path = format!("/SpiffeWorkloadAPI/{method}").parse().unwrap();
+        let codec: ProstCodec<JwtBundlesRequest, JwtBundlesResponse> = ProstCodec::default();
+        let refusal = grpc.unary(request, path, codec).await.unwrap_err();
+        assert_eq!(refusal.code(), Code::Unimplemented, "{method}");
+    }
 }

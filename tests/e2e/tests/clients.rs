@@ -54,6 +54,10 @@ const CASES: &[Case] = &[
         name: "clients_on_two_nodes_do_mutual_tls_before_and_after_renewal",
         run: |stage| all_do_mutual_tls(stage, CASES[3].name),
     },
+    Case {
+        name: "spiffe_row_50_51_and_52_a_token_fetched_on_one_node_is_checked_by_clients_on_the_other",
+        run: |stage| tokens_are_checked_on_the_other_node(stage, CASES[6].name),
+    },
 ];
 
 fn main() -> ExitCode {
@@ -153,6 +157,39 @@ fn a_stranger_gets_permission_denied(stage: &mut Stage, test: &str) -> Result<()
             "{language:?} was not refused as such; {}",
             fetch.complaints()
         );
+    }
+    Ok(())
+}
+
+/// From the CA's key over both agents to somebody else's validator, and through `ValidateJWTSVID` of the other node's agent.
+fn tokens_are_checked_on_the_other_node(stage: &mut Stage, test: &str) -> Result<()> {
+    let Some(program) = client(stage, GOPHER.language, test)? else {
+        return Ok(());
+    };
+    let mut fetch = start(stage, GOPHER.name, &program, &["token", "--audience", "reports"])?;
+    let token = fetch.reply()?;
+    for checker in [SNAKE, CRAB] {
+        let Some(program) = client(stage, checker.language, test)? else {
+            return Ok(());
+        };
+        for (audience, good) in [("reports", true), ("invoices", false)] {
+            let check = ["check", "--audience", audience, "--token", &token];
+            let mut check = start(stage, checker.name, &program, &check)?;
+            for by in ["its own check", "the Workload API"] {
+                let event = check.event()?;
+                let as_wanted = match &event {
+                    Event::Reply(id) => good && *id == GOPHER.id(),
+                    Event::Refused(_) => !good,
+                    Event::Svid(_) | Event::Listening(_) | Event::Peer(_) => false,
+                };
+                ensure!(
+                    as_wanted,
+                    "{} for {audience}, by {by}: {event:?}; {}",
+                    checker.name,
+                    check.complaints()
+                );
+            }
+        }
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ import socket
 
 from cryptography import x509
 from OpenSSL import SSL
-from spiffe import JwtSvid, TrustDomain, WorkloadApiClient, X509Source
+from spiffe import JwtSvid, WorkloadApiClient, X509Source
 from spiffetls import create_ssl_context, dial
 
 PATIENCE = 30.0
@@ -62,8 +62,14 @@ def check(arguments):
     """Checks a JWT-SVID with the keys that the Workload API gives, then has the Workload API check it."""
     with WorkloadApiClient() as client:
         bundles = client.fetch_jwt_bundles(timeout=PATIENCE)
-        bundle = bundles.get_bundle_for_trust_domain(TrustDomain(arguments.trust_domain))
-        checked(lambda: JwtSvid.parse_and_validate(arguments.token, bundle, {arguments.audience}))
+
+        def own():
+            # This library takes a bundle, not a set of them: which one is for its user to find out.
+            claimed = JwtSvid.parse_insecure(arguments.token, {arguments.audience}).spiffe_id
+            bundle = bundles.get_bundle_for_trust_domain(claimed.trust_domain)
+            return JwtSvid.parse_and_validate(arguments.token, bundle, {arguments.audience})
+
+        checked(own)
         checked(lambda: client.validate_jwt_svid(arguments.token, arguments.audience, timeout=PATIENCE))
 
 
@@ -127,8 +133,6 @@ def main():
     fetch_token.set_defaults(run=token)
     check_token = commands.add_parser("check")
     check_token.add_argument("--token", required=True)
-    # This library takes a bundle, not a set of them: whose it is is for its user to say.
-    check_token.add_argument("--trust-domain", default="interop.test")
     check_token.set_defaults(run=check)
     for command in (fetch_token, check_token):
         command.add_argument("--audience", required=True)
