@@ -234,3 +234,19 @@ fn what_is_not_registered_or_not_published_any_more_is_forgotten_also_while_it_i
     assert!(refusal.contains("not registered"), "{refusal}");
     assert_eq!(cache.tokens(), 0);
 }
+
+#[test]
+fn a_flight_for_what_was_forgotten_does_not_land_where_the_next_one_will() {
+    let (clocks, mut cache) = (clocks(), Cache::default());
+    let now = clocks.at(0);
+    let old = cache.ask(&web(), &audience("db"), now).1.expect("a flight");
+    cache.retain(|_| false, |_, _| true, now);
+    let new = cache.ask(&web(), &audience("db"), now).1.expect("another flight");
+    cache.land(old, Ok(fresh("of the old registration", 0)), now, 0);
+    assert_eq!(cache.tokens(), 0);
+    cache.land(new, Ok(fresh("of the new one", 0)), now, 0);
+    assert_eq!(
+        served(&cache.ask(&web(), &audience("db"), now).0),
+        "of the new one"
+    );
+}
