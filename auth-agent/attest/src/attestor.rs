@@ -74,6 +74,8 @@ impl Attestor {
             gid: process.gid,
         };
         let (path, sha256) = match Executable::open(process.pid) {
+            // It may be another's, like the namespace below.
+            Ok(_) if !process.is_exact => (None, None),
             Ok(executable) => {
                 let path = executable.path(process.pid).map_err(AttestError::Proc)?;
                 (
@@ -96,7 +98,7 @@ impl Attestor {
             gid: process.gid,
             path,
             sha256,
-            netns,
+            netns: netns.filter(|_| process.is_exact),
         })
     }
 }

@@ -16,6 +16,8 @@ pub struct Process {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pidfd: Arc<OwnedFd>,
+    /// Whether the pidfd came with the connection.
+    pub(crate) is_exact: bool,
 }
 
 /// Why a peer cannot be held.
@@ -36,18 +38,25 @@ impl Process {
     /// Takes the peer credentials of a connection (`SO_PEERCRED`) with the pidfd that came with it (`SO_PEERPIDFD`).
     ///
     /// On kernels before 6.5 there is none and it is opened by number. Between `connect` and that moment the process
-    /// may have ended and its number may have gone to another; that other is then refused unless it runs as the very
-    /// same user and group, since attestation compares them with what the connection says.
+    /// may have ended and its number may have gone to another of the same user and group. So of such a process only these
+    /// two count: whatever else [`Attestor`](crate::Attestor) could read may be another's.
     ///
     /// # Errors
     /// See [`ProcessError`].
     pub fn new(pid: i32, uid: u32, gid: u32, pidfd: Option<Arc<OwnedFd>>) -> Result<Self, ProcessError> {
         let pid = Pid::from_raw(pid).ok_or(ProcessError::NotVisible)?;
+        let is_exact = pidfd.is_some();
         let pidfd = match pidfd {
             Some(pidfd) => pidfd,
             None => Arc::new(open(pid)?),
         };
-        Ok(Self { pid, uid, gid, pidfd })
+        Ok(Self {
+            pid,
+            uid,
+            gid,
+            pidfd,
+            is_exact,
+        })
     }
 
     /// PID in our PID namespace. Names this process while it [`is_alive`](Self::is_alive), and nothing after.

@@ -30,6 +30,13 @@ impl Running {
     }
 
     fn process(&self, uid: u32, gid: u32) -> Process {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+        Process::new(self.0.id().cast_signed(), uid, gid, Some(pidfd.into())).unwrap()
+    }
+
+    /// As a kernel before 6.5 gives it: by number alone.
+    fn process_by_number(&self, uid: u32, gid: u32) -> Process {
         Process::new(self.0.id().cast_signed(), uid, gid, None).unwrap()
     }
 
@@ -101,6 +108,17 @@ fn a_process_has_its_user_group_path_and_digest() {
         sha256(&program.path),
     ];
     assert_eq!(selectors.to_string(), expected.join(", "));
+}
+
+#[test]
+fn a_process_that_may_be_another_of_its_user_gets_user_and_group_alone() {
+    let program = program();
+    let running = Running::start(Command::new(&program.path).uid(4242).gid(4343));
+    let facts = Attestor::default()
+        .facts(&running.process_by_number(4242, 4343))
+        .unwrap();
+    assert_eq!((facts.path, facts.sha256, facts.netns), (None, None, None));
+    assert_eq!((facts.uid, facts.gid), (4242, 4343));
 }
 
 #[test]

@@ -72,7 +72,8 @@ enum Failure {
 pub(crate) fn process(peer: Option<&PeerInfo>) -> Result<Process, Status> {
     let peer =
         peer.ok_or_else(|| Status::permission_denied("the Workload API is served on a Unix socket alone"))?;
-    Process::new(peer.pid, peer.uid, peer.gid, peer.pidfd.clone()).map_err(|error| {
+    let exact = peer.pidfd.clone().filter(|_| peer.pidfd_is_exact);
+    Process::new(peer.pid, peer.uid, peer.gid, exact).map_err(|error| {
         tracing::debug!(peer.pid, peer.uid, %error, "a caller of the Workload API cannot be attested");
         Status::permission_denied(error.to_string())
     })

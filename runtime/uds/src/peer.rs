@@ -23,7 +23,7 @@ pub struct PeerInfo {
     /// nor `pidfd_open` could give one.
     pub pidfd: Option<Arc<OwnedFd>>,
     /// Whether `pidfd` came with the connection. If not, it was opened by number, and the number may have been
-    /// recycled in between: compare the process's start with the connection's.
+    /// recycled in between: what is read of the process may be another's.
     pub pidfd_is_exact: bool,
 }
 
