@@ -25,7 +25,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             per_process: 16,
-            per_user: 2048,
+            // A few users together must not be able to take all of it from the rest.
+            per_user: 512,
             total: 4096,
             calls: Pace {
                 burst: 400,
@@ -142,6 +143,20 @@ mod tests {
             pidfd: None,
             pidfd_is_exact: false,
         }
+    }
+
+    #[test]
+    fn it_takes_many_users_to_leave_no_place_for_another() {
+        let limits = Limits::default();
+        let places = Places::new(limits);
+        let mut held = Vec::new();
+        for uid in 0..7 {
+            held.extend(
+                (0..).map_while(|n: i32| places.take(&peer(i32::try_from(uid).unwrap() * 100_000 + n, uid))),
+            );
+        }
+        assert_eq!(held.len(), 7 * limits.per_user);
+        assert!(places.take(&peer(-1, 1000)).is_some());
     }
 
     #[test]
