@@ -67,7 +67,6 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         name: args.node.clone(),
         trust_domain: trust_domain.clone(),
         instance: Instance(random_bytes()?),
-        boot_id: boot_id()?,
         access: access_watch.clone(),
         bundles: view.clone(),
         knowledge: knowledge.clone(),
@@ -209,17 +208,4 @@ fn random_bytes() -> anyhow::Result<[u8; 16]> {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow::anyhow!("the system gives no randomness"))?;
     Ok(bytes)
-}
-
-/// `/proc/sys/kernel/random/boot_id`, a UUID.
-fn boot_id() -> anyhow::Result<[u8; 16]> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .context("failed to read the kernel's boot id")?;
-    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    let bytes = data_encoding::HEXLOWER_PERMISSIVE
-        .decode(digits.as_bytes())
-        .context("the boot id is no UUID")?;
-    bytes
-        .try_into()
-        .map_err(|_| anyhow::anyhow!("the boot id is no UUID"))
 }

@@ -42,7 +42,6 @@ pub struct Established {
     opens: Bucket,
     transport: Bucket,
     pings: Bucket,
-    strays: u64,
 }
 
 impl Established {
@@ -57,7 +56,6 @@ impl Established {
             opens: Bucket::new(limits.open_burst, limits.open_refill, now),
             transport: Bucket::new(limits.transport_burst, limits.transport_refill, now),
             pings: Bucket::new(limits.ping_burst, limits.ping_refill, now),
-            strays: 0,
         }
     }
 
@@ -69,11 +67,6 @@ impl Established {
     /// The peer's start.
     pub fn peer_instance(&self) -> Instance {
         self.instance
-    }
-
-    /// Messages of handshakes that were over already.
-    pub fn strays(&self) -> u64 {
-        self.strays
     }
 
     /// Judges one message from the peer. After an error the session must be closed.
@@ -161,7 +154,6 @@ impl Established {
             Event::Handshake(route, step)
         } else {
             // Ends cross on the way: not the peer's fault.
-            self.strays += 1;
             Event::Nothing
         }
     }

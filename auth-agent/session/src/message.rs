@@ -59,8 +59,6 @@ pub struct Hello {
     pub node: NodeNumber,
     /// The sender's start.
     pub instance: Instance,
-    /// The sender's kernel boot.
-    pub boot_id: [u8; 16],
 }
 
 /// A handshake's first message.

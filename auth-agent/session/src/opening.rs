@@ -17,8 +17,6 @@ pub struct LocalNode {
     pub node: NodeNumber,
     /// This start of the agent.
     pub instance: Instance,
-    /// This boot of the kernel.
-    pub boot_id: [u8; 16],
 }
 
 /// Who the peer proved to be.
@@ -75,7 +73,6 @@ impl Opening {
             max_version: VERSION,
             node: local.node,
             instance: local.instance,
-            boot_id: local.boot_id,
         };
         (
             Self {

@@ -77,7 +77,6 @@ impl From<&Message> for wire::Envelope {
                 max_version: hello.max_version,
                 node_id: hello.node.get(),
                 instance: hello.instance.0.to_vec(),
-                boot_id: hello.boot_id.to_vec(),
             }),
             Message::Ping(nonce) => Wire::Ping(wire::Ping { nonce: *nonce }),
             Message::Pong(nonce) => Wire::Pong(wire::Pong { nonce: *nonce }),
@@ -146,7 +145,6 @@ fn parse_hello(hello: &wire::Hello) -> Result<Hello, WireError> {
         max_version: hello.max_version,
         node: NodeNumber::new(hello.node_id).ok_or(WireError::Range("node number"))?,
         instance: Instance(sized("instance", &hello.instance)?),
-        boot_id: sized("boot id", &hello.boot_id)?,
     })
 }
 

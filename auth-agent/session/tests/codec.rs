@@ -74,22 +74,14 @@ fn cause() -> impl Strategy<Value = AbortCause> {
 fn message() -> impl Strategy<Value = Message> {
     let records = || prop::collection::vec(any::<u8>(), 1..2000);
     prop_oneof![
-        (
-            1..9u32,
-            0..9u32,
-            1..=u32::MAX,
-            any::<[u8; 16]>(),
-            any::<[u8; 16]>()
-        )
-            .prop_map(
-                |(min_version, more, node, instance, boot_id)| Message::Hello(Hello {
-                    min_version,
-                    max_version: min_version + more,
-                    node: NodeNumber::new(node).expect("not zero"),
-                    instance: Instance(instance),
-                    boot_id,
-                })
-            ),
+        (1..9u32, 0..9u32, 1..=u32::MAX, any::<[u8; 16]>(),).prop_map(
+            |(min_version, more, node, instance)| Message::Hello(Hello {
+                min_version,
+                max_version: min_version + more,
+                node: NodeNumber::new(node).expect("not zero"),
+                instance: Instance(instance),
+            })
+        ),
         any::<u64>().prop_map(Message::Ping),
         any::<u64>().prop_map(Message::Pong),
         (any::<u64>(), spiffe_id(), spiffe_id(), records()).prop_map(

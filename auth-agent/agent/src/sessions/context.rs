@@ -22,8 +22,6 @@ pub struct Context {
     pub trust_domain: TrustDomain,
     /// This start of the agent.
     pub instance: Instance,
-    /// This boot of the kernel.
-    pub boot_id: [u8; 16],
     /// The node's SVID.
     pub access: watch::Receiver<Option<Arc<NodeAccess>>>,
     /// What peers are verified against.
@@ -62,7 +60,6 @@ impl Context {
         Ok(LocalNode {
             node,
             instance: self.instance,
-            boot_id: self.boot_id,
         })
     }
 

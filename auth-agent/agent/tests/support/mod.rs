@@ -328,7 +328,6 @@ impl TestNode {
             name,
             trust_domain: ca.domain.clone(),
             instance: Instance([byte; 16]),
-            boot_id: [byte; 16],
             access: access_watch,
             bundles: view.clone(),
             knowledge: knowledge.clone(),
@@ -467,7 +466,6 @@ pub(crate) fn hello(node: u32) -> Message {
         max_version: VERSION,
         node: NodeNumber::new(node).expect("not zero"),
         instance: Instance([99; 16]),
-        boot_id: [99; 16],
     })
 }
 
