@@ -74,7 +74,7 @@ fn check(files: &[PathBuf], output: &Output) -> Result<u8, Failure> {
     for file in files {
         let name = file.display().to_string();
         let view = match signet_source::check_file(file) {
-            Ok(checked) => CheckView::good(name, checked.set.workloads().len(), checked.set.policies().len()),
+            Ok(checked) => CheckView::good(name, &checked.set),
             Err(errors) => {
                 code = FAILED;
                 CheckView::bad(name, &errors)

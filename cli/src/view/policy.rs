@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use signet_proto::mesh::v1::PolicyEntry;
-use signet_source::{Errors, SourceError};
+use signet_source::{Errors, Set, SourceError};
 
 use crate::output::{Cell, Page, Table, Tone, View};
 use crate::text;
@@ -24,6 +24,8 @@ pub(crate) struct PolicyRow {
     ingress_rules: u32,
     egress_rules: u32,
     authentication: String,
+    /// Rules that let pass without any proof.
+    unproven: Vec<String>,
     file: String,
 }
 
@@ -44,6 +46,7 @@ impl PolicyRow {
             ingress_rules: policy.ingress_rules,
             egress_rules: policy.egress_rules,
             authentication: policy.authentication,
+            unproven: policy.unproven,
             file: policy.file,
         }
     }
@@ -58,6 +61,7 @@ impl View for PoliciesView {
             "INGRESS",
             "EGRESS",
             "AUTHENTICATION",
+            "UNPROVEN",
             "FILE",
         ];
         let mut table = Table::new(headings);
@@ -67,6 +71,11 @@ impl View for PoliciesView {
             } else {
                 Tone::Plain
             };
+            let unproven = if policy.unproven.is_empty() {
+                Tone::Plain
+            } else {
+                Tone::Odd
+            };
             table.row([
                 policy.node.as_str().into(),
                 format!("{}/{}", policy.namespace, policy.name).into(),
@@ -74,6 +83,7 @@ impl View for PoliciesView {
                 policy.ingress_rules.into(),
                 policy.egress_rules.into(),
                 Cell::toned(text::dash(&policy.authentication), tone),
+                Cell::toned(text::dash(&policy.unproven.join(", ")), unproven),
                 text::dash(&policy.file).into(),
             ]);
         }
@@ -97,6 +107,8 @@ pub(crate) struct CheckView {
     good: bool,
     workloads: usize,
     policies: usize,
+    /// Rules that let pass without any proof.
+    unproven: Vec<String>,
     problems: Vec<ProblemRow>,
     #[serde(skip)]
     lines: Vec<String>,
@@ -112,12 +124,17 @@ struct ProblemRow {
 }
 
 impl CheckView {
-    pub(crate) fn good(file: String, workloads: usize, policies: usize) -> Self {
+    pub(crate) fn good(file: String, set: &Set) -> Self {
+        let unproven = set
+            .policies()
+            .iter()
+            .flat_map(|policy| policy.unproven().map(|rule| format!("{} {rule}", policy.name)));
         Self {
             file,
             good: true,
-            workloads,
-            policies,
+            workloads: set.workloads().len(),
+            policies: set.policies().len(),
+            unproven: unproven.collect(),
             problems: Vec::new(),
             lines: Vec::new(),
         }
@@ -136,6 +153,7 @@ impl CheckView {
             good: false,
             workloads: 0,
             policies: 0,
+            unproven: Vec::new(),
             problems,
             lines: errors.lines(),
         }
@@ -146,6 +164,16 @@ impl View for CheckView {
     fn draw(&self, page: &mut Page) {
         for line in &self.lines {
             page.toned_line(line, Tone::Bad);
+        }
+        for rule in &self.unproven {
+            page.toned_line(
+                format!(
+                    "{}: {rule} lets pass without a proof: write `authentication: required` to have one, or \
+                     `authentication: disabled` to say that it is meant",
+                    self.file
+                ),
+                Tone::Odd,
+            );
         }
         if self.good {
             let policies = if self.policies == 1 {
@@ -174,6 +202,7 @@ mod tests {
             selects: vec!["shop/web".into()],
             ingress_rules: 2,
             authentication: "required".into(),
+            unproven: vec!["ingress[1]".into()],
             file: "web.yaml".into(),
             ..PolicyEntry::default()
         };
@@ -188,11 +217,30 @@ mod tests {
         }
         .draw(&mut page);
         let expected = "\
-NODE  POLICY    SELECTS HERE  INGRESS  EGRESS  AUTHENTICATION  FILE
-n2    shop/web  shop/web      2        0       required        web.yaml
+NODE  POLICY    SELECTS HERE  INGRESS  EGRESS  AUTHENTICATION  UNPROVEN    FILE
+n2    shop/web  shop/web      2        0       required        ingress[1]  web.yaml
 n2: bad.yaml:3: unknown field; the last good policies stay in force
 ";
         assert_eq!(page.finish(), expected);
+    }
+
+    #[test]
+    fn a_good_file_shows_the_rules_for_which_nothing_is_proven() {
+        let text = "apiVersion: signet.io/v1alpha1\nkind: Policy\nmetadata: {name: web, namespace: shop}\nspec:\n  ingress:\n  \
+            - {from: [{entity: all}], authentication: required}\n  - {from: [{entity: host}]}\n";
+        let set = Set::parse([("web.yaml", text)]).unwrap();
+        let mut page = Page::new(0, false);
+        CheckView::good("web.yaml".into(), &set).draw(&mut page);
+        let shown = page.finish();
+        assert!(
+            shown.starts_with("web.yaml: shop/web ingress[1] lets pass without a proof: "),
+            "{shown}"
+        );
+        assert!(
+            shown.ends_with("\nweb.yaml: good (0 workloads, 1 policy)\n"),
+            "{shown}"
+        );
+        assert_eq!(shown.lines().count(), 2);
     }
 
     #[test]

@@ -51,6 +51,18 @@ impl Policy {
         }
     }
 
+    /// The rules that let packets pass although nothing is proven, in words: `ingress[0]`.
+    pub fn unproven(&self) -> impl Iterator<Item = String> {
+        let directions = [(Direction::Ingress, "ingress"), (Direction::Egress, "egress")];
+        directions.into_iter().flat_map(|(direction, name)| {
+            let rules = self.rules(direction).unwrap_or_default().iter().enumerate();
+            rules.filter_map(move |(index, rule)| match rule.effect() {
+                Effect::Allow(Authentication::Disabled) => Some(format!("{name}[{index}]")),
+                Effect::Allow(Authentication::Required | Authentication::AlwaysFail) | Effect::Deny => None,
+            })
+        })
+    }
+
     /// The strictest authentication mode among its rules.
     pub fn strictest_authentication(&self) -> Authentication {
         let modes = [Direction::Ingress, Direction::Egress]

@@ -271,7 +271,8 @@ pub(crate) enum ActionSpec {
     Deny,
 }
 
-/// What a pair must have proven: nothing, both identities by a mutual handshake, or something that cannot be had.
+/// What a pair must have proven: nothing (the default), both identities by a mutual handshake, or something that cannot be
+/// had.
 #[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum AuthenticationSpec {

@@ -87,6 +87,7 @@ pub(crate) fn policies(known: &Known) -> ListPoliciesResponse {
         ingress_rules: count(policy.rules(Direction::Ingress).unwrap_or_default()),
         egress_rules: count(policy.rules(Direction::Egress).unwrap_or_default()),
         authentication: mode(policy.strictest_authentication()).to_owned(),
+        unproven: policy.unproven().collect(),
     };
     ListPoliciesResponse {
         policies: policies.iter().map(entry).collect(),
@@ -152,7 +153,12 @@ spec: {node: n1, serviceAccount: web-account, addresses: [10.0.0.1], interface: 
 apiVersion: signet.io/v1alpha1
 kind: Policy
 metadata: {name: web, namespace: shop}
-spec: {ingress: [{from: [{entity: all}], authentication: required}], egress: []}
+spec:
+  ingress:
+  - {from: [{entity: all}], authentication: required}
+  - {from: [{entity: host}]}
+  - {from: [{entity: world}], action: Deny}
+  egress: [{to: [{entity: cluster}], authentication: disabled}]
 ";
 
     fn known() -> Known {
@@ -238,7 +244,8 @@ spec: {ingress: [{from: [{entity: all}], authentication: required}], egress: []}
             (policy.file.as_str(), &policy.selects[..]),
             ("f.yaml", &["shop/web".to_owned()][..])
         );
-        assert_eq!((policy.ingress_rules, policy.egress_rules), (1, 0));
+        assert_eq!((policy.ingress_rules, policy.egress_rules), (3, 1));
         assert_eq!(policy.authentication, "required");
+        assert_eq!(policy.unproven, ["ingress[1]", "egress[0]"]);
     }
 }
