@@ -26,7 +26,7 @@ pub enum MapError {
         source: aya::maps::MapError,
     },
     /// The map has no room for another entry. Nothing was written.
-    #[error("{map} is full at {capacity} entries: raise its capacity in signet-meshd's options")]
+    #[error("{map} is full at {capacity} entries: give signet-meshd a larger --map-{}", map.to_lowercase())]
     Full {
         /// The map's name.
         map: &'static str,

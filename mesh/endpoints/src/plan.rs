@@ -42,8 +42,9 @@ pub struct Capacity {
 pub enum PlanError {
     /// A map has not enough room.
     #[error(
-        "kernel map {map} would need {needed} entries and has room for {capacity}: reduce workloads or rules; \
-         nothing was changed"
+        "kernel map {map} would need {needed} entries and has room for {capacity}: give signet-meshd a larger --map-{}, \
+         or reduce workloads or rules; nothing was changed",
+        map.to_lowercase()
     )]
     Full {
         /// Its name.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use signet_datapath::Capacities;
 use signet_endpoints::InterfaceName;
 use signet_spiffe::NodeName;
 use signet_telemetry::LogFormat;
@@ -62,12 +63,54 @@ pub(crate) struct RunArgs {
     /// How many flow events are kept for `signet flows`.
     #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub(crate) flow_log: u32,
+    /// Sizes of the kernel maps.
+    #[command(flatten)]
+    pub(crate) maps: MapArgs,
     /// `text` or `json`.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
     /// What to log, e.g. `info` or `signet_meshd=debug`.
     #[arg(long, value_name = "FILTER", env = "SIGNET_LOG")]
     pub(crate) log: Option<String>,
+}
+
+/// Entries of the kernel maps. Another size is another, empty map at the next start: proofs are made anew, connections
+/// are judged anew.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Sizes of kernel maps (another one empties the map)")]
+pub(crate) struct MapArgs {
+    /// Addresses and address blocks of the cluster.
+    #[arg(long = "map-ipcache", value_name = "N", default_value_t = Capacities::default().ipcache, value_parser = entries())]
+    pub(crate) ipcache: u32,
+    /// Addresses of this node's workloads.
+    #[arg(long = "map-endpoints", value_name = "N", default_value_t = Capacities::default().endpoints, value_parser = entries())]
+    pub(crate) endpoints: u32,
+    /// Compiled rules of this node's workloads.
+    #[arg(long = "map-policy", value_name = "N", default_value_t = Capacities::default().policy, value_parser = entries())]
+    pub(crate) policy: u32,
+    /// Proofs of pairs.
+    #[arg(long = "map-auth", value_name = "N", default_value_t = Capacities::default().auth, value_parser = entries())]
+    pub(crate) auth: u32,
+    /// Other nodes.
+    #[arg(long = "map-nodes", value_name = "N", default_value_t = Capacities::default().nodes, value_parser = entries())]
+    pub(crate) nodes: u32,
+    /// Tracked connections, of IPv4 and of IPv6 each.
+    #[arg(long = "map-connections", value_name = "N", default_value_t = Capacities::default().connections, value_parser = entries())]
+    pub(crate) connections: u32,
+}
+
+impl MapArgs {
+    pub(crate) fn capacities(&self) -> Capacities {
+        Capacities {
+            ipcache: self.ipcache,
+            endpoints: self.endpoints,
+            policy: self.policy,
+            auth: self.auth,
+            nodes: self.nodes,
+            connections: self.connections,
+            ..Capacities::default()
+        }
+    }
 }
 
 /// Settings of `cleanup`.
@@ -84,6 +127,11 @@ pub(crate) struct CleanupArgs {
     /// Directory of the pins.
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/signet")]
     pub(crate) bpffs: PathBuf,
+}
+
+/// At most what a node's memory could hold.
+fn entries() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(256..=4_194_304)
 }
 
 fn node_name(text: &str) -> Result<NodeName, String> {
@@ -120,5 +168,23 @@ mod tests {
         ]);
         assert!(matches!(cli.unwrap().command, Command::Run(args) if args.uplinks.len() == 2));
         assert!(Cli::try_parse_from(["signet-meshd", "run", "--node", "N_1", "--uplink", "a"]).is_err());
+    }
+
+    #[test]
+    fn maps_have_their_sizes_unless_told() {
+        let parse = |arguments: &[&str]| {
+            let run = ["signet-meshd", "run", "--node", "n1", "--uplink", "eth0"];
+            Cli::try_parse_from(run.iter().chain(arguments)).map(|cli| match cli.command {
+                Command::Run(run) => run.maps.capacities(),
+                Command::Schema | Command::Cleanup(_) => panic!("`run` expected"),
+            })
+        };
+        assert_eq!(parse(&[]).unwrap(), Capacities::default());
+        let larger = parse(&["--map-auth", "131072"]).unwrap();
+        assert_eq!(
+            (larger.auth, larger.policy),
+            (131_072, Capacities::default().policy)
+        );
+        assert!(parse(&["--map-auth", "0"]).is_err());
     }
 }

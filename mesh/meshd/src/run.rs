@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use signet_datapath::{Capacities, Datapath};
+use signet_datapath::Datapath;
 use signet_proto::mesh::v1::mesh_service_server::MeshServiceServer;
 use signet_source::{FileSource, Source};
 use signet_uds::{Access, serve_incoming};
@@ -30,7 +30,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let incoming = serve_incoming(&args.run_dir.join("meshd.sock"), Access::Owner)?;
 
     let datapath =
-        Datapath::load(&args.bpffs, &Capacities::default()).context("failed to load the kernel programs")?;
+        Datapath::load(&args.bpffs, &args.maps.capacities()).context("failed to load the kernel programs")?;
     let adopted = datapath.adopted();
     for map in datapath.replaced() {
         tracing::warn!(map, "a map of another version was made anew, empty");
