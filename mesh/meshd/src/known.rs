@@ -25,7 +25,7 @@ pub(crate) struct Known {
     pub(crate) desired: Arc<Desired>,
     /// What they say of the node.
     pub(crate) config: MeshConfig,
-    /// Inodes of the local workloads' network namespaces.
+    /// Inodes of the local workloads' network namespaces, which are held open.
     pub(crate) netns: BTreeMap<WorkloadName, u64>,
     /// Programs and their interfaces.
     pub(crate) attached: Vec<String>,

@@ -22,6 +22,7 @@ mod flows;
 mod kernel;
 mod known;
 mod links;
+mod namespaces;
 mod reconcile;
 mod run;
 mod service;

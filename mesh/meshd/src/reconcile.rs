@@ -2,30 +2,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use signet_endpoints::{
-    Desired, Ifindex, Inputs, InterfaceName, KernelState, Step, Workload, WorkloadName, finish, plan,
-};
+use signet_endpoints::{Desired, Ifindex, Inputs, InterfaceName, KernelState, Step, Workload, finish, plan};
 use signet_maps::MapError;
 use signet_source::{Set, Snapshot, Source};
 use signet_spiffe::NodeName;
 use tokio::sync::watch;
 use tokio::task::block_in_place;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, interval, sleep, sleep_until};
 
 use crate::agent::AgentView;
 use crate::attach::{Attached, Attacher, chain};
 use crate::kernel::Kernel;
 use crate::known::Known;
 use crate::links::Links;
+use crate::namespaces::Namespaces;
 
 /// How often everything is compared with the kernel without a reason.
 const RECHECK: Duration = Duration::from_mins(1);
 /// How soon something is tried again that failed.
 const RETRY: Duration = Duration::from_secs(1);
+/// How soon a network namespace that was deleted is let go.
+const NAMESPACES: Duration = Duration::from_secs(2);
 /// Longer than any program runs that began before a write.
 const SETTLE: Duration = Duration::from_millis(20);
 
@@ -44,6 +44,7 @@ pub(crate) struct Reconciler {
     /// What the maps hold; `None` if it has to be read.
     state: Option<KernelState>,
     snapshot: Arc<Snapshot>,
+    namespaces: Namespaces,
     publish: watch::Sender<Arc<Known>>,
 }
 
@@ -60,6 +61,7 @@ impl Reconciler {
             kernel,
             state: None,
             snapshot: Arc::default(),
+            namespaces: Namespaces::default(),
             publish,
         }
     }
@@ -67,6 +69,7 @@ impl Reconciler {
     /// Runs until the source ends.
     pub(crate) async fn run(mut self, mut changes: Changes<impl Source>) {
         let mut next_recheck = Instant::now() + RECHECK;
+        let mut look = interval(NAMESPACES);
         loop {
             let agent = changes.agent.borrow_and_update().clone();
             let links = changes.links.borrow_and_update().clone();
@@ -76,20 +79,26 @@ impl Reconciler {
             } else {
                 next_recheck
             };
-            tokio::select! {
-                snapshot = changes.source.changes() => match snapshot {
-                    Some(snapshot) => self.snapshot = snapshot,
-                    None => return,
-                },
-                Ok(()) = changes.agent.changed() => {}
-                Ok(()) = changes.links.changed() => {}
-                () = sleep_until(wake) => {
-                    if Instant::now() >= next_recheck {
-                        next_recheck = Instant::now() + RECHECK;
-                        self.state = None;
-                        self.attacher.recheck();
+            loop {
+                tokio::select! {
+                    snapshot = changes.source.changes() => match snapshot {
+                        Some(snapshot) => self.snapshot = snapshot,
+                        None => return,
+                    },
+                    Ok(()) = changes.agent.changed() => {}
+                    Ok(()) = changes.links.changed() => {}
+                    () = sleep_until(wake) => {
+                        if Instant::now() >= next_recheck {
+                            next_recheck = Instant::now() + RECHECK;
+                            self.state = None;
+                            self.attacher.recheck();
+                        }
                     }
+                    _ = look.tick() => if self.namespaces.is_current() {
+                        continue;
+                    },
                 }
+                break;
             }
         }
     }
@@ -134,11 +143,8 @@ impl Reconciler {
         errors.extend(failure);
         let failed = !errors.is_empty();
         errors.extend(agent.error.clone());
-        let netns = local.iter().filter_map(|workload| {
-            let inode = std::fs::metadata(workload.netns.as_ref()?).ok()?.ino();
-            Some((workload.name.clone(), inode))
-        });
-        let netns: BTreeMap<WorkloadName, u64> = netns.collect();
+        errors.extend(self.namespaces.hold(local.iter().copied()));
+        let netns = self.namespaces.inodes();
         self.publish(agent, |known| {
             if let Some(desired) = desired {
                 known.desired = Arc::new(desired);

@@ -298,6 +298,22 @@ async fn flows_are_followed_as_they_happen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_is_deleted_is_told_no_more_and_let_go() {
+    let (node, _agent) = ready("netns").await;
+    let mut client = node.client();
+    let request = WatchEndpointsRequest {};
+    let mut stream = client.watch_endpoints(request).await.unwrap().into_inner();
+    let told = stream.message().await.unwrap().unwrap().endpoints;
+    assert_eq!(told[0].netns_inode, node.workload_inode());
+    node.remove_workload_netns();
+    eventually("nothing holds it, so its interface goes with it", async || {
+        let endpoints = stream.message().await.unwrap().unwrap().endpoints;
+        endpoints.is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bad_file_changes_nothing_in_the_kernel_and_is_shown() {
     let (node, _agent) = ready("bad").await;
     let before = ConfigMap::open(&node.pins()).unwrap().get().unwrap();

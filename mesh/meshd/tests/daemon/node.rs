@@ -73,6 +73,10 @@ impl Node {
         self.ip(&["link", "del", "sgv-web"]);
     }
 
+    pub(crate) fn remove_workload_netns(&self) {
+        ip(&["netns", "del", &self.workload_name()]);
+    }
+
     /// A device of the tunnel's name; of which kind does not matter here.
     pub(crate) fn add_tunnel(&self) {
         self.ip(&["link", "add", "sgwg0", "type", "veth", "peer", "name", "beyond"]);
