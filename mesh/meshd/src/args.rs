@@ -63,15 +63,16 @@ pub(crate) struct RunArgs {
     /// How many flow events are kept for `signet flows`.
     #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub(crate) flow_log: u32,
-    /// Sizes of the kernel maps.
-    #[command(flatten)]
-    pub(crate) maps: MapArgs,
     /// `text` or `json`.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
     /// What to log, e.g. `info` or `signet_meshd=debug`.
     #[arg(long, value_name = "FILTER", env = "SIGNET_LOG")]
     pub(crate) log: Option<String>,
+    // Last: its heading is for all that follows.
+    /// Sizes of the kernel maps.
+    #[command(flatten)]
+    pub(crate) maps: MapArgs,
 }
 
 /// Entries of the kernel maps. Another size is another, empty map at the next start: proofs are made anew, connections
