@@ -223,6 +223,7 @@ pub(crate) async fn dial(
         let connector = connector.clone();
         async move {
             let tcp = TcpStream::connect(address).await?;
+            tcp.set_nodelay(true)?;
             let tls = connector.connect("ca.invalid".try_into().unwrap(), tcp).await?;
             Ok::<_, std::io::Error>(TokioIo::new(tls))
         }
