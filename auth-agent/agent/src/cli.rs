@@ -34,9 +34,15 @@ pub struct RunArgs {
     /// This node's name, a DNS label; the join token is for it.
     #[arg(long, value_name = "NAME", env = "SIGNET_NODE")]
     pub node: NodeName,
-    /// Where signet-ca listens for agents.
-    #[arg(long, value_name = "IP:PORT", env = "SIGNET_CA")]
-    pub ca: SocketAddr,
+    /// Where signet-ca listens for agents; of several (separated by commas) any that answers.
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        env = "SIGNET_CA",
+        value_delimiter = ',',
+        required = true
+    )]
+    pub ca: Vec<SocketAddr>,
     /// The trust domain's root certificates, PEM (`signet ca bundle`).
     #[arg(long, value_name = "FILE")]
     pub trust_bundle: PathBuf,

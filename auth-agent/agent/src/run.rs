@@ -22,8 +22,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use crate::auth::KernelAuth;
-use crate::ca::{Announcement, Keeper, StateFile, follow};
+use crate::ca::{Announcement, CaAddresses, Keeper, PlaceFile, StateFile, follow, keep};
 use crate::cli::RunArgs;
+use crate::clock::random;
 use crate::jwt::JwtSvids;
 use crate::pairs::{Actor, Knowledge, Pairs};
 use crate::service::Service;
@@ -76,22 +77,14 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let (sessions, transport_events) = Sessions::new(context, pairs.clone());
 
     let mut tasks = JoinSet::new();
-    let keeper = Keeper {
-        node: args.node.clone(),
-        trust_domain,
-        ca: args.ca,
-        token_file: args.join_token_file.clone(),
-        state,
-        bundles: view.clone(),
-        view: view.subscribe(),
-        status: status.clone(),
-    };
+    let keeper = keeper(&args, trust_domain, state, &view, &status);
     tasks.spawn(keeper.run(access));
     let announcement = announcement(&args, &listener)?;
     tasks.spawn(follow(
         view.clone(),
         access_watch.clone(),
         announcement,
+        PlaceFile::new(&args.run_dir),
         status.clone(),
     ));
     let manager = Manager {
@@ -112,6 +105,12 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     tasks.spawn(signals::watch(args.bpffs.clone(), pairs.clone(), status.clone()));
     let auth = KernelAuth::new(args.bpffs.clone());
     let actor = Actor::new(knowledge, sessions.clone(), view.clone(), auth, status.clone());
+    tasks.spawn(keep(
+        PlaceFile::new(&args.run_dir),
+        view.subscribe(),
+        actor.cleared(),
+        status.clone(),
+    ));
     tasks.spawn(actor.run(pair_events));
     tasks.spawn(sessions.clone().end_revoked());
     tasks.spawn(listen(listener, sessions.clone(), Arc::new(Gate::default())));
@@ -189,6 +188,25 @@ fn make_directory(directory: &Path) -> anyhow::Result<()> {
     made.with_context(|| format!("failed to make {}", directory.display()))
 }
 
+fn keeper(
+    args: &RunArgs,
+    trust_domain: TrustDomain,
+    state: StateFile,
+    view: &Arc<ViewStore>,
+    status: &Arc<Status>,
+) -> Keeper {
+    Keeper {
+        node: args.node.clone(),
+        trust_domain,
+        ca: CaAddresses::new(&args.ca, random()),
+        token_file: args.join_token_file.clone(),
+        state,
+        bundles: view.clone(),
+        view: view.subscribe(),
+        status: status.clone(),
+    }
+}
+
 fn announcement(args: &RunArgs, listener: &TcpListener) -> anyhow::Result<Announcement> {
     Ok(Announcement {
         addresses: advertised(args),
@@ -198,8 +216,10 @@ fn announcement(args: &RunArgs, listener: &TcpListener) -> anyhow::Result<Announ
 
 /// What other nodes dial; nothing says "the address that the CA sees".
 fn advertised(args: &RunArgs) -> Vec<IpAddr> {
-    if args.advertise.is_empty() && !args.listen.ip().is_unspecified() {
-        return vec![args.listen.ip()];
+    let listen = args.listen.ip();
+    // Whoever listens on loopback is alone on its host, or said --advertise.
+    if args.advertise.is_empty() && !listen.is_unspecified() && !listen.is_loopback() {
+        return vec![listen];
     }
     args.advertise.clone()
 }

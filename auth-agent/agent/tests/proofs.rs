@@ -301,3 +301,44 @@ async fn after_a_peers_restart_the_next_proof_finds_a_new_session() {
     let after = world.node(1).sessions.report()[0].clone();
     assert_eq!((before.state.as_str(), after.state.as_str()), ("up", "up"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_numbers_may_mean_others_every_proof_is_thrown_away() {
+    let mut world = World::two(&[(1, 300), (2, 400)]).await;
+    assert_eq!(world.node(1).prove(300, 400, 2).await.pair.failure, None);
+    let proof = key(300, 400, 2);
+    assert!(world.node(1).auth.get(&proof).is_some());
+    // The CA's registry was put back: both identities are still there, but nobody can say that they always were.
+    world.cluster.revision += 1;
+    let update = signet_proto::view::v1::Update {
+        reset: true,
+        ..world.cluster.snapshot(&world.ca, 1)
+    };
+    world.node(1).view.apply(update).expect("fits");
+    eventually("thrown away", || world.node(1).auth.get(&proof).is_none()).await;
+    let again = world.node(1).prove(300, 400, 2).await;
+    assert_eq!((again.pair.failure, again.pair.handshakes), (None, 1));
+    // A snapshot without a reset leaves everything.
+    world.push();
+    assert_eq!(world.node(1).prove(300, 400, 2).await.pair.handshakes, 1);
+    assert!(world.node(1).auth.get(&proof).is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_earlier_life_left_is_not_taken_over_on_another_history() {
+    let auth = MemoryAuth::new(1000);
+    let left = AuthValue {
+        not_after: boottime_now() + FAR,
+        epoch: 7,
+        reserved: 0,
+    };
+    auth.clone().insert(&key(300, 400, 2), &left).expect("room");
+    let setup = Setup {
+        auth: auth.clone(),
+        reset: true,
+        ..Setup::default()
+    };
+    let world = World::new(vec![setup, Setup::default()], &[(1, 300), (2, 400)]).await;
+    eventually("thrown away", || auth.get(&key(300, 400, 2)).is_none()).await;
+    eventually("noted", || *world.node(1).cleared.borrow() == 1).await;
+}

@@ -59,6 +59,10 @@ enum Command {
         /// A range of its workloads' addresses; may be given several times.
         #[arg(long = "pod-cidr", value_name = "CIDR")]
         pod_cidrs: Vec<String>,
+        /// An address that the node may announce to other nodes beside the one that the CA sees; may be given several
+        /// times. None leaves those that it may already.
+        #[arg(long = "address", value_name = "IP")]
+        addresses: Vec<std::net::IpAddr>,
         /// Life of the token, seconds.
         #[arg(long, default_value_t = 600)]
         ttl: u32,
@@ -133,11 +137,17 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
                 Format::Jwks => output.write(&format!("{}\n", bundle.jwks)),
             }
         }
-        Command::Token { name, pod_cidrs, ttl } => {
+        Command::Token {
+            name,
+            pod_cidrs,
+            addresses,
+            ttl,
+        } => {
             let request = CreateJoinTokenRequest {
                 node: name.clone(),
                 pod_cidrs: pod_cidrs.clone(),
                 ttl: *ttl,
+                addresses: addresses.iter().map(ToString::to_string).collect(),
             };
             let answer = ca.daemon.answer(client.create_join_token(request)).await?;
             output.show(&TokenView {

@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use signet_spiffe::{NodeName, SpiffeId};
-use sqlx::sqlite::SqliteConnection;
 
 use crate::database::{Registry, StorageError};
 use crate::identities::{self, Identity};
 use crate::nodes::{self, Node};
+use crate::position::{self, Mark, Position};
 use crate::registration_id::RegistrationId;
 use crate::registrations::{self, Registration};
 use crate::revocation::{Revocation, Target};
 use crate::revocations;
 use crate::settings::{self, Encryption};
+use crate::sql::{self, Connection};
 
 /// Changes that are kept. Whoever is further behind gets a snapshot.
 pub const MAX_CHANGES: u32 = 10_000;
@@ -34,6 +35,10 @@ impl fmt::Display for Revision {
 pub struct Changes {
     /// Where the node is once it has applied this.
     pub revision: Revision,
+    /// Of the revision.
+    pub mark: Mark,
+    /// True: the node came from another history, or it cannot be told. What it made under the numbers that it knew is void.
+    pub reset: bool,
     /// True: what is not in here is gone.
     pub snapshot: bool,
     /// Changed or new.
@@ -68,56 +73,61 @@ pub(crate) enum Change<'a> {
 }
 
 impl Registry {
-    /// What `node` has to learn after `since`: a delta if the log reaches back that far, a snapshot otherwise. `None` where
-    /// there is nothing new.
+    /// What `node` has to learn after `since`: a delta if the log reaches back that far and knows the mark, a snapshot
+    /// otherwise. `None` where there is nothing new.
     pub async fn changes_since(
         &self,
         node: &NodeName,
-        since: Revision,
+        since: Position,
     ) -> Result<Option<Changes>, StorageError> {
         self.changes_for(Some(node), since).await
     }
 
     /// The same for who has to know of all nodes' registrations.
-    pub async fn all_changes_since(&self, since: Revision) -> Result<Option<Changes>, StorageError> {
+    pub async fn all_changes_since(&self, since: Position) -> Result<Option<Changes>, StorageError> {
         self.changes_for(None, since).await
     }
 
     async fn changes_for(
         &self,
         node: Option<&NodeName>,
-        since: Revision,
+        since: Position,
     ) -> Result<Option<Changes>, StorageError> {
         let mut read = self.read().await?;
+        if !position::is_ours(&mut read, since).await? {
+            return snapshot(&mut read, node, since).await.map(Some);
+        }
         let now = current(&mut read).await?;
-        if since == now {
+        if since.revision == now {
             return Ok(None);
         }
-        let changes = if since > now || since < oldest(&mut read).await? {
-            snapshot(&mut read, node).await?
-        } else {
-            delta(&mut read, node, since).await?
-        };
-        Ok(Some(Changes {
-            revision: now,
-            ..changes
-        }))
+        let changes = delta(&mut read, node, since.revision).await?;
+        stamp(&mut read, changes).await.map(Some)
+    }
+
+    /// All that `node` should know, whatever it knew at `since`.
+    pub async fn snapshot(&self, node: &NodeName, since: Position) -> Result<Changes, StorageError> {
+        snapshot(&mut *self.read().await?, Some(node), since).await
     }
 }
 
-pub(crate) async fn current(connection: &mut SqliteConnection) -> Result<Revision, StorageError> {
-    let (revision,): (i64,) = sqlx::query_as("SELECT COALESCE(MAX(revision), 0) FROM changes")
+pub(crate) async fn current(connection: &mut Connection) -> Result<Revision, StorageError> {
+    let (revision,): (i64,) = sql::query_as("SELECT COALESCE(MAX(revision), 0) FROM changes")
         .fetch_one(connection)
         .await?;
     to_revision(revision)
 }
 
-/// The oldest revision from which the log still tells everything. Zero never is: it means a snapshot is wanted.
-async fn oldest(connection: &mut SqliteConnection) -> Result<Revision, StorageError> {
-    let (revision,): (i64,) = sqlx::query_as("SELECT COALESCE(MIN(revision), 1) - 1 FROM changes")
-        .fetch_one(connection)
-        .await?;
-    Ok(to_revision(revision)?.max(Revision(1)))
+/// Adds where the reader is afterwards.
+async fn stamp(connection: &mut Connection, changes: Changes) -> Result<Changes, StorageError> {
+    let revision = current(connection).await?;
+    let mark = position::of(connection, revision).await?;
+    Ok(Changes {
+        revision,
+        // A reader that got none starts anew the next time.
+        mark: mark.unwrap_or_default(),
+        ..changes
+    })
 }
 
 fn to_revision(revision: i64) -> Result<Revision, StorageError> {
@@ -127,10 +137,7 @@ fn to_revision(revision: i64) -> Result<Revision, StorageError> {
     u64::try_from(revision).map(Revision).map_err(|_| corrupt)
 }
 
-pub(crate) async fn record(
-    connection: &mut SqliteConnection,
-    change: Change<'_>,
-) -> Result<(), StorageError> {
+pub(crate) async fn record(connection: &mut Connection, change: Change<'_>) -> Result<(), StorageError> {
     let (kind, key, node) = match change {
         Change::Node(name) => ("node", name.to_string(), None),
         Change::Identity(id) => ("identity", id.to_string(), None),
@@ -139,17 +146,18 @@ pub(crate) async fn record(
         Change::Bundle => ("bundle", String::new(), None),
         Change::Revocation(target) => ("revocation", target.to_string(), None),
     };
-    sqlx::query("INSERT INTO changes (kind, key, node) VALUES (?, ?, ?)")
+    sql::query("INSERT INTO changes (kind, key, node, mark) VALUES (?, ?, ?, ?)")
         .bind(kind)
         .bind(key)
         .bind(node)
+        .bind(Mark::draw()?.as_bytes().as_slice())
         .execute(connection)
         .await?;
     Ok(())
 }
 
-pub(crate) async fn compact(connection: &mut SqliteConnection) -> Result<(), StorageError> {
-    sqlx::query("DELETE FROM changes WHERE revision <= (SELECT MAX(revision) FROM changes) - ?")
+pub(crate) async fn compact(connection: &mut Connection) -> Result<(), StorageError> {
+    sql::query("DELETE FROM changes WHERE revision <= (SELECT MAX(revision) FROM changes) - ?")
         .bind(MAX_CHANGES)
         .execute(connection)
         .await?;
@@ -157,10 +165,13 @@ pub(crate) async fn compact(connection: &mut SqliteConnection) -> Result<(), Sto
 }
 
 async fn snapshot(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     node: Option<&NodeName>,
+    since: Position,
 ) -> Result<Changes, StorageError> {
-    Ok(Changes {
+    let reset = !position::is_ours(connection, since).await?;
+    let changes = Changes {
+        reset,
         snapshot: true,
         nodes: nodes::admitted(connection).await?,
         identities: identities::live(connection).await?,
@@ -172,18 +183,19 @@ async fn snapshot(
         bundle: true,
         revocations: revocations::all(connection).await?,
         ..Changes::default()
-    })
+    };
+    stamp(connection, changes).await
 }
 
 /// Each key that changed is looked up as it is now, so a delta never tells of a state that has passed, and one that spans
 /// many changes of the same thing tells of it once.
 async fn delta(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     node: Option<&NodeName>,
     since: Revision,
 ) -> Result<Changes, StorageError> {
     let since = i64::try_from(since.0).unwrap_or(i64::MAX);
-    let lines: Vec<(String, String)> = sqlx::query_as(
+    let lines: Vec<(String, String)> = sql::query_as(
         "SELECT DISTINCT kind, key FROM changes WHERE revision > ?1 AND (node IS NULL OR ?2 IS NULL OR node = ?2)",
     )
     .bind(since)
@@ -198,7 +210,7 @@ async fn delta(
 }
 
 async fn resolve(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     changes: &mut Changes,
     kind: &str,
     key: &str,

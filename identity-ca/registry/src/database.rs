@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use signet_log::{Caller, Change as LoggedChange, ChangeKind, Entry, Frontier, Hash, Missing, Record};
 use signet_spiffe::UnixTime;
+use sqlx::Connection as _;
+use sqlx::postgres::PgPool;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Connection as _, Sqlite, Transaction};
 use tokio::sync::watch;
 
 use crate::changes::{self, Change, Revision};
 use crate::issued;
 use crate::log;
+use crate::postgres::{self, Ear};
 use crate::revocation::{Issued, Withheld};
+use crate::sql::Connection;
 
 /// Readers beside the one writer, for a database on disk.
 const CONNECTIONS: u32 = 4;
@@ -27,12 +29,20 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The registry. Cheap to clone; clones share the database.
 #[derive(Debug, Clone)]
 pub struct Registry {
-    pool: SqlitePool,
+    pool: Pool,
     revision: watch::Sender<Revision>,
+    /// Where others may write, too.
+    ear: Option<Arc<Ear>>,
     /// The issuance log's right edge, as this process last left it.
     frontier: Arc<Mutex<Frontier>>,
     /// Who changes things through this clone, and when.
     author: Author,
+}
+
+#[derive(Debug, Clone)]
+enum Pool {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
 }
 
 #[derive(Debug, Clone)]
@@ -44,12 +54,27 @@ struct Author {
 /// Why the database failed. Nothing that callers send in causes these.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// SQLite or the disk.
+    /// The database, or the way to it.
     #[error("the registry database failed: {0}")]
     Database(#[from] sqlx::Error),
     /// The schema could not be brought up to date.
     #[error("the registry database could not be migrated: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// Everything in the registry can be read and changed on the way.
+    #[error(
+        "the database on {host} has to prove who it is: add ?sslmode=verify-full&sslrootcert=FILE to its URL, or connect \
+         through a Unix socket"
+    )]
+    Unprotected {
+        /// Where it is.
+        host: String,
+    },
+    /// Notifications may have been lost.
+    #[error("the connection that notifications come over was lost")]
+    Deaf,
+    /// There is nothing to fall back to.
+    #[error("the system's random source failed")]
+    Random,
     /// A value that this program would not have written.
     #[error("the registry database holds something unreadable in {column}; restore it from a backup")]
     Corrupt {
@@ -74,16 +99,59 @@ pub enum StorageError {
 impl StorageError {
     /// Whether there is no more room on the disk.
     pub fn is_disk_full(&self) -> bool {
-        /// `SQLITE_FULL`.
-        const FULL: &str = "13";
+        /// `SQLITE_FULL`, and PostgreSQL's `disk_full`.
+        const FULL: [&str; 2] = ["13", "53100"];
         match self {
-            Self::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| code == FULL),
+            Self::Database(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| FULL.contains(&&*code))
+            }
             Self::Database(_)
             | Self::Migrate(_)
+            | Self::Corrupt { .. }
+            | Self::Unprotected { .. }
+            | Self::Deaf
+            | Self::Random
+            | Self::Log(_)
+            | Self::Shrunk { .. } => false,
+        }
+    }
+}
+
+impl StorageError {
+    /// Whether the database cannot be reached, or does not answer: trying again later may help.
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Database(error) => is_connection(error),
+            Self::Deaf => true,
+            Self::Migrate(_)
+            | Self::Unprotected { .. }
+            | Self::Random
             | Self::Corrupt { .. }
             | Self::Log(_)
             | Self::Shrunk { .. } => false,
         }
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "sqlx's errors are not ours, and more may come"
+)]
+fn is_connection(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // Classes of SQLSTATE: connection exceptions, out of resources, lock_timeout, an operator's intervention, idle for
+        // too long.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["08", "53", "55P03", "57", "25P03"]
+                .iter()
+                .any(|class| code.len() == 5 && code.starts_with(class))
+        }),
+        _ => false,
     }
 }
 
@@ -107,7 +175,7 @@ impl Registry {
                     Ok(!connection.is_in_transaction())
                 })
             });
-        Self::with(options, pool).await
+        Self::sqlite(options, pool).await
     }
 
     /// A registry that ends with the process.
@@ -117,24 +185,38 @@ impl Registry {
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None);
-        Self::with(SqliteConnectOptions::new().in_memory(true), pool).await
+        Self::sqlite(SqliteConnectOptions::new().in_memory(true), pool).await
     }
 
-    async fn with(options: SqliteConnectOptions, pool: SqlitePoolOptions) -> Result<Self, StorageError> {
+    /// Connects to a PostgreSQL database (`postgres://…`) that other CAs may use at the same time, and migrates it. One that
+    /// is not on this host has to be under verified TLS.
+    pub async fn connect(url: &str) -> Result<Self, StorageError> {
+        let pool = postgres::open(url).await?;
+        let mut registry = Self::with(Pool::Postgres(pool.clone())).await?;
+        registry.ear = Some(Arc::new(Ear::open(pool, registry.revision.clone())));
+        Ok(registry)
+    }
+
+    async fn sqlite(options: SqliteConnectOptions, pool: SqlitePoolOptions) -> Result<Self, StorageError> {
         let options = options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT);
         // SQLite has no network between us that could have broken.
         let pool = pool.test_before_acquire(false).connect_with(options).await?;
         sqlx::migrate!("./migrations").run(&pool).await?;
-        let mut registry = Self {
+        Self::with(Pool::Sqlite(pool)).await
+    }
+
+    async fn with(pool: Pool) -> Result<Self, StorageError> {
+        let registry = Self {
             pool,
             revision: watch::Sender::new(Revision::default()),
+            ear: None,
             frontier: Arc::new(Mutex::new(Frontier::empty())),
             author: Author {
                 caller: Caller::Ca,
                 at: UnixTime::since_unix_epoch(Duration::ZERO),
             },
         };
-        registry.revision = watch::Sender::new(registry.initialize().await?);
+        registry.initialize().await?;
         Ok(registry)
     }
 
@@ -147,12 +229,24 @@ impl Registry {
         write.commit().await
     }
 
+    /// The revision that everybody's commits have led to, also where others write.
+    pub async fn latest(&self) -> Result<Revision, StorageError> {
+        match &self.pool {
+            Pool::Sqlite(_) => Ok(self.revision()),
+            Pool::Postgres(_) => {
+                let revision = changes::current(&mut *self.read().await?).await?;
+                advance(&self.revision, revision);
+                Ok(revision)
+            }
+        }
+    }
+
     /// The revision of the moment.
     pub fn revision(&self) -> Revision {
         *self.revision.borrow()
     }
 
-    /// The revision of the moment, and all later ones. Wakes after each change is committed.
+    /// The revision of the moment, and all later ones. Wakes after each change is committed, here or elsewhere.
     pub fn watch(&self) -> watch::Receiver<Revision> {
         self.revision.subscribe()
     }
@@ -169,20 +263,33 @@ impl Registry {
 
     /// Closes the database once what runs is done.
     pub async fn close(&self) {
-        self.pool.close().await;
+        if let Some(ear) = &self.ear {
+            ear.close();
+        }
+        match &self.pool {
+            Pool::Sqlite(pool) => pool.close().await,
+            Pool::Postgres(pool) => pool.close().await,
+        }
     }
 
     /// A transaction that sees one state of the database.
-    pub(crate) async fn read(&self) -> Result<Transaction<'static, Sqlite>, StorageError> {
-        Ok(self.pool.begin().await?)
+    pub(crate) async fn read(&self) -> Result<Box<Connection>, StorageError> {
+        Ok(Box::new(match &self.pool {
+            Pool::Sqlite(pool) => Connection::Sqlite(pool.begin().await?),
+            Pool::Postgres(pool) => Connection::Postgres(postgres::read(pool).await?),
+        }))
     }
 
     /// The transaction that may change things; there is one at a time.
     pub(crate) async fn write(&self) -> Result<Write<'_>, StorageError> {
-        let transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let transaction = match &self.pool {
+            Pool::Sqlite(pool) => Connection::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+            Pool::Postgres(pool) => Connection::Postgres(postgres::write(pool).await?),
+        };
         Ok(Write {
             transaction,
             registry: self,
+            changed: false,
             entries: Vec::new(),
         })
     }
@@ -230,19 +337,22 @@ impl Registry {
 /// A mutation under way. Dropped without [`Write::commit`], it has not happened.
 #[must_use = "a mutation that is not committed has not happened"]
 pub(crate) struct Write<'r> {
-    transaction: Transaction<'static, Sqlite>,
+    transaction: Connection,
     registry: &'r Registry,
+    /// Whether it is in the change log.
+    changed: bool,
     /// For the issuance log.
     entries: Vec<Entry>,
 }
 
 impl Write<'_> {
-    pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
+    pub(crate) fn connection(&mut self) -> &mut Connection {
         &mut self.transaction
     }
 
     /// Notes a change in the log.
     pub(crate) async fn record(&mut self, change: Change<'_>) -> Result<(), StorageError> {
+        self.changed = true;
         changes::record(&mut self.transaction, change).await
     }
 
@@ -269,8 +379,13 @@ impl Write<'_> {
 
     /// Makes the mutation last, and wakes those who watch.
     pub(crate) async fn commit(mut self) -> Result<Revision, StorageError> {
-        changes::compact(&mut self.transaction).await?;
         let revision = changes::current(&mut self.transaction).await?;
+        if self.changed {
+            changes::compact(&mut self.transaction).await?;
+            if let Connection::Postgres(transaction) = &mut self.transaction {
+                postgres::announce(transaction, revision).await?;
+            }
+        }
         let frontier = if self.entries.is_empty() {
             None
         } else {
@@ -282,14 +397,19 @@ impl Write<'_> {
         if let Some(frontier) = frontier {
             self.registry.keep_frontier(frontier);
         }
-        self.registry.revision.send_if_modified(|latest| {
-            // Writers commit one after another but may get here in another order.
-            let newer = revision > *latest;
-            *latest = (*latest).max(revision);
-            newer
-        });
+        advance(&self.registry.revision, revision);
         Ok(revision)
     }
+}
+
+/// Wakes those who watch if there is something newer.
+pub(crate) fn advance(latest: &watch::Sender<Revision>, revision: Revision) {
+    latest.send_if_modified(|latest| {
+        // Writers commit one after another but may get here in another order.
+        let newer = revision > *latest;
+        *latest = (*latest).max(revision);
+        newer
+    });
 }
 
 /// As columns have it.

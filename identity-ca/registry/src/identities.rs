@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use signet_spiffe::{NodeName, SpiffeId, UnixTime};
-use sqlx::sqlite::SqliteConnection;
 
 use crate::database::{Registry, StorageError, seconds};
+use crate::sql::{self, Connection};
 
 /// The first number that is handed out; those below are reserved.
 pub const FIRST_IDENTITY: u32 = 256;
@@ -32,13 +32,13 @@ impl Registry {
     }
 }
 
-pub(crate) async fn live(connection: &mut SqliteConnection) -> Result<Vec<Identity>, StorageError> {
+pub(crate) async fn live(connection: &mut Connection) -> Result<Vec<Identity>, StorageError> {
     let rows: Vec<(i64, String)> =
-        sqlx::query_as("SELECT number, spiffe_id FROM identities WHERE released_at IS NULL ORDER BY number")
+        sql::query_as("SELECT number, spiffe_id FROM identities WHERE released_at IS NULL ORDER BY number")
             .fetch_all(&mut *connection)
             .await?;
     let places: Vec<(String, String)> =
-        sqlx::query_as("SELECT DISTINCT spiffe_id, node FROM registrations ORDER BY spiffe_id, node")
+        sql::query_as("SELECT DISTINCT spiffe_id, node FROM registrations ORDER BY spiffe_id, node")
             .fetch_all(connection)
             .await?;
     let mut nodes = HashMap::<String, Vec<String>>::new();
@@ -53,20 +53,19 @@ pub(crate) async fn live(connection: &mut SqliteConnection) -> Result<Vec<Identi
 }
 
 pub(crate) async fn find_live(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: &SpiffeId,
 ) -> Result<Option<Identity>, StorageError> {
-    let row: Option<(i64, String)> = sqlx::query_as(
-        "SELECT number, spiffe_id FROM identities WHERE spiffe_id = ? AND released_at IS NULL",
-    )
-    .bind(id.as_str())
-    .fetch_optional(&mut *connection)
-    .await?;
+    let row: Option<(i64, String)> =
+        sql::query_as("SELECT number, spiffe_id FROM identities WHERE spiffe_id = ? AND released_at IS NULL")
+            .bind(id.as_str())
+            .fetch_optional(&mut *connection)
+            .await?;
     let Some(row) = row else {
         return Ok(None);
     };
     let nodes: Vec<(String,)> =
-        sqlx::query_as("SELECT DISTINCT node FROM registrations WHERE spiffe_id = ? ORDER BY node")
+        sql::query_as("SELECT DISTINCT node FROM registrations WHERE spiffe_id = ? ORDER BY node")
             .bind(id.as_str())
             .fetch_all(connection)
             .await?;
@@ -76,12 +75,12 @@ pub(crate) async fn find_live(
 
 /// Whether a SPIFFE ID is registered on a node.
 pub(crate) async fn is_on_node(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: &SpiffeId,
     node: &NodeName,
 ) -> Result<bool, StorageError> {
     let (is,): (bool,) =
-        sqlx::query_as("SELECT EXISTS (SELECT 1 FROM registrations WHERE spiffe_id = ? AND node = ?)")
+        sql::query_as("SELECT EXISTS (SELECT 1 FROM registrations WHERE spiffe_id = ? AND node = ?)")
             .bind(id.as_str())
             .bind(node.as_str())
             .fetch_one(connection)
@@ -91,21 +90,21 @@ pub(crate) async fn is_on_node(
 
 /// Makes sure that a SPIFFE ID has a number. One that had one gets the same again, for as long as it was not forgotten.
 pub(crate) async fn acquire(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: &SpiffeId,
     now: UnixTime,
 ) -> Result<(), StorageError> {
     if find_live(connection, id).await?.is_some() {
         return Ok(());
     }
-    let revived = sqlx::query("UPDATE identities SET released_at = NULL WHERE spiffe_id = ?")
+    let revived = sql::query("UPDATE identities SET released_at = NULL WHERE spiffe_id = ?")
         .bind(id.as_str())
         .execute(&mut *connection)
         .await?;
     if revived.rows_affected() == 0 {
         forget_quarantined(connection, now).await?;
         let number = lowest_free(connection).await?;
-        sqlx::query("INSERT INTO identities (number, spiffe_id) VALUES (?, ?)")
+        sql::query("INSERT INTO identities (number, spiffe_id) VALUES (?, ?)")
             .bind(number)
             .bind(id.as_str())
             .execute(connection)
@@ -116,11 +115,11 @@ pub(crate) async fn acquire(
 
 /// Lets go of a SPIFFE ID's number if its last registration is gone.
 pub(crate) async fn release_if_unused(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: &SpiffeId,
     now: UnixTime,
 ) -> Result<(), StorageError> {
-    sqlx::query(
+    sql::query(
         "UPDATE identities SET released_at = ?1
          WHERE spiffe_id = ?2 AND released_at IS NULL
            AND NOT EXISTS (SELECT 1 FROM registrations WHERE spiffe_id = ?2)",
@@ -132,23 +131,23 @@ pub(crate) async fn release_if_unused(
     Ok(())
 }
 
-async fn forget_quarantined(connection: &mut SqliteConnection, now: UnixTime) -> Result<(), StorageError> {
+async fn forget_quarantined(connection: &mut Connection, now: UnixTime) -> Result<(), StorageError> {
     let quarantine = i64::try_from(QUARANTINE.as_secs()).unwrap_or(i64::MAX);
-    sqlx::query("DELETE FROM identities WHERE released_at <= ?")
+    sql::query("DELETE FROM identities WHERE released_at <= ?")
         .bind(seconds(now).saturating_sub(quarantine))
         .execute(connection)
         .await?;
     Ok(())
 }
 
-async fn lowest_free(connection: &mut SqliteConnection) -> Result<i64, StorageError> {
-    let (number,): (i64,) = sqlx::query_as(
+async fn lowest_free(connection: &mut Connection) -> Result<i64, StorageError> {
+    let (number,): (i64,) = sql::query_as(
         "SELECT MIN(candidate) FROM (
              SELECT ?1 AS candidate WHERE NOT EXISTS (SELECT 1 FROM identities WHERE number = ?1)
              UNION ALL
              SELECT number + 1 FROM identities AS taken
              WHERE NOT EXISTS (SELECT 1 FROM identities WHERE number = taken.number + 1)
-         )",
+         ) AS free",
     )
     .bind(FIRST_IDENTITY)
     .fetch_one(connection)

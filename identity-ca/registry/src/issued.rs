@@ -1,12 +1,12 @@
 //! The certificates that have been issued, for as long as they may be valid.
 
 use signet_spiffe::{NodeName, SerialNumber, SpiffeId, UnixTime};
-use sqlx::sqlite::SqliteConnection;
 
 use crate::database::{Registry, StorageError, moment, seconds};
 use crate::many::{batch, many};
 use crate::revocation::{Issued, Revocation, Target, Withheld};
 use crate::revocations;
+use crate::sql::{self, Connection};
 
 /// Most serial numbers in one list of revoked certificates.
 const MAX_LISTED: i64 = 500_000;
@@ -56,21 +56,22 @@ impl Registry {
     /// All revoked certificates that have not expired, by serial number: what a revocation list holds.
     pub async fn revoked_certificates(&self, now: UnixTime) -> Result<Vec<RevokedCertificate>, StorageError> {
         let mut read = self.read().await?;
-        // SQLite takes the columns beside MIN from the row that has it.
-        let rows: Vec<(String, i64, String)> = sqlx::query_as(
-            "SELECT serial, MIN(at), reason FROM (
-                 SELECT subject AS serial, at, reason FROM revocations WHERE kind = 'serial' AND until > ?1
-                 UNION ALL
-                 SELECT lower(hex(serial)), at, reason FROM issued JOIN revocations
-                     ON kind = 'spiffe-id' AND subject = spiffe_id AND not_before <= cut WHERE not_after > ?1
-                 UNION ALL
-                 SELECT lower(hex(serial)), at, reason FROM issued JOIN revocations
-                     ON kind = 'node' AND subject = node AND not_before <= cut WHERE not_after > ?1
-             ) GROUP BY serial ORDER BY serial LIMIT ?2",
+        let rows: Vec<(String, i64, String)> = sql::query_as(
+            "SELECT serial, at, reason FROM (
+                 SELECT serial, at, reason, ROW_NUMBER() OVER (PARTITION BY serial ORDER BY at) AS place FROM (
+                     SELECT subject AS serial, at, reason FROM revocations WHERE kind = 'serial' AND until > ?1
+                     UNION ALL
+                     SELECT lower(hex(serial)), at, reason FROM issued JOIN revocations
+                         ON kind = 'spiffe-id' AND subject = spiffe_id AND not_before <= cut WHERE not_after > ?1
+                     UNION ALL
+                     SELECT lower(hex(serial)), at, reason FROM issued JOIN revocations
+                         ON kind = 'node' AND subject = node AND not_before <= cut WHERE not_after > ?1
+                 ) AS hits
+             ) AS ranked WHERE place = 1 ORDER BY serial LIMIT ?2",
         )
         .bind(seconds(now))
         .bind(MAX_LISTED)
-        .fetch_all(&mut *read)
+        .fetch_all(&mut read)
         .await?;
         let parse = |(serial, at, reason): (String, i64, String)| {
             Ok(RevokedCertificate {
@@ -86,7 +87,7 @@ impl Registry {
 }
 
 async fn rules(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: &SpiffeId,
     node: &NodeName,
 ) -> Result<[Option<Revocation>; 2], StorageError> {
@@ -96,7 +97,7 @@ async fn rules(
 }
 
 async fn judge(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: &SpiffeId,
     node: &NodeName,
 ) -> Result<Result<Option<UnixTime>, Withheld>, StorageError> {
@@ -133,13 +134,13 @@ pub fn weigh(
 /// Takes down those that may be, and forgets those that are long over. Tells of each whether it may be; of what is none,
 /// that it may.
 pub(crate) async fn take_down(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     issued: &[Option<&Issued>],
     now: UnixTime,
 ) -> Result<Vec<Result<(), Withheld>>, StorageError> {
     // Those of serial numbers and authorities are about what is there already.
     let (any,): (bool,) =
-        sqlx::query_as("SELECT EXISTS (SELECT 1 FROM revocations WHERE kind IN ('spiffe-id', 'node'))")
+        sql::query_as("SELECT EXISTS (SELECT 1 FROM revocations WHERE kind IN ('spiffe-id', 'node'))")
             .fetch_one(&mut *connection)
             .await?;
     let mut verdicts = Vec::with_capacity(issued.len());
@@ -153,17 +154,14 @@ pub(crate) async fn take_down(
         verdicts.push(verdict);
     }
     insert(connection, &rows).await?;
-    sqlx::query("DELETE FROM issued WHERE not_after < ?")
+    sql::query("DELETE FROM issued WHERE not_after < ?")
         .bind(seconds(now).saturating_sub(GRACE))
         .execute(connection)
         .await?;
     Ok(verdicts)
 }
 
-async fn overtaken(
-    connection: &mut SqliteConnection,
-    new: &Issued,
-) -> Result<Result<(), Withheld>, StorageError> {
+async fn overtaken(connection: &mut Connection, new: &Issued) -> Result<Result<(), Withheld>, StorageError> {
     let verdict = judge(connection, &new.spiffe_id, &new.node).await?;
     let floor = match verdict {
         Ok(floor) => floor,
@@ -179,7 +177,7 @@ async fn overtaken(
     Ok(Ok(()))
 }
 
-async fn insert(connection: &mut SqliteConnection, mut rows: &[&Issued]) -> Result<(), StorageError> {
+async fn insert(connection: &mut Connection, mut rows: &[&Issued]) -> Result<(), StorageError> {
     while let Some((now, later)) = rows
         .split_at_checked(batch(rows.len()))
         .filter(|(now, _)| !now.is_empty())
@@ -189,7 +187,7 @@ async fn insert(connection: &mut SqliteConnection, mut rows: &[&Issued]) -> Resu
             5,
             now.len(),
         );
-        let mut query = sqlx::query(text);
+        let mut query = sql::query(text);
         for new in now {
             query = query
                 .bind(new.serial.as_bytes())
@@ -205,16 +203,13 @@ async fn insert(connection: &mut SqliteConnection, mut rows: &[&Issued]) -> Resu
 }
 
 /// When the validity of the last certificate of an ID or a node begins; the epoch where there is none.
-pub(crate) async fn latest(
-    connection: &mut SqliteConnection,
-    target: &Target,
-) -> Result<UnixTime, StorageError> {
+pub(crate) async fn latest(connection: &mut Connection, target: &Target) -> Result<UnixTime, StorageError> {
     let query = match target {
         Target::Id(id) => {
-            sqlx::query_as("SELECT MAX(not_before) FROM issued WHERE spiffe_id = ?").bind(id.to_string())
+            sql::query_as("SELECT MAX(not_before) FROM issued WHERE spiffe_id = ?").bind(id.to_string())
         }
         Target::Node(name) => {
-            sqlx::query_as("SELECT MAX(not_before) FROM issued WHERE node = ?").bind(name.to_string())
+            sql::query_as("SELECT MAX(not_before) FROM issued WHERE node = ?").bind(name.to_string())
         }
         Target::Serial(_) | Target::Authority(_) => return moment(0, "issued.not_before"),
     };
@@ -224,23 +219,23 @@ pub(crate) async fn latest(
 
 /// The certificates of a target, as far as they are known and have not expired. An authority's are all.
 pub(crate) async fn meant(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     target: &Target,
     now: UnixTime,
 ) -> Result<Vec<Issued>, StorageError> {
     let query = match target {
-        Target::Serial(serial) => sqlx::query_as(
+        Target::Serial(serial) => sql::query_as(
             "SELECT serial, spiffe_id, node, not_before, not_after FROM issued WHERE not_after > ? AND serial = ?",
         )
         .bind(seconds(now))
         .bind(serial.as_bytes().to_vec()),
-        Target::Id(id) => sqlx::query_as(
+        Target::Id(id) => sql::query_as(
             "SELECT serial, spiffe_id, node, not_before, not_after FROM issued
              WHERE not_after > ? AND spiffe_id = ? ORDER BY serial",
         )
         .bind(seconds(now))
         .bind(id.to_string()),
-        Target::Node(name) => sqlx::query_as(
+        Target::Node(name) => sql::query_as(
             "SELECT serial, spiffe_id, node, not_before, not_after FROM issued
              WHERE not_after > ? AND node = ? ORDER BY serial",
         )

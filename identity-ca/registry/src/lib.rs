@@ -1,10 +1,11 @@
 //! The CA's record of nodes, registrations, security identities, and of what was issued and revoked.
 //!
-//! SQLite behind a handful of operations. Each mutation is one transaction that also writes the change log, so that a
-//! reader who knows everything up to a [`Revision`] can be told the rest ([`Registry::changes_since`]), and the issuance
-//! log, which says who did it ([`Registry::acting`]). Issuances get into that log through a [`LogWriter`]. Time and
-//! randomness are arguments.
+//! SQLite or PostgreSQL behind a handful of operations. Each mutation is one transaction that also writes the change log,
+//! so that a reader who knows everything up to a [`Position`] can be told the rest ([`Registry::changes_since`]), and the
+//! issuance log, which says who did it ([`Registry::acting`]). Issuances get into that log through a [`LogWriter`]. Time
+//! and randomness are arguments; the [`Mark`]s of revisions alone are drawn here.
 
+mod addresses;
 mod changes;
 mod cidr;
 mod database;
@@ -14,14 +15,19 @@ mod lists;
 mod log;
 mod many;
 mod nodes;
+mod position;
+mod postgres;
 mod registration_id;
 mod registrations;
 mod revocation;
 mod revocations;
 mod selector;
 mod settings;
+mod sql;
+mod standing;
 mod tokens;
 
+pub use addresses::is_dialable;
 pub use changes::{Changes, MAX_CHANGES, Revision};
 pub use cidr::{CidrError, PodCidr};
 pub use database::{Registry, StorageError};
@@ -29,6 +35,7 @@ pub use identities::{FIRST_IDENTITY, Identity, QUARANTINE};
 pub use issued::{RevokedCertificate, weigh};
 pub use log::{AppendError, LogWriter, MAX_WAITING, StoredCheckpoint, StoredLeaf};
 pub use nodes::{AnnounceError, Announcement, MAX_ADDRESSES, Node, NodeNumber};
+pub use position::{Mark, Position};
 pub use registration_id::{RegistrationId, RegistrationIdError};
 pub use registrations::{
     DeregisterError, MAX_REGISTRATIONS, MAX_SELECTORS, NewRegistration, RegisterError, Registration,
@@ -37,7 +44,8 @@ pub use revocation::{
     Effect, Issued, MAX_REVOCATIONS, NewRevocation, NodeFate, Revocation, RevokeError, Target, Withheld,
 };
 pub use selector::{Selector, SelectorError};
-pub use settings::{Encryption, TrustDomainError};
+pub use settings::{Encryption, KeysError, TrustDomainError};
+pub use standing::Standing;
 pub use tokens::{
     ConsumeError, CreateTokenError, MAX_POD_CIDRS, MAX_TOKENS, NewToken, PresentedToken, TokenId,
 };

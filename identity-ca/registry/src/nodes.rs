@@ -6,12 +6,13 @@ use std::net::IpAddr;
 
 use signet_log::{Change as Logged, ChangeKind, Hash};
 use signet_spiffe::{NodeName, UnixTime};
-use sqlx::sqlite::SqliteConnection;
 
+use crate::addresses;
 use crate::changes::Change;
 use crate::cidr::PodCidr;
 use crate::database::{Registry, StorageError, moment, seconds};
 use crate::lists;
+use crate::sql::{self, Connection};
 
 /// Most addresses that a node may announce.
 pub const MAX_ADDRESSES: usize = 8;
@@ -56,10 +57,12 @@ impl Node {
     }
 }
 
-/// Where a node can be reached, by its own word.
+/// Where a node can be reached, by its own word and by what the CA sees of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announcement {
-    /// The one to dial first.
+    /// The address that the node calls from.
+    pub seen: IpAddr,
+    /// The one to dial first. None: the one that is seen, if peers could dial it.
     pub addresses: Vec<IpAddr>,
     /// TCP port of node sessions.
     pub session_port: u16,
@@ -71,8 +74,8 @@ pub enum AnnounceError {
     /// No such node.
     #[error("the node {0} is not known; it has to attest with a join token")]
     UnknownNode(NodeName),
-    /// None, or more than [`MAX_ADDRESSES`].
-    #[error("a node announces 1 to {MAX_ADDRESSES} addresses, not {count}")]
+    /// More than [`MAX_ADDRESSES`].
+    #[error("a node announces at most {MAX_ADDRESSES} addresses, not {count}")]
     Count {
         /// How many.
         count: usize,
@@ -80,9 +83,20 @@ pub enum AnnounceError {
     /// Port 0.
     #[error("a node announces the port of its sessions")]
     NoPort,
-    /// Unspecified, multicast, broadcast, or an IPv4 address written as IPv6.
+    /// Unspecified, loopback, link-local, multicast, broadcast, or an IPv4 address written as IPv6.
     #[error("{0} is not an address that a peer could dial")]
     NotDialable(IpAddr),
+    /// Neither seen by the CA nor named by the operator.
+    #[error(
+        "{address} is not the address {seen} that the CA sees, nor one that the join token named \
+         (signet ca token NODE --address {address})"
+    )]
+    Foreign {
+        /// The address.
+        address: IpAddr,
+        /// Where the node calls from.
+        seen: IpAddr,
+    },
     /// The same address twice.
     #[error("{0} is announced twice")]
     Twice(IpAddr),
@@ -120,8 +134,10 @@ impl Registry {
         announcement: &Announcement,
         connected: &BTreeSet<NodeName>,
     ) -> Result<(), AnnounceError> {
-        check(announcement)?;
         let mut write = self.write().await?;
+        let allowed = allowed_addresses(write.connection(), name).await?;
+        addresses::check(announcement, &allowed)?;
+        let announcement = &with_seen(announcement);
         let nodes = all(write.connection()).await?;
         let known = nodes.iter().find(|node| node.name == *name);
         let known = known.ok_or_else(|| AnnounceError::UnknownNode(name.clone()))?;
@@ -190,42 +206,6 @@ impl Registry {
     pub async fn nodes(&self) -> Result<Vec<Node>, StorageError> {
         all(&mut *self.read().await?).await
     }
-
-    /// Takes down that a node got an SVID. Not news for other nodes.
-    pub async fn record_node_svid(&self, name: &NodeName, not_after: UnixTime) -> Result<(), StorageError> {
-        let mut write = self.write().await?;
-        sqlx::query("UPDATE nodes SET svid_not_after = ? WHERE name = ?")
-            .bind(seconds(not_after))
-            .bind(name.as_str())
-            .execute(write.connection())
-            .await?;
-        write.commit().await?;
-        Ok(())
-    }
-}
-
-fn check(announcement: &Announcement) -> Result<(), AnnounceError> {
-    let addresses = &announcement.addresses;
-    if addresses.is_empty() || addresses.len() > MAX_ADDRESSES {
-        return Err(AnnounceError::Count {
-            count: addresses.len(),
-        });
-    }
-    if announcement.session_port == 0 {
-        return Err(AnnounceError::NoPort);
-    }
-    for (position, address) in addresses.iter().enumerate() {
-        let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
-        // IPv4 in IPv6's clothes would be a second spelling of the same address.
-        let disguised = address.to_canonical() != *address;
-        if address.is_unspecified() || address.is_multicast() || broadcast || disguised {
-            return Err(AnnounceError::NotDialable(*address));
-        }
-        if addresses.iter().skip(position + 1).any(|other| other == address) {
-            return Err(AnnounceError::Twice(*address));
-        }
-    }
-    Ok(())
 }
 
 /// A node that announces the address of a workload would make its peers take that workload for a node.
@@ -242,20 +222,59 @@ fn check_against(announcement: &Announcement, node: &Node) -> Result<(), Announc
     Ok(())
 }
 
+/// A node that names no address is reached where it calls from; behind a loopback address it is not reached.
+fn with_seen(announcement: &Announcement) -> Announcement {
+    let mut announcement = announcement.clone();
+    if announcement.addresses.is_empty() && addresses::is_dialable(announcement.seen) {
+        announcement.addresses.push(announcement.seen);
+    }
+    announcement
+}
+
+async fn allowed_addresses(
+    connection: &mut Connection,
+    name: &NodeName,
+) -> Result<Vec<IpAddr>, StorageError> {
+    let row: Option<(String,)> = sql::query_as("SELECT allowed_addresses FROM nodes WHERE name = ?")
+        .bind(name.as_str())
+        .fetch_optional(connection)
+        .await?;
+    row.map_or(Ok(Vec::new()), |(list,)| {
+        lists::split(&list, "nodes.allowed_addresses")
+    })
+}
+
+/// Sets what a node may announce. An empty list leaves what it may.
+pub(crate) async fn allow(
+    connection: &mut Connection,
+    name: &NodeName,
+    addresses: &[IpAddr],
+) -> Result<(), StorageError> {
+    if addresses.is_empty() {
+        return Ok(());
+    }
+    sql::query("UPDATE nodes SET allowed_addresses = ? WHERE name = ?")
+        .bind(lists::join(addresses))
+        .bind(name.as_str())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Makes a node, or keeps the one of this name. An empty list of pod CIDRs leaves those it has.
 pub(crate) async fn admit(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     name: &NodeName,
     pod_cidrs: &[PodCidr],
     now: UnixTime,
 ) -> Result<(), StorageError> {
-    sqlx::query(
+    sql::query(
         "INSERT INTO nodes (number, name, pod_cidrs, addresses, session_port, attested_at, svid_not_after)
          VALUES ((SELECT COALESCE(MAX(number), 0) + 1 FROM nodes), ?1, ?2, '', 0, ?3, 0)
          ON CONFLICT (name) DO UPDATE SET
              attested_at = excluded.attested_at,
              evicted_at = NULL,
-             pod_cidrs = CASE excluded.pod_cidrs WHEN '' THEN pod_cidrs ELSE excluded.pod_cidrs END",
+             pod_cidrs = CASE excluded.pod_cidrs WHEN '' THEN nodes.pod_cidrs ELSE excluded.pod_cidrs END",
     )
     .bind(name.as_str())
     .bind(lists::join(pod_cidrs))
@@ -266,9 +285,9 @@ pub(crate) async fn admit(
 }
 
 /// Those that are not banned: what other nodes are told of.
-pub(crate) async fn admitted(connection: &mut SqliteConnection) -> Result<Vec<Node>, StorageError> {
+pub(crate) async fn admitted(connection: &mut Connection) -> Result<Vec<Node>, StorageError> {
     let banned: Vec<(String,)> =
-        sqlx::query_as("SELECT subject FROM revocations WHERE kind = 'node' AND banned = 1")
+        sql::query_as("SELECT subject FROM revocations WHERE kind = 'node' AND banned = 1")
             .fetch_all(&mut *connection)
             .await?;
     let banned: BTreeSet<String> = banned.into_iter().map(|(name,)| name).collect();
@@ -279,11 +298,11 @@ pub(crate) async fn admitted(connection: &mut SqliteConnection) -> Result<Vec<No
 
 /// Forgets a node but for its number, which no other node gets.
 pub(crate) async fn evict(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     name: &NodeName,
     now: UnixTime,
 ) -> Result<(), StorageError> {
-    sqlx::query(
+    sql::query(
         "UPDATE nodes SET evicted_at = ?, pod_cidrs = '', addresses = '', session_port = 0, svid_not_after = 0
          WHERE name = ?",
     )
@@ -295,12 +314,12 @@ pub(crate) async fn evict(
 }
 
 async fn set_addresses(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     name: &NodeName,
     addresses: &[IpAddr],
     session_port: u16,
 ) -> Result<(), StorageError> {
-    sqlx::query("UPDATE nodes SET addresses = ?, session_port = ? WHERE name = ?")
+    sql::query("UPDATE nodes SET addresses = ?, session_port = ? WHERE name = ?")
         .bind(lists::join(addresses))
         .bind(session_port)
         .bind(name.as_str())
@@ -312,11 +331,8 @@ async fn set_addresses(
 /// Number, name, pod CIDRs, addresses, session port, end of the SVID.
 type Row = (i64, String, String, String, i64, i64);
 
-pub(crate) async fn find(
-    connection: &mut SqliteConnection,
-    name: &NodeName,
-) -> Result<Option<Node>, StorageError> {
-    let row: Option<Row> = sqlx::query_as(
+pub(crate) async fn find(connection: &mut Connection, name: &NodeName) -> Result<Option<Node>, StorageError> {
+    let row: Option<Row> = sql::query_as(
         "SELECT number, name, pod_cidrs, addresses, session_port, svid_not_after FROM nodes
          WHERE name = ? AND evicted_at IS NULL",
     )
@@ -326,8 +342,8 @@ pub(crate) async fn find(
     row.map(parse).transpose()
 }
 
-pub(crate) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Node>, StorageError> {
-    let rows: Vec<Row> = sqlx::query_as(
+pub(crate) async fn all(connection: &mut Connection) -> Result<Vec<Node>, StorageError> {
+    let rows: Vec<Row> = sql::query_as(
         "SELECT number, name, pod_cidrs, addresses, session_port, svid_not_after FROM nodes
          WHERE evicted_at IS NULL ORDER BY number",
     )

@@ -2,7 +2,6 @@
 
 use signet_log::{Change as Logged, ChangeKind, Hash};
 use signet_spiffe::{NodeName, SpiffeId, UnixTime};
-use sqlx::sqlite::SqliteConnection;
 
 use crate::changes::Change;
 use crate::database::{Registry, StorageError, seconds};
@@ -11,6 +10,7 @@ use crate::lists;
 use crate::nodes;
 use crate::registration_id::RegistrationId;
 use crate::selector::Selector;
+use crate::sql::{self, Connection};
 use crate::tokens;
 
 /// Most registrations.
@@ -166,7 +166,7 @@ impl Registry {
         let mut write = self.write().await?;
         let found = find(write.connection(), id).await?;
         let registration = found.ok_or(DeregisterError::Unknown(id))?;
-        sqlx::query("DELETE FROM registrations WHERE id = ?")
+        sql::query("DELETE FROM registrations WHERE id = ?")
             .bind(id.to_string())
             .execute(write.connection())
             .await
@@ -190,11 +190,11 @@ impl Registry {
     /// All registrations, by SPIFFE ID and node.
     pub async fn registrations(&self) -> Result<Vec<Registration>, StorageError> {
         let mut read = self.read().await?;
-        let rows: Vec<Row> = sqlx::query_as(
+        let rows: Vec<Row> = sql::query_as(
             "SELECT id, spiffe_id, node, selectors, number, ttl FROM registrations JOIN identities USING (spiffe_id)
              ORDER BY spiffe_id, node, selectors",
         )
-        .fetch_all(&mut *read)
+        .fetch_all(&mut read)
         .await?;
         rows.into_iter().map(parse).collect()
     }
@@ -210,7 +210,7 @@ impl Registry {
 
 /// A node that attested, or that a token is out for.
 async fn is_expected(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     node: &NodeName,
     now: UnixTime,
 ) -> Result<bool, StorageError> {
@@ -223,12 +223,12 @@ async fn is_expected(
 }
 
 async fn find_same(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     new: &NewRegistration,
     selectors: &[Selector],
 ) -> Result<Option<RegistrationId>, StorageError> {
     let row: Option<(String,)> =
-        sqlx::query_as("SELECT id FROM registrations WHERE spiffe_id = ? AND node = ? AND selectors = ?")
+        sql::query_as("SELECT id FROM registrations WHERE spiffe_id = ? AND node = ? AND selectors = ?")
             .bind(new.spiffe_id.as_str())
             .bind(new.node.as_str())
             .bind(lists::join(selectors))
@@ -241,12 +241,12 @@ async fn find_same(
 }
 
 async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     new: &NewRegistration,
     selectors: &[Selector],
     now: UnixTime,
 ) -> Result<(), StorageError> {
-    sqlx::query("INSERT INTO registrations (id, spiffe_id, node, selectors, ttl, created_at) VALUES (?, ?, ?, ?, ?, ?)")
+    sql::query("INSERT INTO registrations (id, spiffe_id, node, selectors, ttl, created_at) VALUES (?, ?, ?, ?, ?, ?)")
         .bind(new.id.to_string())
         .bind(new.spiffe_id.as_str())
         .bind(new.node.as_str())
@@ -258,8 +258,8 @@ async fn insert(
     Ok(())
 }
 
-async fn count(connection: &mut SqliteConnection) -> Result<i64, StorageError> {
-    let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM registrations")
+async fn count(connection: &mut Connection) -> Result<i64, StorageError> {
+    let (count,): (i64,) = sql::query_as("SELECT COUNT(*) FROM registrations")
         .fetch_one(connection)
         .await?;
     Ok(count)
@@ -269,10 +269,10 @@ async fn count(connection: &mut SqliteConnection) -> Result<i64, StorageError> {
 type Row = (String, String, String, String, i64, i64);
 
 pub(crate) async fn find(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: RegistrationId,
 ) -> Result<Option<Registration>, StorageError> {
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<Row> = sql::query_as(
         "SELECT id, spiffe_id, node, selectors, number, ttl FROM registrations JOIN identities USING (spiffe_id)
          WHERE id = ?",
     )
@@ -283,8 +283,8 @@ pub(crate) async fn find(
 }
 
 /// Of all nodes, in no order.
-pub(crate) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Registration>, StorageError> {
-    let rows: Vec<Row> = sqlx::query_as(
+pub(crate) async fn all(connection: &mut Connection) -> Result<Vec<Registration>, StorageError> {
+    let rows: Vec<Row> = sql::query_as(
         "SELECT id, spiffe_id, node, selectors, number, ttl FROM registrations JOIN identities USING (spiffe_id)",
     )
     .fetch_all(connection)
@@ -293,10 +293,10 @@ pub(crate) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Registr
 }
 
 pub(crate) async fn of_node(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     node: &NodeName,
 ) -> Result<Vec<Registration>, StorageError> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows: Vec<Row> = sql::query_as(
         "SELECT id, spiffe_id, node, selectors, number, ttl FROM registrations JOIN identities USING (spiffe_id)
          WHERE node = ? ORDER BY spiffe_id, selectors",
     )

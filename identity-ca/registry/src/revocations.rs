@@ -2,7 +2,6 @@
 
 use signet_log::ChangeKind;
 use signet_spiffe::{NodeName, SpiffeId, UnixTime};
-use sqlx::sqlite::SqliteConnection;
 
 use crate::changes::Change;
 use crate::database::{Registry, StorageError, Write, moment, seconds};
@@ -11,6 +10,7 @@ use crate::nodes::{self, NodeNumber};
 use crate::revocation::{
     Effect, Issued, MAX_REVOCATIONS, NewRevocation, NodeFate, Revocation, RevokeError, Target,
 };
+use crate::sql::{self, Connection};
 use crate::tokens;
 
 impl Registry {
@@ -88,14 +88,12 @@ impl Registry {
         if before.as_ref().is_none_or(|found| !found.closed) {
             return Err(RevokeError::NotClosed(id.clone()));
         }
-        sqlx::query(
-            "UPDATE revocations SET closed = 0, version = version + 1 WHERE kind = ? AND subject = ?",
-        )
-        .bind(target.kind())
-        .bind(target.subject())
-        .execute(write.connection())
-        .await
-        .map_err(StorageError::from)?;
+        sql::query("UPDATE revocations SET closed = 0, version = version + 1 WHERE kind = ? AND subject = ?")
+            .bind(target.kind())
+            .bind(target.subject())
+            .execute(write.connection())
+            .await
+            .map_err(StorageError::from)?;
         write.record(Change::Revocation(&target)).await?;
         let found = find(write.connection(), &target).await?;
         log(&mut write, &target, before.as_ref(), found.as_ref());
@@ -165,20 +163,20 @@ async fn put(
     now: UnixTime,
 ) -> Result<(), StorageError> {
     let before = find(write.connection(), target).await?;
-    sqlx::query(
+    sql::query(
         "INSERT INTO revocations
              (kind, subject, owner, cause, cut, reason, asker, at, until, closed, banned, version)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, COALESCE(?11, 0), 1)
          ON CONFLICT (kind, subject) DO UPDATE SET
-             owner = CASE excluded.owner WHEN '' THEN owner ELSE excluded.owner END,
-             cut = MAX(cut, excluded.cut),
+             owner = CASE excluded.owner WHEN '' THEN revocations.owner ELSE excluded.owner END,
+             cut = CASE WHEN revocations.cut > excluded.cut THEN revocations.cut ELSE excluded.cut END,
              reason = excluded.reason,
              asker = excluded.asker,
              at = excluded.at,
-             until = MAX(until, excluded.until),
+             until = CASE WHEN revocations.until > excluded.until THEN revocations.until ELSE excluded.until END,
              closed = excluded.closed,
-             banned = COALESCE(?11, banned),
-             version = version + 1",
+             banned = COALESCE(?11, revocations.banned),
+             version = revocations.version + 1",
     )
     .bind(target.kind())
     .bind(target.subject())
@@ -204,16 +202,16 @@ fn log(write: &mut Write<'_>, target: &Target, before: Option<&Revocation>, afte
 }
 
 /// Nobody has to hear of it: receivers know the end of each themselves.
-async fn forget_expired(connection: &mut SqliteConnection, now: UnixTime) -> Result<(), StorageError> {
-    sqlx::query("DELETE FROM revocations WHERE until < ? AND closed = 0 AND banned = 0")
+async fn forget_expired(connection: &mut Connection, now: UnixTime) -> Result<(), StorageError> {
+    sql::query("DELETE FROM revocations WHERE until < ? AND closed = 0 AND banned = 0")
         .bind(seconds(now))
         .execute(connection)
         .await?;
     Ok(())
 }
 
-async fn count(connection: &mut SqliteConnection) -> Result<usize, StorageError> {
-    let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM revocations")
+async fn count(connection: &mut Connection) -> Result<usize, StorageError> {
+    let (count,): (i64,) = sql::query_as("SELECT COUNT(*) FROM revocations")
         .fetch_one(connection)
         .await?;
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
@@ -230,17 +228,17 @@ struct Found {
     asker: String,
     at: i64,
     until: i64,
-    closed: bool,
-    banned: bool,
+    closed: i64,
+    banned: i64,
     version: i64,
     number: Option<i64>,
 }
 
 pub(crate) async fn find(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     target: &Target,
 ) -> Result<Option<Revocation>, StorageError> {
-    let row: Option<Found> = sqlx::query_as(
+    let row: Option<Found> = sql::query_as(
         "SELECT revocations.*, number FROM revocations LEFT JOIN nodes ON kind = 'node' AND name = subject
          WHERE kind = ? AND subject = ?",
     )
@@ -251,8 +249,8 @@ pub(crate) async fn find(
     row.map(parse).transpose()
 }
 
-pub(crate) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Revocation>, StorageError> {
-    let rows: Vec<Found> = sqlx::query_as(
+pub(crate) async fn all(connection: &mut Connection) -> Result<Vec<Revocation>, StorageError> {
+    let rows: Vec<Found> = sql::query_as(
         "SELECT revocations.*, number FROM revocations LEFT JOIN nodes ON kind = 'node' AND name = subject
          ORDER BY at, kind, subject",
     )
@@ -262,7 +260,7 @@ pub(crate) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Revocat
 }
 
 pub(crate) async fn ban(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     node: &NodeName,
 ) -> Result<Option<Revocation>, StorageError> {
     let found = find(connection, &Target::Node(node.clone())).await?;
@@ -283,8 +281,8 @@ fn parse(row: Found) -> Result<Revocation, StorageError> {
         asker: row.asker,
         at: moment(row.at, "revocations.at")?,
         until: moment(row.until, "revocations.until")?,
-        closed: row.closed,
-        banned: row.banned,
+        closed: row.closed != 0,
+        banned: row.banned != 0,
         version: row
             .version
             .try_into()

@@ -5,13 +5,14 @@ use std::str::FromStr;
 
 use signet_log::{Change as Logged, ChangeKind};
 use signet_spiffe::TrustDomain;
-use sqlx::sqlite::SqliteConnection;
 
 use crate::changes::{Change, Revision, current};
 use crate::database::{Registry, StorageError};
+use crate::sql::{self, Connection};
 
 const TRUST_DOMAIN: &str = "trust_domain";
 const ENCRYPTION: &str = "encryption";
+const KEYS: &str = "keys";
 const BUNDLE_CONTENT: &str = "bundle_content";
 const BUNDLE_SEQUENCE: &str = "bundle_sequence";
 
@@ -43,7 +44,44 @@ pub enum TrustDomainError {
     Storage(#[from] StorageError),
 }
 
+/// Why a CA cannot use a registry that other CAs use.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// They have other keys.
+    #[error(
+        "the database is of CAs with the keys {found}, this one's are {ours}: copy the key files of the data directory from \
+         one of them"
+    )]
+    Other {
+        /// Theirs.
+        found: String,
+        /// This one's.
+        ours: String,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
 impl Registry {
+    /// Makes a new registry that of the CAs with some keys, by any text that is equal where they are, and checks that an old
+    /// one is.
+    pub async fn bind_keys(&self, ours: &str) -> Result<(), KeysError> {
+        let mut write = self.write().await?;
+        match get(write.connection(), KEYS).await? {
+            Some(found) if found == ours => {}
+            Some(found) => {
+                return Err(KeysError::Other {
+                    found,
+                    ours: ours.to_owned(),
+                });
+            }
+            None => set(write.connection(), KEYS, ours).await?,
+        }
+        write.commit().await?;
+        Ok(())
+    }
+
     /// Makes a new registry the given trust domain's, and checks that an old one is.
     pub async fn bind_trust_domain(&self, trust_domain: &TrustDomain) -> Result<(), TrustDomainError> {
         let mut write = self.write().await?;
@@ -116,7 +154,7 @@ impl Registry {
     }
 }
 
-pub(crate) async fn encryption(connection: &mut SqliteConnection) -> Result<Encryption, StorageError> {
+pub(crate) async fn encryption(connection: &mut Connection) -> Result<Encryption, StorageError> {
     let corrupt = StorageError::Corrupt {
         column: "settings.encryption",
     };
@@ -124,16 +162,16 @@ pub(crate) async fn encryption(connection: &mut SqliteConnection) -> Result<Encr
     text.map_or(Ok(Encryption::Off), |text| text.parse().map_err(|()| corrupt))
 }
 
-async fn get(connection: &mut SqliteConnection, key: &str) -> Result<Option<String>, StorageError> {
-    let row: Option<(String,)> = sqlx::query_as("SELECT value FROM settings WHERE key = ?")
+async fn get(connection: &mut Connection, key: &str) -> Result<Option<String>, StorageError> {
+    let row: Option<(String,)> = sql::query_as("SELECT value FROM settings WHERE key = ?")
         .bind(key)
         .fetch_optional(connection)
         .await?;
     Ok(row.map(|(value,)| value))
 }
 
-async fn set(connection: &mut SqliteConnection, key: &str, value: &str) -> Result<(), StorageError> {
-    sqlx::query("INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value")
+async fn set(connection: &mut Connection, key: &str, value: &str) -> Result<(), StorageError> {
+    sql::query("INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value")
         .bind(key)
         .bind(value)
         .execute(connection)

@@ -4,17 +4,20 @@
 //! until it expires.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use signet_log::{Change as Logged, ChangeKind, Hash};
 use signet_spiffe::{NodeName, UnixTime};
-use sqlx::sqlite::SqliteConnection;
 
+use crate::addresses::is_dialable;
 use crate::changes::Change;
 use crate::cidr::PodCidr;
 use crate::database::{Registry, StorageError, Write, moment, seconds};
 use crate::lists;
-use crate::nodes::{self, Node};
+use crate::nodes::{self, MAX_ADDRESSES, Node};
 use crate::revocations;
+use crate::sql::{self, Connection};
+use crate::standing;
 
 /// Most tokens that can be outstanding.
 pub const MAX_TOKENS: i64 = 10_000;
@@ -46,6 +49,8 @@ pub struct NewToken {
     pub node: NodeName,
     /// The node's pod CIDRs from its attestation on; none leaves those that it has.
     pub pod_cidrs: Vec<PodCidr>,
+    /// What the node may announce beside the address that the CA sees; none leaves what it may already.
+    pub addresses: Vec<IpAddr>,
     /// Until when it works.
     pub expires: UnixTime,
 }
@@ -68,6 +73,15 @@ pub enum CreateTokenError {
         /// How many.
         count: usize,
     },
+    /// More than [`MAX_ADDRESSES`].
+    #[error("a node has at most {MAX_ADDRESSES} addresses, not {count}")]
+    TooManyAddresses {
+        /// How many.
+        count: usize,
+    },
+    /// Unspecified, loopback, link-local, multicast, broadcast, or an IPv4 address written as IPv6.
+    #[error("{0} is not an address that other nodes could dial")]
+    NotDialable(IpAddr),
     /// Two of its own pod CIDRs share addresses.
     #[error("the pod CIDRs {first} and {second} overlap")]
     OverlapWithin {
@@ -143,6 +157,7 @@ impl Registry {
     /// Makes a token.
     pub async fn create_token(&self, token: &NewToken, now: UnixTime) -> Result<(), CreateTokenError> {
         check_cidrs(&token.pod_cidrs)?;
+        check_addresses(&token.addresses)?;
         let mut write = self.write().await?;
         forget_dead(write.connection(), now).await?;
         if let Some(ban) = revocations::ban(write.connection(), &token.node).await? {
@@ -158,13 +173,15 @@ impl Registry {
         let nodes = nodes::all(write.connection()).await?;
         let owned = nodes.into_iter().map(|node| (node.name, node.pod_cidrs));
         check_overlap(&token.node, &token.pod_cidrs, owned.chain(promised))?;
-        sqlx::query(
-            "INSERT INTO join_tokens (id, secret_sha256, node, pod_cidrs, expires_at) VALUES (?, ?, ?, ?, ?)",
+        sql::query(
+            "INSERT INTO join_tokens (id, secret_sha256, node, pod_cidrs, addresses, expires_at)
+             VALUES (?, ?, ?, ?, ?, ?)",
         )
         .bind(token.id.0.as_slice())
         .bind(token.secret_sha256.as_slice())
         .bind(token.node.as_str())
         .bind(lists::join(&token.pod_cidrs))
+        .bind(lists::join(&token.addresses))
         .bind(seconds(token.expires))
         .execute(write.connection())
         .await
@@ -175,7 +192,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Uses a token up and admits its node, both or neither. A node that was known keeps its number.
+    /// Uses a token up and admits its node, both or neither. A node that was known keeps its number, and its earlier SVIDs
+    /// count no more.
     pub async fn consume_token(
         &self,
         presented: &PresentedToken,
@@ -207,13 +225,15 @@ impl Registry {
         let owned = nodes.into_iter().map(|node| (node.name, node.pod_cidrs));
         check_overlap(&token.node, &token.pod_cidrs, owned)
             .map_err(|error| ConsumeError::Overlap(Box::new(error)))?;
-        sqlx::query("UPDATE join_tokens SET consumed_at = ? WHERE id = ?")
+        sql::query("UPDATE join_tokens SET consumed_at = ? WHERE id = ?")
             .bind(seconds(now))
             .bind(presented.id.0.as_slice())
             .execute(write.connection())
             .await
             .map_err(StorageError::from)?;
         nodes::admit(write.connection(), &token.node, &token.pod_cidrs, now).await?;
+        nodes::allow(write.connection(), &token.node, &token.addresses).await?;
+        standing::end(write.connection(), &token.node).await?;
         write.record(Change::Node(&token.node)).await?;
         let node = nodes::find(write.connection(), &token.node)
             .await?
@@ -253,6 +273,16 @@ fn check_cidrs(cidrs: &[PodCidr]) -> Result<(), CreateTokenError> {
     Ok(())
 }
 
+fn check_addresses(addresses: &[IpAddr]) -> Result<(), CreateTokenError> {
+    if addresses.len() > MAX_ADDRESSES {
+        return Err(CreateTokenError::TooManyAddresses {
+            count: addresses.len(),
+        });
+    }
+    let wrong = addresses.iter().find(|address| !is_dialable(**address));
+    wrong.map_or(Ok(()), |wrong| Err(CreateTokenError::NotDialable(*wrong)))
+}
+
 fn check_overlap(
     node: &NodeName,
     cidrs: &[PodCidr],
@@ -276,24 +306,27 @@ struct Token {
     secret_sha256: Vec<u8>,
     node: NodeName,
     pod_cidrs: Vec<PodCidr>,
+    addresses: Vec<IpAddr>,
     expires: UnixTime,
     consumed: bool,
 }
 
-async fn find(connection: &mut SqliteConnection, id: TokenId) -> Result<Option<Token>, StorageError> {
-    let row: Option<(Vec<u8>, String, String, i64, bool)> = sqlx::query_as(
-        "SELECT secret_sha256, node, pod_cidrs, expires_at, consumed_at IS NOT NULL FROM join_tokens WHERE id = ?",
+async fn find(connection: &mut Connection, id: TokenId) -> Result<Option<Token>, StorageError> {
+    let row: Option<(Vec<u8>, String, String, String, i64, bool)> = sql::query_as(
+        "SELECT secret_sha256, node, pod_cidrs, addresses, expires_at, consumed_at IS NOT NULL FROM join_tokens
+         WHERE id = ?",
     )
     .bind(id.0.as_slice())
     .fetch_optional(connection)
     .await?;
-    let Some((secret_sha256, node, pod_cidrs, expires, consumed)) = row else {
+    let Some((secret_sha256, node, pod_cidrs, addresses, expires, consumed)) = row else {
         return Ok(None);
     };
     Ok(Some(Token {
         secret_sha256,
         node: node_name(&node)?,
         pod_cidrs: lists::split(&pod_cidrs, "join_tokens.pod_cidrs")?,
+        addresses: lists::split(&addresses, "join_tokens.addresses")?,
         expires: moment(expires, "join_tokens.expires_at")?,
         consumed,
     }))
@@ -301,15 +334,14 @@ async fn find(connection: &mut SqliteConnection, id: TokenId) -> Result<Option<T
 
 /// What tokens that still work have promised.
 pub(crate) async fn outstanding(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     now: UnixTime,
 ) -> Result<Vec<(NodeName, Vec<PodCidr>)>, StorageError> {
-    let rows: Vec<(String, String)> = sqlx::query_as(
-        "SELECT node, pod_cidrs FROM join_tokens WHERE consumed_at IS NULL AND expires_at > ?",
-    )
-    .bind(seconds(now))
-    .fetch_all(connection)
-    .await?;
+    let rows: Vec<(String, String)> =
+        sql::query_as("SELECT node, pod_cidrs FROM join_tokens WHERE consumed_at IS NULL AND expires_at > ?")
+            .bind(seconds(now))
+            .fetch_all(connection)
+            .await?;
     let parse = |(node, cidrs): (String, String)| {
         Ok((node_name(&node)?, lists::split(&cidrs, "join_tokens.pod_cidrs")?))
     };
@@ -319,7 +351,7 @@ pub(crate) async fn outstanding(
 /// Deletes the tokens of a node that have not been used.
 pub(crate) async fn withdraw(write: &mut Write<'_>, node: &NodeName) -> Result<(), StorageError> {
     let ids: Vec<(Vec<u8>,)> =
-        sqlx::query_as("SELECT id FROM join_tokens WHERE node = ? AND consumed_at IS NULL")
+        sql::query_as("SELECT id FROM join_tokens WHERE node = ? AND consumed_at IS NULL")
             .bind(node.as_str())
             .fetch_all(write.connection())
             .await?;
@@ -330,7 +362,7 @@ pub(crate) async fn withdraw(write: &mut Write<'_>, node: &NodeName) -> Result<(
         let Some(token) = find(write.connection(), id).await? else {
             continue;
         };
-        sqlx::query("DELETE FROM join_tokens WHERE id = ?")
+        sql::query("DELETE FROM join_tokens WHERE id = ?")
             .bind(id.0.as_slice())
             .execute(write.connection())
             .await?;
@@ -340,8 +372,8 @@ pub(crate) async fn withdraw(write: &mut Write<'_>, node: &NodeName) -> Result<(
     Ok(())
 }
 
-async fn forget_dead(connection: &mut SqliteConnection, now: UnixTime) -> Result<(), StorageError> {
-    sqlx::query("DELETE FROM join_tokens WHERE expires_at < ?")
+async fn forget_dead(connection: &mut Connection, now: UnixTime) -> Result<(), StorageError> {
+    sql::query("DELETE FROM join_tokens WHERE expires_at < ?")
         .bind(seconds(now).saturating_sub(REMEMBERED))
         .execute(connection)
         .await?;

@@ -30,7 +30,7 @@ impl Ca {
         let key = RequestedKey::from_request(&request.csr).map_err(|error| refusal::request(&error))?;
         let (node, token) = self.consume(peer, &request.join_token).await?;
         let svid = self
-            .issue_node_svid(&key, &node, LoggedCaller::JoinToken(token.0))
+            .issue_first_node_svid(&key, &node, LoggedCaller::JoinToken(token.0))
             .await?;
         info!(
             target: AUDIT,

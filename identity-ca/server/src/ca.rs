@@ -34,6 +34,7 @@ pub(crate) struct Ca {
     pub(crate) connected: Connected,
     pub(crate) clock: Clock,
     pub(crate) svid_ttl: Duration,
+    pub(crate) node_svid_ttl: Duration,
     pub(crate) jwt_svid_ttl: Duration,
     /// For people: "memory" or the directory.
     pub(crate) key_storage: String,

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use signet_log::Caller as LoggedCaller;
-use signet_registry::Node;
+use signet_registry::{Node, Standing};
 use signet_spiffe::VerifiedSvid;
 use signet_tls::{BundleSource, Expect, PeerError};
 use tonic::{Request, Status};
 use tracing::warn;
 
+use crate::audit::AUDIT;
 use crate::ca::Ca;
+use crate::hex;
 use crate::refusal::{self, internal};
 use crate::stream::Peer;
 
@@ -33,7 +35,18 @@ impl Caller {
             return Err(internal("caller", &"a node's SVID without a node's name"));
         };
         match ca.known.node(&ca.registry, &name).await {
-            Ok(Some(node)) => Ok(Self { node, svid }),
+            Ok(Some(node)) => match ca.registry.recognize(&name, svid.serial()).await {
+                Ok(Standing::Good) => Ok(Self { node, svid }),
+                Ok(Standing::Replaced) => {
+                    warn!(
+                        target: AUDIT,
+                        { peer.node = %name, peer.address = %peer.address, svid.serial = %hex::encode(svid.serial()) },
+                        "refused a call: the node's SVID has been replaced"
+                    );
+                    Err(refusal::replaced(&name))
+                }
+                Err(error) => Err(refusal::storage("caller", &error)),
+            },
             Ok(None) => {
                 warn!(peer.node = %name, peer.address = %peer.address, "refused a call: the node is not known");
                 Err(Status::unauthenticated(format!(
@@ -47,6 +60,11 @@ impl Caller {
     /// The node.
     pub(crate) fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// Serial number of its SVID.
+    pub(crate) fn serial(&self) -> &[u8] {
+        self.svid.serial()
     }
 
     /// As the issuance log names it.

@@ -7,12 +7,16 @@ use std::time::Duration;
 use signet_spiffe::TrustDomain;
 
 use crate::clock::Clock;
+use crate::database::Database;
 
 /// Shortest life of an SVID.
 pub const MIN_SVID_TTL: Duration = Duration::from_secs(10);
 
 /// Longest life of an SVID: no longer than the quarantine of identity numbers, so that no proof outlives its number.
 pub const MAX_SVID_TTL: Duration = signet_registry::QUARANTINE;
+
+/// Longest life of a node's SVID. Numbers of nodes are never given to others, so there is no quarantine to be shorter than.
+pub const MAX_NODE_SVID_TTL: Duration = Duration::from_hours(7 * 24);
 
 /// Longest life of a JWT-SVID.
 pub const MAX_JWT_SVID_TTL: Duration = signet_authority::MAX_JWT_SVID_LIFE;
@@ -27,6 +31,23 @@ pub enum Storage {
     Memory,
     /// In this directory, made with mode 0700 where it is missing.
     Directory(PathBuf),
+    /// The key in the directory, the registry elsewhere.
+    Database {
+        /// As above.
+        directory: PathBuf,
+        /// Where the registry is.
+        database: Database,
+    },
+}
+
+impl Storage {
+    /// Whether other CAs may use the registry at the same time.
+    pub(crate) fn is_shared(&self) -> bool {
+        match self {
+            Self::Database { database, .. } => matches!(database, Database::Postgres(_)),
+            Self::Memory | Self::Directory(_) => false,
+        }
+    }
 }
 
 /// What a server is started with.
@@ -42,6 +63,9 @@ pub struct Config {
     pub socket: PathBuf,
     /// Life of SVIDs where nothing else is said, [`MIN_SVID_TTL`] to [`MAX_SVID_TTL`].
     pub svid_ttl: Duration,
+    /// Life of nodes' own SVIDs, [`MIN_SVID_TTL`] to [`MAX_NODE_SVID_TTL`]: an outage of the CA that lasts half as long ends
+    /// no node.
+    pub node_svid_ttl: Duration,
     /// Life of JWT-SVIDs, [`MIN_SVID_TTL`] to [`MAX_JWT_SVID_TTL`]; shorter for a registration whose SVIDs are.
     pub jwt_svid_ttl: Duration,
     /// What time it is.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use signet_authority::{IssuedSvid, RequestedKey, Serial};
 use signet_log::Caller as LoggedCaller;
-use signet_registry::{Node, RegistrationId};
+use signet_registry::{Node, RegistrationId, Standing};
 use signet_spiffe::{NodeName, SpiffeId, UnixTime};
 use tonic::Status;
 use tracing::{info, warn};
@@ -59,26 +59,50 @@ impl Ca {
         Ok(Serial::ordered(now, counter, random::bytes()?))
     }
 
-    /// Issues a node's own SVID.
-    pub(crate) async fn issue_node_svid(
+    /// Issues the first SVID of a node that has just attested.
+    pub(crate) async fn issue_first_node_svid(
+        &self,
+        key: &RequestedKey,
+        node: &Node,
+        caller: LoggedCaller,
+    ) -> Result<IssuedSvid, Status> {
+        let svid = self.issue_node_svid(key, node, caller).await?;
+        self.registry
+            .record_first_svid(&node.name, svid.serial.as_bytes(), svid.not_after)
+            .await
+            .map_err(|error| refusal::storage("issue", &error))?;
+        Ok(svid)
+    }
+
+    async fn issue_node_svid(
         &self,
         key: &RequestedKey,
         node: &Node,
         caller: LoggedCaller,
     ) -> Result<IssuedSvid, Status> {
         let id = SpiffeId::node(self.trust_domain(), &node.name);
-        let svid = self.issue(key, &id, self.svid_ttl, caller, &node.name).await?;
-        self.registry
-            .record_node_svid(&node.name, svid.not_after)
-            .await
-            .map_err(|error| refusal::storage("issue", &error))?;
-        Ok(svid)
+        self.issue(key, &id, self.node_svid_ttl, caller, &node.name).await
     }
 
     /// A new SVID for the calling node.
     pub(crate) async fn renew_node_svid(&self, caller: &Caller, csr: &[u8]) -> Result<IssuedSvid, Status> {
         let key = RequestedKey::from_request(csr).map_err(|error| refusal::request(&error))?;
-        self.issue_node_svid(&key, caller.node(), caller.logged()).await
+        let node = caller.node();
+        let svid = self.issue_node_svid(&key, node, caller.logged()).await?;
+        let standing = self
+            .registry
+            .record_successor(
+                &node.name,
+                caller.serial(),
+                svid.serial.as_bytes(),
+                svid.not_after,
+            )
+            .await
+            .map_err(|error| refusal::storage("issue", &error))?;
+        match standing {
+            Standing::Good => Ok(svid),
+            Standing::Replaced => Err(refusal::replaced(&node.name)),
+        }
     }
 
     /// A workload's SVID. The node names a registration, never an ID, and the registration must be its own.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use signet_registry::{
-    Changes, Node, Registration, RegistrationId, Registry, Revision, Revocation, StorageError, Target,
+    Changes, Node, Position, Registration, RegistrationId, Registry, Revocation, StorageError, Target,
     Withheld, weigh,
 };
 use signet_spiffe::{NodeName, SpiffeId, UnixTime};
@@ -23,7 +23,7 @@ pub(crate) struct Known {
 
 #[derive(Debug, Default)]
 struct State {
-    revision: Revision,
+    position: Position,
     nodes: HashMap<NodeName, Arc<Node>>,
     grants: HashMap<RegistrationId, Grant>,
     /// Those of SPIFFE IDs.
@@ -73,11 +73,11 @@ impl Known {
     }
 
     async fn up_to_date(&self, registry: &Registry) -> Result<RwLockReadGuard<'_, State>, StorageError> {
-        let wanted = registry.revision();
-        if self.state().revision < wanted {
+        let wanted = registry.latest().await?;
+        if self.state().position.revision != wanted {
             let _updating = self.updating.lock().await;
-            let since = self.state().revision;
-            if since < wanted
+            let since = self.state().position;
+            if since.revision != wanted
                 && let Some(changes) = registry.all_changes_since(since).await?
             {
                 // A change is applied in memory alone, so poison leaves at worst one half done, and only after a panic.
@@ -127,7 +127,10 @@ impl State {
                 Target::Serial(_) | Target::Authority(_) => {}
             }
         }
-        self.revision = changes.revision;
+        self.position = Position {
+            revision: changes.revision,
+            mark: changes.mark,
+        };
     }
 }
 
@@ -155,6 +158,7 @@ mod tests {
             secret_sha256: [1; 32],
             node: node.clone(),
             pod_cidrs: Vec::new(),
+            addresses: Vec::new(),
             expires: UnixTime::since_unix_epoch(Duration::from_hours(500_001)),
         };
         registry.create_token(&token, now()).await.unwrap();

@@ -11,6 +11,7 @@ mod caller;
 mod clock;
 mod config;
 mod connected;
+mod database;
 mod hex;
 mod issue;
 mod issue_jwt;
@@ -36,5 +37,8 @@ mod testing;
 mod wire;
 
 pub use clock::Clock;
-pub use config::{Config, MAX_JWT_SVID_TTL, MAX_SVID_TTL, MIN_SVID_TTL, ROOT_LIFE, Storage};
+pub use config::{
+    Config, MAX_JWT_SVID_TTL, MAX_NODE_SVID_TTL, MAX_SVID_TTL, MIN_SVID_TTL, ROOT_LIFE, Storage,
+};
+pub use database::{Database, DatabaseError};
 pub use server::Server;

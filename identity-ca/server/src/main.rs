@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
-use signet_ca::{Clock, Config, MAX_JWT_SVID_TTL, MAX_SVID_TTL, MIN_SVID_TTL, Server, Storage};
+use signet_ca::{
+    Clock, Config, Database, MAX_JWT_SVID_TTL, MAX_NODE_SVID_TTL, MAX_SVID_TTL, MIN_SVID_TTL, Server, Storage,
+};
 use signet_privileges::Capabilities;
 use signet_spiffe::TrustDomain;
 use signet_telemetry::LogFormat;
@@ -48,6 +50,18 @@ struct RunArgs {
     #[command(flatten)]
     storage: StorageArgs,
 
+    /// Database of the registry, `sqlite:PATH` or `postgres://USER@HOST/DATABASE` [default: registry.db in the data directory].
+    /// Several CAs on one PostgreSQL are one CA: give each a copy of the key files in the data directory of the first.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SIGNET_CA_DATABASE",
+        hide_env_values = true,
+        requires = "data_dir",
+        conflicts_with = "in_memory"
+    )]
+    database: Option<Database>,
+
     /// Address and port where agents connect.
     #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:4240")]
     listen: SocketAddr,
@@ -68,6 +82,10 @@ struct RunArgs {
     /// Life of SVIDs where a registration says nothing else, 10s to 24h.
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = svid_ttl)]
     svid_ttl: Duration,
+
+    /// Life of nodes' own SVIDs, 10s to 168h. Agents renew them at half of it, so that much outage ends no node.
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = node_svid_ttl)]
+    node_svid_ttl: Duration,
 
     /// Life of JWT-SVIDs, 10s to 1h; shorter for a registration whose SVIDs are.
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = jwt_svid_ttl)]
@@ -103,6 +121,11 @@ fn svid_ttl(text: &str) -> Result<Duration, String> {
     ttl(text, MAX_SVID_TTL).ok_or_else(|| "SVIDs live 10s to 24h; write it as 30s, 15m or 1h".to_owned())
 }
 
+fn node_svid_ttl(text: &str) -> Result<Duration, String> {
+    ttl(text, MAX_NODE_SVID_TTL)
+        .ok_or_else(|| "nodes' SVIDs live 10s to 168h; write it as 30s, 15m or 24h".to_owned())
+}
+
 fn jwt_svid_ttl(text: &str) -> Result<Duration, String> {
     ttl(text, MAX_JWT_SVID_TTL).ok_or_else(|| "JWT-SVIDs live 10s to 1h; write it as 30s or 5m".to_owned())
 }
@@ -117,10 +140,15 @@ impl RunArgs {
     fn config(self) -> Config {
         Config {
             trust_domain: self.trust_domain,
-            storage: self.storage.data_dir.map_or(Storage::Memory, Storage::Directory),
+            storage: match (self.storage.data_dir, self.database) {
+                (None, _) => Storage::Memory,
+                (Some(directory), None) => Storage::Directory(directory),
+                (Some(directory), Some(database)) => Storage::Database { directory, database },
+            },
             listen: self.listen,
             socket: self.socket.unwrap_or_else(|| self.run_dir.join("ca.sock")),
             svid_ttl: self.svid_ttl,
+            node_svid_ttl: self.node_svid_ttl,
             jwt_svid_ttl: self.jwt_svid_ttl,
             clock: Clock::system(),
         }
@@ -180,6 +208,10 @@ mod tests {
         assert_eq!(parse(&["--in-memory"]).unwrap().config().storage, Storage::Memory);
         let directory = parse(&["--data-dir", "/x"]).unwrap().config();
         assert_eq!(directory.storage, Storage::Directory("/x".into()));
+        let elsewhere = ["--data-dir", "/x", "--database", "sqlite:/y"];
+        let elsewhere = parse(&elsewhere).unwrap().config();
+        assert!(matches!(elsewhere.storage, Storage::Database { .. }));
+        assert!(parse(&["--in-memory", "--database", "sqlite:/y"]).is_err());
     }
 
     #[test]
@@ -198,6 +230,7 @@ mod tests {
         for bad in ["9s", "25h", "-1h", "x", "1", ""] {
             assert!(svid_ttl(bad).is_err(), "{bad}");
         }
+        assert!(node_svid_ttl("168h").is_ok() && node_svid_ttl("169h").is_err());
         assert_eq!(jwt_svid_ttl("1h"), Ok(Duration::from_hours(1)));
         assert!(jwt_svid_ttl("61m").is_err());
     }

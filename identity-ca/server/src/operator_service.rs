@@ -19,8 +19,8 @@ use signet_proto::ca::v1::{
 };
 use signet_proto::view::v1::{Cluster, Registration};
 use signet_registry::{
-    MAX_POD_CIDRS, MAX_SELECTORS, NewRegistration, NewToken, NodeFate, RegistrationId, Registry, Revision,
-    StorageError,
+    MAX_ADDRESSES, MAX_POD_CIDRS, MAX_SELECTORS, NewRegistration, NewToken, NodeFate, RegistrationId,
+    Registry, Revision, StorageError,
 };
 use signet_spiffe::{NodeName, SpiffeId, UnixTime};
 use signet_uds::PeerInfo;
@@ -282,6 +282,7 @@ impl Ca {
             secret_sha256: token.secret_sha256(),
             node,
             pod_cidrs: parse_all(&request.pod_cidrs, MAX_POD_CIDRS)?,
+            addresses: parse_all(&request.addresses, MAX_ADDRESSES)?,
             expires: UnixTime::since_unix_epoch(Duration::from_secs(
                 now.as_secs().saturating_add(ttl.into()),
             )),

@@ -7,6 +7,7 @@ use signet_authority::{IssueError, RequestError};
 use signet_registry::{
     AnnounceError, AppendError, CreateTokenError, DeregisterError, RegisterError, StorageError, Withheld,
 };
+use signet_spiffe::NodeName;
 use tonic::Status;
 use tracing::error;
 
@@ -23,7 +24,19 @@ pub(crate) fn storage(operation: &'static str, error: &StorageError) -> Status {
         error!(operation, %error, "the disk is full");
         return Status::resource_exhausted("the CA's disk is full, so nothing was done; make room there");
     }
+    if error.is_unavailable() {
+        error!(operation, %error, "the registry's database is out of reach");
+        return Status::unavailable("the CA cannot reach its database; try again, or another CA");
+    }
     internal(operation, error)
+}
+
+/// The SVID of a node that has a newer one. Either the node attested anew, or somebody has a copy of its key.
+pub(crate) fn replaced(node: &NodeName) -> Status {
+    Status::unauthenticated(format!(
+        "this SVID of {node} has been replaced by a newer one; if {node} does not have the newer one, somebody else does: \
+         make a new join token for it (signet ca token {node})"
+    ))
 }
 
 /// What was to be handed out is not: its entry is not in the log.
@@ -94,6 +107,7 @@ pub(crate) fn announce(error: &AnnounceError) -> Status {
         | AnnounceError::NotDialable(_)
         | AnnounceError::Twice(_)
         | AnnounceError::Pod { .. } => invalid(error),
+        AnnounceError::Foreign { .. } => Status::permission_denied(error.to_string()),
         AnnounceError::Taken { .. } => Status::failed_precondition(error.to_string()),
         AnnounceError::Storage(error) => storage("announce", error),
     }
@@ -101,7 +115,10 @@ pub(crate) fn announce(error: &AnnounceError) -> Status {
 
 pub(crate) fn create_token(error: &CreateTokenError) -> Status {
     match error {
-        CreateTokenError::TooManyCidrs { .. } | CreateTokenError::OverlapWithin { .. } => invalid(error),
+        CreateTokenError::TooManyCidrs { .. }
+        | CreateTokenError::TooManyAddresses { .. }
+        | CreateTokenError::NotDialable(_)
+        | CreateTokenError::OverlapWithin { .. } => invalid(error),
         CreateTokenError::Overlap { .. } | CreateTokenError::Banned { .. } => {
             Status::failed_precondition(error.to_string())
         }

@@ -27,6 +27,7 @@ use tracing::{info, warn};
 use crate::ca::Ca;
 use crate::config::{Config, ROOT_LIFE, Storage};
 use crate::connected::Connected;
+use crate::database::{self, Database};
 use crate::known::Known;
 use crate::limits::{CALL, HEADERS, PING, PONG, REQUEST, RESPONSE, SHUTDOWN, STREAMS, TOLD, TOLD_PER};
 use crate::listener::Listener;
@@ -45,6 +46,8 @@ pub struct Server {
     address: SocketAddr,
     services: JoinSet<anyhow::Result<()>>,
     renewal: JoinHandle<()>,
+    /// Where other CAs may revoke, too.
+    honouring: Option<JoinHandle<()>>,
     checkpoints: JoinHandle<()>,
     /// Held for its lock.
     _directory: Option<DataDirectory>,
@@ -74,10 +77,13 @@ impl Server {
             connected: Connected::default(),
             clock: config.clock.clone(),
             svid_ttl: config.svid_ttl,
+            node_svid_ttl: config.node_svid_ttl,
             jwt_svid_ttl: config.jwt_svid_ttl,
             key_storage: match &config.storage {
                 Storage::Memory => "memory".to_owned(),
-                Storage::Directory(path) => path.display().to_string(),
+                Storage::Directory(path) | Storage::Database { directory: path, .. } => {
+                    path.display().to_string()
+                }
             },
             issued: AtomicU64::new(0),
             refused_tokens: Throttle::new(TOLD, TOLD_PER),
@@ -102,6 +108,10 @@ impl Server {
         let mut services = JoinSet::new();
         serve_operators(&mut services, &ca, &config.socket)?;
         services.spawn(serve_nodes(Arc::clone(&ca), listener));
+        let honouring = config
+            .storage
+            .is_shared()
+            .then(|| tokio::spawn(database::honour_others(Arc::clone(&ca))));
         let checkpoints = tokio::spawn(log_service::sign_now_and_then(Arc::clone(&ca)));
         let renewal = tokio::spawn(own_svid::renew(Arc::clone(&ca), bundles, tls, renew_in));
         info!(
@@ -113,6 +123,7 @@ impl Server {
             address,
             services,
             renewal,
+            honouring,
             checkpoints,
             _directory: opened.directory,
         })
@@ -152,6 +163,9 @@ impl Server {
     pub async fn shutdown(mut self) {
         self.ca.shutdown.cancel();
         self.renewal.abort();
+        if let Some(honouring) = &self.honouring {
+            honouring.abort();
+        }
         self.checkpoints.abort();
         let finished = timeout(SHUTDOWN, async {
             while self.services.join_next().await.is_some() {}
@@ -184,7 +198,10 @@ async fn open(config: &Config) -> anyhow::Result<Opened> {
                 directory: None,
             }
         }
-        Storage::Directory(path) => open_directory(config, path).await?,
+        Storage::Directory(path) => open_directory(config, path, None).await?,
+        Storage::Database { directory, database } => {
+            open_directory(config, directory, Some(database)).await?
+        }
     };
     let now = config.clock.now();
     let registry = opened.registry.acting(Caller::Ca, now);
@@ -196,7 +213,7 @@ async fn open(config: &Config) -> anyhow::Result<Opened> {
     Ok(opened)
 }
 
-async fn open_directory(config: &Config, path: &Path) -> anyhow::Result<Opened> {
+async fn open_directory(config: &Config, path: &Path, database: Option<&Database>) -> anyhow::Result<Opened> {
     let directory = DataDirectory::open(path)?;
     let authority = if let Some(authority) = directory.load(&config.trust_domain)? {
         authority
@@ -214,10 +231,14 @@ async fn open_directory(config: &Config, path: &Path) -> anyhow::Result<Opened> 
         info!(directory = %path.display(), "made a new key for JWT-SVIDs");
         jwt
     };
-    let database = directory.private_file("registry.db")?;
-    let registry = Registry::open(&database)
-        .await
-        .with_context(|| format!("failed to open {}", database.display()))?;
+    let registry = if let Some(database) = database {
+        database::open(database, &authority, &jwt).await?
+    } else {
+        let file = directory.private_file("registry.db")?;
+        Registry::open(&file)
+            .await
+            .with_context(|| format!("failed to open {}", file.display()))?
+    };
     Ok(Opened {
         authority,
         jwt,

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use signet_proto::ca::v1::SyncRequest;
 use signet_proto::view::v1::Update;
-use signet_registry::{Announcement, MAX_ADDRESSES, Revision};
+use signet_registry::{
+    Announcement, Changes, MAX_ADDRESSES, Mark, Position, Revision, Standing, StorageError,
+};
 use signet_spiffe::{NodeName, VerifiedSvid};
 use signet_tls::BundleSource;
 use tokio::sync::{mpsc, watch};
@@ -56,7 +58,11 @@ impl Ca {
             ca: Arc::clone(self),
             following: self.connected.enter(&node),
             revisions: self.registry.watch(),
-            sent: Revision(request.resume_revision),
+            sent: Position {
+                revision: Revision(request.resume_revision),
+                mark: Mark::from_slice(&request.resume_mark),
+            },
+            whole: request.view_lost,
             end: Instant::now() + Duration::from_secs(left),
             svid: caller.svid().clone(),
             honoured: self.honoured.subscribe(),
@@ -68,24 +74,22 @@ impl Ca {
     }
 }
 
-/// A node that names no address is reached where it came from.
 fn announcement(peer: &Peer, request: &SyncRequest) -> Result<Announcement, Status> {
     let parse = |text: &String| {
         text.parse::<IpAddr>()
             .map_err(|_| refusal::invalid(format!("{:?} is no IP address", shorten(text))))
     };
-    let addresses = match request.addresses.as_slice() {
-        [] => vec![peer.address.ip().to_canonical()],
-        // One more than may be, so that the count is refused and the rest not read.
-        addresses => addresses
-            .iter()
-            .take(MAX_ADDRESSES + 1)
-            .map(parse)
-            .collect::<Result<_, _>>()?,
-    };
+    // One more than may be, so that the count is refused and the rest not read.
+    let addresses = request
+        .addresses
+        .iter()
+        .take(MAX_ADDRESSES + 1)
+        .map(parse)
+        .collect::<Result<_, _>>()?;
     let session_port = u16::try_from(request.session_port)
         .map_err(|_| refusal::invalid(format!("{} is no port", request.session_port)))?;
     Ok(Announcement {
+        seen: peer.address.ip().to_canonical(),
         addresses,
         session_port,
     })
@@ -100,7 +104,9 @@ struct Follower {
     node: NodeName,
     following: Following,
     revisions: watch::Receiver<Revision>,
-    sent: Revision,
+    sent: Position,
+    /// The node has lost its view: it gets all of it, whatever it says to have seen.
+    whole: bool,
     /// The SVID that opened the stream, and its end.
     svid: VerifiedSvid,
     end: Instant,
@@ -111,7 +117,7 @@ struct Follower {
 
 impl Follower {
     async fn run(mut self) {
-        info!(peer.node = %self.node, view.revision = %self.sent, "a node follows the view");
+        info!(peer.node = %self.node, view.revision = %self.sent.revision, "a node follows the view");
         let last = self.follow().await;
         debug!(peer.node = %self.node, reason = last.message(), "a node's stream ends");
         // The last update may still wait to be read. Who reads nothing misses nothing.
@@ -157,11 +163,31 @@ impl Follower {
         checked.map_err(|revoked| Status::permission_denied(revoked.to_string()))
     }
 
+    async fn news(&self) -> Result<Option<Changes>, StorageError> {
+        let registry = &self.ca.registry;
+        if self.whole {
+            return registry.snapshot(&self.node, self.sent).await.map(Some);
+        }
+        registry.changes_since(&self.node, self.sent).await
+    }
+
+    /// The stream of a node that attested anew is not its own any more.
+    async fn check_standing(&self) -> Result<(), Status> {
+        match self.ca.registry.stands(&self.node, self.svid.serial()).await {
+            Ok(Standing::Good) => Ok(()),
+            Ok(Standing::Replaced) => Err(refusal::replaced(&self.node)),
+            Err(error) => Err(refusal::storage("sync", &error)),
+        }
+    }
+
     async fn send_news(&mut self) -> Result<(), Status> {
-        let changes = self.ca.registry.changes_since(&self.node, self.sent).await;
+        let changes = self.news().await;
         let Some(changes) = changes.map_err(|error| refusal::storage("sync", &error))? else {
             return Ok(());
         };
+        if changes.nodes.iter().any(|node| node.name == self.node) {
+            self.check_standing().await?;
+        }
         let update = wire::update(&changes, &self.node, &self.ca.published.wire);
         let room = tokio::select! {
             room = timeout(UNREAD, self.sender.reserve()) => room,
@@ -175,7 +201,11 @@ impl Follower {
             Ok(Err(_)) => return Err(Status::cancelled("the node went away")),
             Err(_) => return Err(Status::deadline_exceeded("the node leaves its updates unread")),
         }
-        self.sent = changes.revision;
+        self.whole = false;
+        self.sent = Position {
+            revision: changes.revision,
+            mark: changes.mark,
+        };
         self.following.sent(changes.revision);
         Ok(())
     }
@@ -200,7 +230,8 @@ mod tests {
             ca: Arc::clone(ca),
             following: ca.connected.enter(&node),
             revisions: ca.registry.watch(),
-            sent: Revision(0),
+            sent: Position::default(),
+            whole: false,
             end: Instant::now() + life,
             svid: testing::node_svid(ca),
             honoured: ca.honoured.subscribe(),

@@ -54,6 +54,7 @@ pub(crate) async fn ca() -> Arc<Ca> {
         connected: Connected::default(),
         clock,
         svid_ttl: Duration::from_hours(1),
+        node_svid_ttl: Duration::from_hours(24),
         jwt_svid_ttl: Duration::from_mins(5),
         key_storage: "memory".to_owned(),
         issued: AtomicU64::new(0),

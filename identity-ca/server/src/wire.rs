@@ -131,5 +131,7 @@ pub(crate) fn update(changes: &Changes, receiver: &NodeName, trust_bundle: &Trus
         } else {
             String::new()
         },
+        mark: changes.mark.as_bytes().to_vec(),
+        reset: changes.reset,
     }
 }

@@ -147,6 +147,7 @@ fn join_token(stage: &Stage, node: &str, pod_cidrs: &[String]) -> Result<String>
             node: node.into(),
             pod_cidrs: pod_cidrs.to_vec(),
             ttl: 600,
+            addresses: vec![],
         };
         Ok(ca.create_join_token(request).await?.into_inner().token)
     })

@@ -394,6 +394,7 @@ fn an_evicted_node_comes_back(stage: &mut Stage) -> Result<()> {
     let plan = stage.lab().plan().nodes.iter().find(|node| node.name == "n3");
     let pod_cidrs = plan.context("the lab has no n3")?.pod_cidrs.to_vec();
     let request = CreateJoinTokenRequest {
+        addresses: vec![],
         node: "n3".to_owned(),
         pod_cidrs,
         ttl: 0,

@@ -107,7 +107,7 @@ fn ca_arguments(plan: &Plan, paths: &LabPaths) -> Vec<String> {
     arguments.extend(
         plan.svid_ttl
             .iter()
-            .flat_map(|ttl| ["--svid-ttl".to_owned(), ttl.clone()]),
+            .flat_map(|ttl| ["--svid-ttl", ttl, "--node-svid-ttl", ttl].map(str::to_owned)),
     );
     arguments
 }
@@ -180,7 +180,7 @@ mod tests {
         assert!(
             all[0]
                 .argv
-                .ends_with(&["--svid-ttl".to_owned(), "90s".to_owned()])
+                .ends_with(&["--svid-ttl", "90s", "--node-svid-ttl", "90s"].map(str::to_owned))
         );
         let agent = all[6].argv.join(" ");
         assert!(

@@ -1,7 +1,6 @@
 //! gRPC to the CA over mutual TLS.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,14 +14,18 @@ use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
+use super::addresses::CaAddresses;
+
 /// For TCP and TLS together.
 const CONNECT: Duration = Duration::from_secs(5);
+/// The same for one of many CAs.
+const SHORTEST: Duration = Duration::from_secs(1);
 /// HTTP/2 pings keep a stream without news honest.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// A channel that connects at the first call and again after a loss. Without `identity` only `Attest` will be answered.
+/// A channel that connects at the first call, and again after a loss, to the first CA that answers. Without `identity` only `Attest` will be answered.
 pub fn channel(
-    address: SocketAddr,
+    addresses: &CaAddresses,
     identity: Option<&SvidKeyPair>,
     bundles: Arc<dyn BundleSource>,
     trust_domain: &TrustDomain,
@@ -33,19 +36,29 @@ pub fn channel(
     let mut config = client_config(identity, bundles, Expect::Exactly(ca))?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     let connector = TlsConnector::from(Arc::new(config));
+    let addresses = addresses.clone();
     let connect = service_fn(move |_: Uri| {
-        let (connector, name) = (connector.clone(), name.clone());
+        let (connector, name, addresses) = (connector.clone(), name.clone(), addresses.clone());
         async move {
-            let connected = timeout(CONNECT, async {
-                let name = name.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-                let stream = TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
-                connector.connect(ServerName::DnsName(name), stream).await
-            });
-            let stream = connected
-                .await
-                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-            Ok::<_, io::Error>(TokioIo::new(stream))
+            let name = name.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+            let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+            for address in addresses.in_order() {
+                let connected = timeout(patience(addresses.count()), async {
+                    let stream = TcpStream::connect(address).await?;
+                    stream.set_nodelay(true)?;
+                    connector.connect(ServerName::DnsName(name.clone()), stream).await
+                });
+                match connected.await {
+                    Ok(Ok(stream)) => {
+                        addresses.answered(address);
+                        return Ok(TokioIo::new(stream));
+                    }
+                    Ok(Err(error)) => failure = error,
+                    Err(_) => failure = io::Error::from(io::ErrorKind::TimedOut),
+                }
+                tracing::debug!(ca.address = %address, error = %failure, "a CA could not be reached");
+            }
+            Err(failure)
         }
     });
     Ok(Endpoint::from_static("http://ca.signet.invalid")
@@ -53,6 +66,12 @@ pub fn channel(
         .keep_alive_timeout(KEEP_ALIVE)
         .keep_alive_while_idle(true)
         .connect_with_connector_lazy(connect))
+}
+
+/// For one CA of several: the last one must be reached before the caller gives up.
+fn patience(count: usize) -> Duration {
+    let share = CONNECT / u32::try_from(count).unwrap_or(u32::MAX).max(1);
+    share.max(SHORTEST)
 }
 
 /// A refusal in the CA's words, or what lies behind a call that never got there; without gRPC's own wrapping.

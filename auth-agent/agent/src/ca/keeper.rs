@@ -1,6 +1,5 @@
 //! Keeps the node's SVID: from disk, by join token, by renewal.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
+use super::addresses::CaAddresses;
 use super::channel::{channel, refusal};
 use super::csr::new_request;
 use super::identity::NodeIdentity;
@@ -46,8 +46,8 @@ pub struct Keeper {
     pub node: NodeName,
     /// Its trust domain.
     pub trust_domain: TrustDomain,
-    /// Where the CA is.
-    pub ca: SocketAddr,
+    /// Where the CAs are.
+    pub ca: CaAddresses,
     /// Where a join token may be.
     pub token_file: Option<PathBuf>,
     /// Where SVIDs are kept.
@@ -155,7 +155,7 @@ impl Keeper {
     async fn attest(&self) -> anyhow::Result<NodeIdentity> {
         let join_token = self.token().await?;
         let request = new_request().context("failed to make a key")?;
-        let channel = channel(self.ca, None, self.bundles.clone(), &self.trust_domain)?;
+        let channel = channel(&self.ca, None, self.bundles.clone(), &self.trust_domain)?;
         let call = AttestRequest {
             join_token: join_token.to_string(),
             csr: request.csr().to_vec(),
@@ -220,7 +220,7 @@ impl Keeper {
 
     fn publish(&self, identity: NodeIdentity, to: &watch::Sender<Option<Arc<NodeAccess>>>) {
         match channel(
-            self.ca,
+            &self.ca,
             Some(&identity.key_pair),
             self.bundles.clone(),
             &self.trust_domain,

@@ -1,16 +1,20 @@
 //! The CA seen from a node: attestation, the node's own SVID, the view.
 
+mod addresses;
 mod channel;
 mod csr;
 mod identity;
 mod keeper;
 mod pem;
+mod place;
 mod store;
 mod sync;
 
+pub use addresses::CaAddresses;
 pub use channel::channel;
 pub use csr::{Request, new_request};
 pub use identity::{IdentityError, NodeIdentity};
 pub use keeper::{Keeper, NodeAccess};
+pub use place::{PlaceFile, keep};
 pub use store::{StateError, StateFile};
 pub use sync::{Announcement, follow};

@@ -12,9 +12,10 @@ use tokio::time::{sleep, timeout};
 
 use super::channel::refusal;
 use super::keeper::NodeAccess;
+use super::place::PlaceFile;
 use crate::clock::{backoff, random};
 use crate::status::Status;
-use crate::view::ViewStore;
+use crate::view::{Position, ViewStore};
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
@@ -38,8 +39,11 @@ pub async fn follow(
     store: Arc<ViewStore>,
     mut access: watch::Receiver<Option<Arc<NodeAccess>>>,
     announcement: Announcement,
+    place: PlaceFile,
     status: Arc<Status>,
 ) {
+    // Where an earlier life was: a snapshot has to come, but it may say that the kernel's proofs still mean the same.
+    let earlier = place.load();
     let mut resume = true;
     let mut attempt = 0;
     loop {
@@ -51,7 +55,7 @@ pub async fn follow(
         access.mark_unchanged();
         let mut progressed = false;
         let result = tokio::select! {
-            result = stream(&store, &current, &announcement, &status, resume, &mut progressed) => result,
+            result = stream(&store, &current, &announcement, &status, &earlier, resume, &mut progressed) => result,
             // A new SVID: come back under it before the old one expires.
             changed = access.changed() => match changed {
                 Ok(()) => Ok(()),
@@ -79,15 +83,16 @@ async fn stream(
     access: &NodeAccess,
     announcement: &Announcement,
     status: &Status,
+    earlier: &Position,
     resume: bool,
     progressed: &mut bool,
 ) -> anyhow::Result<()> {
-    let known = store
-        .current()
-        .filter(|_| resume)
-        .map_or(0, |view| view.revision());
+    let current = store.current();
+    let known = current.as_ref().map_or(earlier, |view| view.position());
     let request = SyncRequest {
-        resume_revision: known,
+        resume_revision: known.revision,
+        resume_mark: known.mark.clone(),
+        view_lost: current.is_none() || !resume,
         addresses: announcement.addresses.iter().map(ToString::to_string).collect(),
         session_port: announcement.port.into(),
     };
@@ -99,7 +104,7 @@ async fn stream(
         .context("the CA does not let this node follow its view")?
         .into_inner();
     status.set_ca_connected(true);
-    tracing::info!(view.revision = known, "following the CA's view");
+    tracing::info!(view.revision = known.revision, "following the CA's view");
     loop {
         let next = updates.message().await.map_err(|status| refusal(&status));
         let Some(update) = next.context("the CA's stream broke off")? else {

@@ -10,7 +10,7 @@ use signet_handshake::Proof;
 use signet_maps::{boottime_now, boottime_of};
 use signet_session::NodeNumber;
 use signet_tls::BundleSource;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::failure::ProveError;
@@ -118,6 +118,10 @@ pub struct Actor<A> {
     flights: Tasks<AuthKey, Result<Outcome, ProveError>>,
     waiters: HashMap<AuthKey, Vec<oneshot::Sender<PairReport>>>,
     adopted: bool,
+    /// What numbers of identities mean; proofs of another numbering are void.
+    numbering: u64,
+    /// The numbering beside whose proofs there are no others in the map.
+    cleared: watch::Sender<u64>,
     reconciled: Instant,
     /// The revocations that every proof of ours was judged by, and their versions.
     judged: Arc<RevocationTable>,
@@ -154,8 +158,15 @@ impl<A: AuthStore> Actor<A> {
             flights: Tasks::default(),
             waiters: HashMap::new(),
             adopted: false,
+            numbering: 0,
+            cleared: watch::Sender::new(0),
             reconciled: Instant::now(),
         }
+    }
+
+    /// Which numbering of identities all proofs in the map are of.
+    pub fn cleared(&self) -> watch::Receiver<u64> {
+        self.cleared.subscribe()
     }
 
     /// Runs until every handle has gone.
@@ -179,6 +190,7 @@ impl<A: AuthStore> Actor<A> {
                     if changed.is_err() {
                         return;
                     }
+                    self.renumber();
                     self.revoke();
                     self.sweep(true);
                     self.reconcile();
@@ -443,7 +455,8 @@ impl<A: AuthStore> Actor<A> {
             self.finish_revoking();
         }
         self.sweep(false);
-        if self.store.was_replaced() || !self.adopted || self.reconciled.elapsed() >= RECONCILE {
+        let stale = *self.cleared.borrow() != self.numbering;
+        if self.store.was_replaced() || !self.adopted || stale || self.reconciled.elapsed() >= RECONCILE {
             self.reconcile();
         }
         for key in self.table.renewals(boottime_now()) {
@@ -462,8 +475,30 @@ impl<A: AuthStore> Actor<A> {
         }
     }
 
-    fn remove(&mut self, key: AuthKey) {
-        match self.store.remove(&key) {
+    /// Forgets everything if numbers may mean others than they did. What is in the map goes with the next reconciliation.
+    fn renumber(&mut self) {
+        let numbering = match &*self.knowledge.view.borrow() {
+            Some(view) => view.numbering(),
+            None => return,
+        };
+        if numbering == self.numbering {
+            return;
+        }
+        tracing::info!("identities may have other numbers: all proofs are void");
+        self.numbering = numbering;
+        // Nothing that is in the map is taken over any more.
+        self.adopted = true;
+        // Ends those that are under way: they are about the old numbers.
+        self.flights = Tasks::default();
+        self.waiters.clear();
+        self.table = Table::new(Bounds::default());
+    }
+
+    /// False: it may still be there.
+    fn remove(&mut self, key: AuthKey) -> bool {
+        let removed = self.store.remove(&key);
+        let gone = removed.as_ref().map_or_else(AuthError::is_missing, |()| true);
+        match removed {
             Ok(()) => tracing::debug!(
                 pair.local = key.local.0,
                 pair.remote = key.remote.0,
@@ -474,6 +509,7 @@ impl<A: AuthStore> Actor<A> {
             // The next reconciliation finds it again.
             Err(error) => self.status.fail("auth", &anyhow::Error::from(error)),
         }
+        gone
     }
 
     /// Makes the map what it should be. The first time it takes over what an earlier run has left and what still may be.
@@ -484,7 +520,10 @@ impl<A: AuthStore> Actor<A> {
         }
         let entries = match self.store.entries() {
             Ok(entries) => entries,
-            Err(error) if error.is_missing() => return,
+            Err(error) if error.is_missing() => {
+                self.cleared.send_replace(self.numbering);
+                return;
+            }
             Err(error) => {
                 self.status.fail("auth", &anyhow::Error::from(error));
                 return;
@@ -492,6 +531,7 @@ impl<A: AuthStore> Actor<A> {
         };
         let now = boottime_now();
         let mut adopted = 0_u32;
+        let mut clean = true;
         for (key, value) in &entries {
             if self.table.get(key).is_some_and(|pair| pair.proof.is_some()) {
                 continue;
@@ -502,8 +542,11 @@ impl<A: AuthStore> Actor<A> {
                 self.table.adopt(*key, *value, now, random());
                 adopted += 1;
             } else {
-                self.remove(*key);
+                clean &= self.remove(*key);
             }
+        }
+        if clean {
+            self.cleared.send_replace(self.numbering);
         }
         if !self.adopted {
             tracing::info!(

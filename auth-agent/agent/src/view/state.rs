@@ -14,6 +14,15 @@ use super::error::ViewError;
 use super::parse;
 use super::revoked::RevocationTable;
 
+/// How far a view is, and on which history of the CA's registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The resume point.
+    pub revision: u64,
+    /// Of the revision; empty: none.
+    pub mark: Vec<u8>,
+}
+
 /// A node of the trust domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -76,7 +85,9 @@ pub enum Encryption {
 /// What the node knows of the trust domain, at one revision.
 #[derive(Clone, Debug)]
 pub struct View {
-    pub(super) revision: u64,
+    pub(super) position: Position,
+    /// Goes up whenever numbers may mean others than before.
+    pub(super) numbering: u64,
     pub(super) self_name: NodeName,
     pub(super) trust_domain: TrustDomain,
     pub(super) nodes: BTreeMap<NodeName, Arc<Node>>,
@@ -111,7 +122,8 @@ impl View {
         let bundle = update.bundle.clone().ok_or(ViewError::Missing("trust bundle"))?;
         let cluster = update.cluster.ok_or(ViewError::Missing("cluster settings"))?;
         let empty = Self {
-            revision: update.revision,
+            position: Position::default(),
+            numbering: 0,
             self_name: own.clone(),
             trust_domain: trust_domain.clone(),
             nodes: BTreeMap::new(),
@@ -132,7 +144,10 @@ impl View {
     /// The view after a change; this one stays as it is.
     pub fn apply(&self, update: &wire::Update) -> Result<Self, ViewError> {
         if update.snapshot {
-            return Self::from_snapshot(&self.self_name, &self.trust_domain, &self.revocations, update);
+            let mut view =
+                Self::from_snapshot(&self.self_name, &self.trust_domain, &self.revocations, update)?;
+            view.numbering += self.numbering;
+            return Ok(view);
         }
         let revocations = self.revocations.clone();
         Ok(self.clone().changed(update)?.with_revocations(revocations))
@@ -184,7 +199,11 @@ impl View {
         if let Some(cluster) = update.cluster {
             self.encryption = parse::encryption(cluster);
         }
-        self.revision = update.revision;
+        self.numbering += u64::from(update.reset);
+        self.position = Position {
+            revision: update.revision,
+            mark: update.mark.clone(),
+        };
         Ok(self)
     }
 
@@ -228,9 +247,20 @@ impl View {
         Ok(())
     }
 
-    /// The resume point.
+    /// How far the view is.
     pub fn revision(&self) -> u64 {
-        self.revision
+        self.position.revision
+    }
+
+    /// The resume point.
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// Goes up whenever the CA cannot vouch that numbers of identities mean what they meant before. 0 in the first view of
+    /// an agent's life means that they are still those of the agent's last life.
+    pub fn numbering(&self) -> u64 {
+        self.numbering
     }
 
     /// The trust domain.
@@ -336,7 +366,7 @@ impl View {
     /// This view as a snapshot for the node's other daemons: without registrations.
     pub fn snapshot(&self) -> wire::Update {
         wire::Update {
-            revision: self.revision,
+            revision: self.position.revision,
             snapshot: true,
             nodes: self
                 .nodes

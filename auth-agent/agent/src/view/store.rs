@@ -81,7 +81,8 @@ impl ViewStore {
     pub fn apply(&self, mut update: Update) -> Result<(), ViewError> {
         let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.current();
-        let is_old = |view: &Arc<View>| !update.snapshot && update.revision <= view.revision();
+        let is_old =
+            |view: &Arc<View>| !update.snapshot && !update.reset && update.revision <= view.revision();
         if before.as_ref().is_some_and(is_old) {
             return Ok(());
         }
@@ -103,6 +104,9 @@ impl ViewStore {
         self.current.send_replace(Some(Arc::new(view)));
         update.registrations.clear();
         update.removed_registrations.clear();
+        // Between the CA and the agent: proofs are the agent's.
+        update.mark.clear();
+        update.reset = false;
         update.revocations.clear();
         // Nobody may be watching.
         let _ = self.changes.send(Arc::new(update));

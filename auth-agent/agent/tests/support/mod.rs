@@ -10,6 +10,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
@@ -19,7 +20,7 @@ use rcgen::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use signet_abi::{AuthKey, NodeId, SecurityIdentity, Signal};
 use signet_agent::auth::MemoryAuth;
-use signet_agent::ca::{NodeAccess, NodeIdentity, channel};
+use signet_agent::ca::{CaAddresses, NodeAccess, NodeIdentity, channel};
 use signet_agent::mesh::Endpoints;
 use signet_agent::pairs::{Actor, Knowledge, PairReport, Pairs};
 use signet_agent::sessions::{Context, Gate, Sessions, TransportEvent, listen};
@@ -108,7 +109,8 @@ impl Authority {
         let bundles = Arc::new(FixedBundles::new(self.bundles()));
         // Nobody calls the CA in these tests.
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
-        let channel = channel(nowhere, None, bundles, &self.domain).expect("a channel");
+        let channel =
+            channel(&CaAddresses::new(&[nowhere], 0), None, bundles, &self.domain).expect("a channel");
         Arc::new(NodeAccess {
             identity: self.identity(name),
             channel,
@@ -201,6 +203,8 @@ pub(crate) struct Setup {
     pub(crate) tls_deadline: Duration,
     pub(crate) gate: Gate,
     pub(crate) auth: MemoryAuth,
+    /// Whether the first view is of a history that nobody knows.
+    pub(crate) reset: bool,
     /// Where revocations are kept, if anywhere.
     pub(crate) kept: Option<PathBuf>,
 }
@@ -212,6 +216,7 @@ impl Default for Setup {
             tls_deadline: Duration::from_secs(10),
             gate: Gate::default(),
             auth: MemoryAuth::new(1000),
+            reset: false,
             kept: None,
         }
     }
@@ -228,6 +233,9 @@ pub(crate) struct TestNode {
     pub(crate) endpoints: watch::Sender<Option<Arc<Endpoints>>>,
     pub(crate) transport: Option<mpsc::Receiver<TransportEvent>>,
     pub(crate) address: SocketAddr,
+    /// Which numbering of identities all proofs in the map are of.
+    pub(crate) cleared: watch::Receiver<u64>,
+    reset: AtomicBool,
     svids: watch::Sender<Arc<SvidSet>>,
     _access: watch::Sender<Option<Arc<NodeAccess>>>,
     tasks: tokio::task::JoinSet<()>,
@@ -344,6 +352,7 @@ impl TestNode {
             auth.clone(),
             status.clone(),
         );
+        let cleared = actor.cleared();
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(actor.run(events));
         tasks.spawn(sessions.clone().end_revoked());
@@ -358,6 +367,8 @@ impl TestNode {
             endpoints,
             transport: Some(transport),
             address,
+            cleared,
+            reset: AtomicBool::new(setup.reset),
             svids,
             _access: access,
             tasks,
@@ -366,9 +377,11 @@ impl TestNode {
 
     /// Makes the node believe this, with an SVID for each workload that it then takes for its own.
     pub(crate) fn take(&self, ca: &Authority, cluster: &Cluster) {
-        self.view
-            .apply(cluster.snapshot(ca, self.number))
-            .expect("applies");
+        let update = wire::Update {
+            reset: self.reset.swap(false, Ordering::SeqCst),
+            ..cluster.snapshot(ca, self.number)
+        };
+        self.view.apply(update).expect("applies");
         self.refresh(ca);
     }
 

@@ -1,11 +1,11 @@
 //! Appending leaves inside a transaction.
 
 use signet_log::{Entry, Frontier, Hash, Record};
-use sqlx::sqlite::SqliteConnection;
 
 use super::read;
 use crate::database::StorageError;
 use crate::many::{batch, many};
+use crate::sql::{self, Connection};
 
 struct Row {
     position: i64,
@@ -17,7 +17,7 @@ struct Row {
 /// Appends entries, in order. `known` is the right edge as this process last left it; where somebody else appended since,
 /// the right edge is read anew. Returns the new one, which is true once the transaction is committed.
 pub(crate) async fn append(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     known: &Frontier,
     entries: &[&Entry],
 ) -> Result<Frontier, StorageError> {
@@ -58,7 +58,7 @@ fn row(frontier: &mut Frontier, entry: &Entry) -> Result<Row, StorageError> {
     })
 }
 
-async fn insert(connection: &mut SqliteConnection, mut rows: Vec<Row>) -> Result<(), StorageError> {
+async fn insert(connection: &mut Connection, mut rows: Vec<Row>) -> Result<(), StorageError> {
     while !rows.is_empty() {
         let count = batch(rows.len());
         let text = many(
@@ -66,7 +66,7 @@ async fn insert(connection: &mut SqliteConnection, mut rows: Vec<Row>) -> Result
             4,
             count,
         );
-        let mut query = sqlx::query(text);
+        let mut query = sql::query(text);
         for row in rows.drain(..count) {
             query = query
                 .bind(row.position)

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use signet_log::{Frontier, HASH_BYTES, Hash, Plan, Subtree};
 use signet_spiffe::UnixTime;
-use sqlx::sqlite::SqliteConnection;
 
 use crate::database::{Registry, StorageError, seconds};
+use crate::sql::{self, Connection};
 
 /// A leaf as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,12 +40,12 @@ impl Registry {
     /// Leaves from a position on, in order, at most `limit`.
     pub async fn log_leaves(&self, start: u64, limit: u32) -> Result<Vec<StoredLeaf>, StorageError> {
         let mut read = self.read().await?;
-        let rows: Vec<Row> = sqlx::query_as(
+        let rows: Vec<Row> = sql::query_as(
             "SELECT position, leaf, hashes FROM log_leaves WHERE position >= ? ORDER BY position LIMIT ?",
         )
         .bind(i64::try_from(start).unwrap_or(i64::MAX))
         .bind(limit)
-        .fetch_all(&mut *read)
+        .fetch_all(&mut read)
         .await?;
         rows.into_iter().map(parse).collect()
     }
@@ -54,9 +54,9 @@ impl Registry {
     pub async fn log_position(&self, serial: &[u8]) -> Result<Option<u64>, StorageError> {
         let mut read = self.read().await?;
         let (position,): (Option<i64>,) =
-            sqlx::query_as("SELECT MAX(position) FROM log_leaves WHERE serial = ?")
+            sql::query_as("SELECT MAX(position) FROM log_leaves WHERE serial = ?")
                 .bind(serial)
-                .fetch_one(&mut *read)
+                .fetch_one(&mut read)
                 .await?;
         position.map(to_position).transpose()
     }
@@ -81,7 +81,7 @@ impl Registry {
         now: UnixTime,
     ) -> Result<(), StorageError> {
         let mut write = self.write().await?;
-        sqlx::query(
+        sql::query(
             "INSERT INTO log_checkpoints (size, note, signed_at) VALUES (?, ?, ?) ON CONFLICT (size) DO NOTHING",
         )
         .bind(i64::try_from(checkpoint.size).unwrap_or(i64::MAX))
@@ -97,8 +97,8 @@ impl Registry {
     pub async fn last_checkpoint(&self) -> Result<Option<StoredCheckpoint>, StorageError> {
         let mut read = self.read().await?;
         let row: Option<(i64, String)> =
-            sqlx::query_as("SELECT size, note FROM log_checkpoints ORDER BY size DESC LIMIT 1")
-                .fetch_optional(&mut *read)
+            sql::query_as("SELECT size, note FROM log_checkpoints ORDER BY size DESC LIMIT 1")
+                .fetch_optional(&mut read)
                 .await?;
         row.map(|(size, note)| {
             Ok(StoredCheckpoint {
@@ -110,14 +110,14 @@ impl Registry {
     }
 }
 
-pub(crate) async fn size(connection: &mut SqliteConnection) -> Result<u64, StorageError> {
-    let (size,): (i64,) = sqlx::query_as("SELECT COALESCE(MAX(position) + 1, 0) FROM log_leaves")
+pub(crate) async fn size(connection: &mut Connection) -> Result<u64, StorageError> {
+    let (size,): (i64,) = sql::query_as("SELECT COALESCE(MAX(position) + 1, 0) FROM log_leaves")
         .fetch_one(connection)
         .await?;
     to_position(size)
 }
 
-pub(crate) async fn frontier(connection: &mut SqliteConnection, size: u64) -> Result<Frontier, StorageError> {
+pub(crate) async fn frontier(connection: &mut Connection, size: u64) -> Result<Frontier, StorageError> {
     let subtrees = Frontier::subtrees(size);
     let hashes = look_up(connection, subtrees.iter().copied()).await?;
     let peaks = subtrees.iter().filter_map(|subtree| hashes.get(subtree).copied());
@@ -128,12 +128,12 @@ pub(crate) async fn frontier(connection: &mut SqliteConnection, size: u64) -> Re
 
 /// One look-up by primary key per subtree. Those that are not there are left out.
 async fn look_up(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     subtrees: impl Iterator<Item = Subtree>,
 ) -> Result<BTreeMap<Subtree, Hash>, StorageError> {
     let mut found = BTreeMap::new();
     for subtree in subtrees {
-        let row: Option<(Vec<u8>,)> = sqlx::query_as("SELECT hashes FROM log_leaves WHERE position = ?")
+        let row: Option<(Vec<u8>,)> = sql::query_as("SELECT hashes FROM log_leaves WHERE position = ?")
             .bind(i64::try_from(subtree.last_leaf()).unwrap_or(i64::MAX))
             .fetch_optional(&mut *connection)
             .await?;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use signet_registry::{
-    CreateTokenError, NewRegistration, NewToken, Node, PodCidr, PresentedToken, RegisterError, Registration,
-    RegistrationId, Registry, TokenId,
+    CreateTokenError, NewRegistration, NewToken, Node, PodCidr, Position, PresentedToken, RegisterError,
+    Registration, RegistrationId, Registry, Revision, TokenId,
 };
 use signet_spiffe::{NodeName, SpiffeId, UnixTime};
 
@@ -37,6 +37,7 @@ pub(crate) fn token(number: u8, name: &str, pod_cidrs: &[&str]) -> NewToken {
         secret_sha256: [number; 32],
         node: node(name),
         pod_cidrs: cidrs(pod_cidrs),
+        addresses: vec![],
         expires: at(NOW + 600),
     }
 }
@@ -55,7 +56,15 @@ pub(crate) struct Desk {
 impl Desk {
     pub(crate) async fn new() -> Self {
         Self {
-            registry: Registry::in_memory().await.unwrap(),
+            registry: crate::backend::registry().await,
+        }
+    }
+
+    /// Where a reader is that has seen everything up to a revision.
+    pub(crate) async fn position(&self, revision: Revision) -> Position {
+        Position {
+            revision,
+            mark: self.registry.mark(revision).await.unwrap().unwrap_or_default(),
         }
     }
 

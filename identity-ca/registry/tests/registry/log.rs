@@ -51,6 +51,7 @@ async fn each_change_is_one_entry_with_what_was_and_what_is() {
         .unwrap();
     let by_node = registry.acting(Caller::Node(node("n1")), now());
     let announcement = Announcement {
+        seen: "192.0.2.1".parse().unwrap(),
         addresses: vec!["192.0.2.1".parse().unwrap()],
         session_port: 4250,
     };

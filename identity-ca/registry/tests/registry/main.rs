@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose set-up fails has failed")]
 
+mod backend;
 mod desk;
 mod identities;
 mod log;
 mod nodes;
+mod restore;
 mod revocations;
+mod standing;
 mod storage;
 mod sync;
 mod tokens;

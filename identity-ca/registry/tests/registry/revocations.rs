@@ -76,7 +76,11 @@ impl Desk {
     }
 
     async fn news(&self, since: Revision) -> Changes {
-        let news = self.registry.changes_since(&node("n2"), since).await.unwrap();
+        let news = self
+            .registry
+            .changes_since(&node("n2"), self.position(since).await)
+            .await
+            .unwrap();
         news.unwrap()
     }
 

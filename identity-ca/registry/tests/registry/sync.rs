@@ -1,15 +1,25 @@
 use std::collections::BTreeSet;
 
-use signet_registry::{Announcement, Changes, Encryption, MAX_CHANGES, Revision};
+use signet_registry::{Announcement, Changes, Encryption, MAX_CHANGES, Mark, Revision};
 
 use crate::desk::{Desk, id, node, now};
 
+/// Of a reader on this very history. Without the mark, which is random.
 async fn changes(desk: &Desk, name: &str, since: Revision) -> Changes {
-    desk.registry
-        .changes_since(&node(name), since)
+    let changes = desk
+        .registry
+        .changes_since(&node(name), desk.position(since).await)
         .await
         .unwrap()
-        .unwrap()
+        .unwrap();
+    assert_eq!(
+        desk.registry.mark(changes.revision).await.unwrap(),
+        Some(changes.mark)
+    );
+    Changes {
+        mark: Mark::default(),
+        ..changes
+    }
 }
 
 fn latest(desk: &Desk) -> Revision {
@@ -36,7 +46,10 @@ async fn a_delta_has_only_what_changed_since() {
     let web = desk.register(1, "web", "n1").await.unwrap();
     let seen = latest(&desk);
     assert_eq!(
-        desk.registry.changes_since(&node("n1"), seen).await.unwrap(),
+        desk.registry
+            .changes_since(&node("n1"), desk.position(seen).await)
+            .await
+            .unwrap(),
         None
     );
     let api = desk.register(2, "api", "n1").await.unwrap();
@@ -99,6 +112,7 @@ async fn a_delta_tells_of_the_present_and_of_each_thing_once() {
     desk.registry.deregister(web.id, now()).await.unwrap();
     for address in ["192.0.2.1", "192.0.2.2"] {
         let announcement = Announcement {
+            seen: address.parse().unwrap(),
             addresses: vec![address.parse().unwrap()],
             session_port: 4250,
         };
@@ -146,7 +160,7 @@ async fn whoever_is_behind_the_log_or_ahead_of_it_gets_a_snapshot() {
         desk.registry.set_encryption(Encryption::Off).await.unwrap();
     }
     assert!(changes(&desk, "n1", seen).await.snapshot);
-    let kept = Revision(latest(&desk).0 - u64::from(MAX_CHANGES));
+    let kept = Revision(latest(&desk).0 - u64::from(MAX_CHANGES) + 1);
     assert!(!changes(&desk, "n1", kept).await.snapshot);
     assert!(changes(&desk, "n1", Revision(kept.0 - 1)).await.snapshot);
     let ahead = Revision(latest(&desk).0 + 1);

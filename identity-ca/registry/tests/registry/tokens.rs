@@ -18,10 +18,7 @@ async fn a_token_admits_its_node_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_who_show_a_token_at_once_one_gets_in() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("registry.db");
-    std::fs::write(&path, "").unwrap();
-    let registry = signet_registry::Registry::open(&path).await.unwrap();
+    let Desk { registry } = Desk::new().await;
     registry.create_token(&token(1, "n1", &[]), now()).await.unwrap();
     let attempts: Vec<_> = (0..16)
         .map(|_| {

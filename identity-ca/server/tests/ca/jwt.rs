@@ -157,14 +157,14 @@ async fn the_jwt_key_and_the_bundle_s_sequence_survive_a_restart() {
 async fn spiffe_row_57_another_key_is_another_sequence_and_is_pushed_to_nodes_that_resume() {
     let ca = Running::on_disk(tempfile::tempdir().unwrap()).await;
     let node = ca.node("n1", &[]).await;
-    let seen = node.follow(0).await.next().await.revision;
+    let seen = node.follow(0).await.next().await;
     let directory = ca.stop().await;
     // As after an update from a version without JWT keys.
     std::fs::remove_file(directory.path().join("data/jwt-key.pem")).unwrap();
     let ca = Running::on_disk(directory).await;
     let client = ca.client(Some(&node.identity)).await.unwrap();
     let node = TestNode { client, ..node };
-    let update = node.follow(seen).await.next().await;
+    let update = node.follow(&seen).await.next().await;
     assert!(!update.snapshot);
     let (before, after) = (node.answer.bundle.unwrap(), update.bundle.unwrap());
     assert_eq!((before.sequence, after.sequence), (1, 2));

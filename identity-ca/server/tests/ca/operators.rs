@@ -42,6 +42,7 @@ async fn bad_tokens_to_be_are_refused_with_the_reason() {
         "17 are too many",
     );
     let long = CreateJoinTokenRequest {
+        addresses: vec![],
         node: "n2".to_owned(),
         pod_cidrs: vec![],
         ttl: 86_401,

@@ -24,7 +24,7 @@ async fn a_restarted_ca_goes_on_where_it_was() {
         mode: EncryptionMode::Wireguard.into(),
     };
     ca.operator.clone().set_encryption(wireguard).await.unwrap();
-    let seen = node.follow(0).await.next().await.revision;
+    let seen = node.follow(0).await.next().await;
     let directory = ca.stop().await;
 
     let ca = Running::on_disk(directory).await;
@@ -35,7 +35,7 @@ async fn a_restarted_ca_goes_on_where_it_was() {
     );
     let client = ca.client(Some(&node.identity)).await.unwrap();
     let node = crate::running::TestNode { client, ..node };
-    let mut resumed = node.follow(seen).await;
+    let mut resumed = node.follow(&seen).await;
     ca.register("spiffe://td/ns/shop/sa/api", "n1", "unix:uid:1001")
         .await
         .unwrap();
@@ -54,6 +54,7 @@ fn config(storage: Storage, socket: std::path::PathBuf, trust_domain: TrustDomai
         listen: "127.0.0.1:0".parse().unwrap(),
         socket,
         svid_ttl: std::time::Duration::from_hours(1),
+        node_svid_ttl: std::time::Duration::from_hours(24),
         jwt_svid_ttl: std::time::Duration::from_mins(5),
         clock: Clock::system(),
     }

@@ -120,7 +120,7 @@ async fn a_revoked_serial_is_pushed_at_once_and_told_again_to_who_was_away_and_s
     assert_eq!(told.until, svid.not_after.max(told.until));
     drop(stream);
 
-    let resumed = node.follow(seen.revision).await.next().await;
+    let resumed = node.follow(&seen).await.next().await;
     assert!(!resumed.snapshot);
     assert_eq!(resumed.revocations, std::slice::from_ref(told));
     assert_eq!(
@@ -301,7 +301,7 @@ async fn a_restarted_ca_still_refuses_and_the_list_goes_on_where_it_was() {
     let list = ca.revocations().await;
     assert_eq!(list.len(), 1);
     assert!(list[0].by.starts_with("uid:"), "{list:?}");
-    ca.put_clock_ahead(Duration::from_hours(2));
+    ca.put_clock_ahead(Duration::from_hours(25));
     assert_eq!(
         ca.crl().await.certificates,
         0,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use signet_ca::{Clock, Config, Server, Storage};
+use signet_ca::{Clock, Config, Database, Server, Storage};
 use signet_proto::ca::v1::node_service_client::NodeServiceClient;
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::ca::v1::{
@@ -47,6 +47,15 @@ impl Running {
         Self::start(Storage::Directory(directory.path().join("data")), directory).await
     }
 
+    /// With its key in the directory `data` of the given one, and its registry in a database.
+    pub(crate) async fn on_database(directory: TempDir, database: Database) -> Self {
+        let storage = Storage::Database {
+            directory: directory.path().join("data"),
+            database,
+        };
+        Self::start(storage, directory).await
+    }
+
     /// As [`Running::on_disk`], where it may be that it does not start.
     pub(crate) async fn try_start(directory: TempDir) -> anyhow::Result<Self> {
         Self::begin(Storage::Directory(directory.path().join("data")), directory).await
@@ -70,6 +79,7 @@ impl Running {
             listen: "127.0.0.1:0".parse().unwrap(),
             socket: socket.clone(),
             svid_ttl: Duration::from_hours(1),
+            node_svid_ttl: Duration::from_hours(24),
             jwt_svid_ttl: Duration::from_mins(5),
             clock,
         };
@@ -97,11 +107,13 @@ impl Running {
         BundleSet::single(self.server.bundle().clone())
     }
 
+    /// For a node that may announce the addresses that tests announce.
     pub(crate) async fn token(&self, node: &str, pod_cidrs: &[&str]) -> Result<String, Status> {
         let request = CreateJoinTokenRequest {
             node: node.to_owned(),
             pod_cidrs: pod_cidrs.iter().map(ToString::to_string).collect(),
             ttl: 0,
+            addresses: vec!["192.0.2.1".to_owned(), "192.0.2.2".to_owned()],
         };
         Ok(self
             .operator
@@ -171,22 +183,50 @@ pub(crate) struct TestNode {
 }
 
 impl TestNode {
-    pub(crate) async fn follow(&self, resume_revision: u64) -> Follower {
-        self.announce(resume_revision, &["192.0.2.1"]).await.unwrap()
+    pub(crate) async fn follow(&self, seen: impl Into<Seen>) -> Follower {
+        self.announce(seen, &["192.0.2.1"]).await.unwrap()
     }
 
     pub(crate) async fn announce(
         &self,
-        resume_revision: u64,
+        seen: impl Into<Seen>,
         addresses: &[&str],
     ) -> Result<Follower, Status> {
         let addresses = addresses.iter().map(ToString::to_string).collect();
+        let Seen { revision, mark } = seen.into();
         let request = SyncRequest {
-            resume_revision,
+            resume_revision: revision,
+            resume_mark: mark,
+            view_lost: false,
             addresses,
             session_port: 4250,
         };
         Ok(Follower(self.client.clone().sync(request).await?.into_inner()))
+    }
+}
+
+/// What a node says that it has applied.
+pub(crate) struct Seen {
+    pub(crate) revision: u64,
+    pub(crate) mark: Vec<u8>,
+}
+
+/// Of no history.
+impl From<u64> for Seen {
+    fn from(revision: u64) -> Self {
+        Self {
+            revision,
+            mark: Vec::new(),
+        }
+    }
+}
+
+impl From<&Update> for Seen {
+    fn from(update: &Update) -> Self {
+        Self {
+            revision: update.revision,
+            mark: update.mark.clone(),
+        }
     }
 }
 

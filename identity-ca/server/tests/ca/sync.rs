@@ -1,10 +1,10 @@
 //! The view as a push stream.
 
-use signet_proto::ca::v1::{DeregisterRequest, ListNodesRequest, SetEncryptionRequest};
+use signet_proto::ca::v1::{DeregisterRequest, ListNodesRequest, SetEncryptionRequest, SyncRequest};
 use signet_proto::view::v1::{EncryptionMode, Update};
 use tonic::Code;
 
-use crate::running::Running;
+use crate::running::{Running, Seen};
 
 const WEB: &str = "spiffe://td/ns/shop/sa/web";
 
@@ -90,13 +90,14 @@ async fn resuming_gives_only_what_came_since() {
     let ca = Running::in_memory().await;
     let node = ca.node("n1", &[]).await;
     let mut first = node.follow(0).await;
-    let seen = first.next().await.revision;
+    let seen = first.next().await;
     drop(first);
     let web = ca.register(WEB, "n1", "unix:uid:1000").await.unwrap();
-    let mut resumed = node.follow(seen).await;
+    let mut resumed = node.follow(&seen).await;
     let delta = resumed.next().await;
     let expected = Update {
         revision: delta.revision,
+        mark: delta.mark.clone(),
         identities: vec![signet_proto::view::v1::Identity {
             spiffe_id: WEB.to_owned(),
             number: 256,
@@ -105,10 +106,10 @@ async fn resuming_gives_only_what_came_since() {
         registrations: vec![web],
         ..Update::default()
     };
-    assert!(delta.revision > seen);
+    assert!(delta.revision > seen.revision && delta.mark != seen.mark);
     assert_eq!(delta, expected);
     // Nothing came since: the next message is the next change.
-    let mut again = node.follow(delta.revision).await;
+    let mut again = node.follow(&delta).await;
     set(&ca, EncryptionMode::Wireguard).await;
     let change = again.next().await;
     assert!(change.registrations.is_empty() && !change.snapshot);
@@ -127,7 +128,44 @@ async fn set(ca: &Running, mode: EncryptionMode) {
 async fn a_revision_from_another_life_of_the_ca_gets_a_snapshot() {
     let ca = Running::in_memory().await;
     let node = ca.node("n1", &[]).await;
-    assert!(node.follow(u64::MAX).await.next().await.snapshot);
+    let seen = node.follow(0).await.next().await;
+    assert!(
+        seen.snapshot && seen.reset,
+        "who knows nothing may hold what was made before"
+    );
+    assert_eq!(seen.mark.len(), 16);
+    let mut other = seen.mark.clone();
+    other[0] ^= 1;
+    for (revision, mark) in [
+        (u64::MAX, &seen.mark),
+        (seen.revision, &other),
+        (seen.revision, &vec![]),
+    ] {
+        let mark = mark.clone();
+        let snapshot = node.follow(Seen { revision, mark }).await.next().await;
+        assert!(snapshot.snapshot && snapshot.reset, "{revision}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_lost_its_view_alone_gets_all_of_it_and_keeps_its_proofs() {
+    let ca = Running::in_memory().await;
+    let node = ca.node("n1", &[]).await;
+    let seen = node.follow(0).await.next().await;
+    let request = SyncRequest {
+        resume_revision: seen.revision,
+        resume_mark: seen.mark.clone(),
+        view_lost: true,
+        session_port: 4250,
+        ..SyncRequest::default()
+    };
+    let mut client = node.client.clone();
+    let mut stream = client.sync(request).await.unwrap().into_inner();
+    let again = stream.message().await.unwrap().unwrap();
+    assert!(again.snapshot && !again.reset);
+    set(&ca, EncryptionMode::Wireguard).await;
+    let change = stream.message().await.unwrap().unwrap();
+    assert!(!change.snapshot && !change.reset);
 }
 
 #[tokio::test]
@@ -174,18 +212,23 @@ async fn announcements_are_checked() {
     };
     assert_eq!(refused(&["example.org"]).await, Code::InvalidArgument);
     assert_eq!(refused(&["0.0.0.0"]).await, Code::InvalidArgument);
-    assert_eq!(refused(&["10.244.1.9"]).await, Code::InvalidArgument);
+    assert_eq!(refused(&["10.244.1.9"]).await, Code::PermissionDenied);
     assert_eq!(refused(&["192.0.2.1"; 9]).await, Code::InvalidArgument);
+    assert_eq!(refused(&["169.254.0.1"]).await, Code::InvalidArgument);
+    assert_eq!(refused(&["198.51.100.7"]).await, Code::PermissionDenied);
     let _held = one.follow(0).await;
     assert_eq!(refused(&["192.0.2.1"]).await, Code::FailedPrecondition);
 }
 
 #[tokio::test]
-async fn a_node_that_names_no_address_is_reached_where_it_came_from() {
+async fn a_node_on_the_ca_s_own_host_that_names_no_address_has_none() {
     let ca = Running::in_memory().await;
     let node = ca.node("n1", &[]).await;
     let snapshot = node.announce(0, &[]).await.unwrap().next().await;
-    assert_eq!(snapshot.nodes[0].addresses, ["127.0.0.1"]);
+    assert!(
+        snapshot.nodes[0].addresses.is_empty(),
+        "peers would dial themselves"
+    );
 }
 
 #[tokio::test]

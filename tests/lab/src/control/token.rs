@@ -26,6 +26,7 @@ pub(super) async fn provide(paths: &LabPaths, node: &NodePlan) -> Result<(), Lab
         node: node.name.clone(),
         pod_cidrs: node.pod_cidrs.to_vec(),
         ttl: TTL,
+        addresses: vec![node.ipv4.to_string(), node.ipv6.to_string()],
     };
     let token = ca
         .create_join_token(request)

@@ -1,0 +1,172 @@
+//! Which SVID of a node counts.
+//!
+//! A node has one that it uses, and after a renewal a successor. The successor takes over with its first use, so that a
+//! node whose renewal was answered into the void still has the old one. A new join token ends both: whoever carried an old
+//! SVID off is out.
+//!
+//! Serial numbers are unsigned and big-endian, with or without zeros before them.
+
+use signet_spiffe::{NodeName, UnixTime};
+
+use crate::database::{Registry, StorageError, seconds};
+use crate::sql::{self, Connection};
+
+/// Whether an SVID of a node counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "an SVID that was replaced counts no more"]
+pub enum Standing {
+    /// It is the one in use, or has become it by this very look.
+    Good,
+    /// Another one has been issued and used since, or the node attested anew.
+    Replaced,
+}
+
+impl Registry {
+    /// Judges the SVID that a node shows. Shown for the first time, a successor takes over and its predecessor is out.
+    pub async fn recognize(&self, node: &NodeName, serial: &[u8]) -> Result<Standing, StorageError> {
+        let standing = find(&mut *self.read().await?, node).await?;
+        match standing.judge(serial) {
+            Verdict::InUse => Ok(Standing::Good),
+            Verdict::Unknown => Ok(Standing::Replaced),
+            Verdict::Successor | Verdict::Unrecorded => self.take_over(node, serial).await,
+        }
+    }
+
+    /// The same without any effect.
+    pub async fn stands(&self, node: &NodeName, serial: &[u8]) -> Result<Standing, StorageError> {
+        let standing = find(&mut *self.read().await?, node).await?;
+        Ok(match standing.judge(serial) {
+            Verdict::InUse | Verdict::Successor | Verdict::Unrecorded => Standing::Good,
+            Verdict::Unknown => Standing::Replaced,
+        })
+    }
+
+    /// Takes down the first SVID since a node attested. All earlier ones are out. Not news for other nodes.
+    pub async fn record_first_svid(
+        &self,
+        node: &NodeName,
+        serial: &[u8],
+        not_after: UnixTime,
+    ) -> Result<(), StorageError> {
+        let mut write = self.write().await?;
+        sql::query(
+            "UPDATE nodes SET svid_serial = ?, svid_successor = NULL, svid_not_after = ? WHERE name = ?",
+        )
+        .bind(significant(serial))
+        .bind(seconds(not_after))
+        .bind(node.as_str())
+        .execute(write.connection())
+        .await?;
+        write.commit().await?;
+        Ok(())
+    }
+
+    /// Takes down the successor of the SVID `of`, in place of an earlier successor that was never used. Refused if `of` has
+    /// been replaced meanwhile: the successor must not be handed out then.
+    pub async fn record_successor(
+        &self,
+        node: &NodeName,
+        of: &[u8],
+        serial: &[u8],
+        not_after: UnixTime,
+    ) -> Result<Standing, StorageError> {
+        let mut write = self.write().await?;
+        let done = sql::query(
+            "UPDATE nodes SET svid_successor = ?, svid_not_after = ? WHERE name = ? AND svid_serial = ?
+               AND length(svid_serial) > 0",
+        )
+        .bind(significant(serial))
+        .bind(seconds(not_after))
+        .bind(node.as_str())
+        .bind(significant(of))
+        .execute(write.connection())
+        .await?;
+        write.commit().await?;
+        Ok(match done.rows_affected() {
+            0 => Standing::Replaced,
+            _ => Standing::Good,
+        })
+    }
+
+    async fn take_over(&self, node: &NodeName, serial: &[u8]) -> Result<Standing, StorageError> {
+        let mut write = self.write().await?;
+        // Judged again: somebody else may have been quicker.
+        let standing = match find(write.connection(), node).await?.judge(serial) {
+            Verdict::InUse => Standing::Good,
+            Verdict::Unknown => Standing::Replaced,
+            Verdict::Successor | Verdict::Unrecorded => {
+                sql::query("UPDATE nodes SET svid_serial = ?, svid_successor = NULL WHERE name = ?")
+                    .bind(significant(serial))
+                    .bind(node.as_str())
+                    .execute(write.connection())
+                    .await?;
+                Standing::Good
+            }
+        };
+        write.commit().await?;
+        Ok(standing)
+    }
+}
+
+/// DER has a zero before a number that would look negative, and none before one that begins with zeros.
+fn significant(serial: &[u8]) -> &[u8] {
+    let zeros = serial.iter().take_while(|byte| **byte == 0).count();
+    serial.get(zeros..).unwrap_or_default()
+}
+
+/// Ends all SVIDs of a node.
+pub(crate) async fn end(connection: &mut Connection, node: &NodeName) -> Result<(), StorageError> {
+    let none: &[u8] = &[];
+    sql::query("UPDATE nodes SET svid_serial = ?, svid_successor = NULL WHERE name = ?")
+        .bind(none)
+        .bind(node.as_str())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+#[derive(Default)]
+struct Serials {
+    in_use: Option<Vec<u8>>,
+    successor: Option<Vec<u8>>,
+}
+
+enum Verdict {
+    InUse,
+    Successor,
+    /// The database is from before serial numbers were kept, and takes the first that comes.
+    Unrecorded,
+    Unknown,
+}
+
+impl Serials {
+    fn judge(&self, serial: &[u8]) -> Verdict {
+        let serial = significant(serial);
+        let is = |known: &Option<Vec<u8>>| known.as_deref() == Some(serial) && !serial.is_empty();
+        if is(&self.in_use) {
+            Verdict::InUse
+        } else if is(&self.successor) {
+            Verdict::Successor
+        } else if self.in_use.is_none() {
+            Verdict::Unrecorded
+        } else {
+            Verdict::Unknown
+        }
+    }
+}
+
+/// In use, successor.
+type Row = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// Of a node that is not known, none counts.
+async fn find(connection: &mut Connection, node: &NodeName) -> Result<Serials, StorageError> {
+    let row: Option<Row> = sql::query_as("SELECT svid_serial, svid_successor FROM nodes WHERE name = ?")
+        .bind(node.as_str())
+        .fetch_optional(connection)
+        .await?;
+    let unknown = Serials {
+        in_use: Some(Vec::new()),
+        successor: None,
+    };
+    Ok(row.map_or(unknown, |(in_use, successor)| Serials { in_use, successor }))
+}

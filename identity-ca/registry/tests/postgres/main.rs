@@ -1,0 +1,27 @@
+//! The registry's promises, those of the SQLite suite and some more, on a real PostgreSQL.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test whose set-up fails has failed"
+)]
+
+mod backend;
+#[path = "../registry/desk.rs"]
+mod desk;
+#[path = "../registry/identities.rs"]
+mod identities;
+#[path = "../registry/log.rs"]
+mod log;
+#[path = "../registry/nodes.rs"]
+mod nodes;
+#[path = "../registry/revocations.rs"]
+mod revocations;
+mod schema;
+#[path = "../registry/standing.rs"]
+mod standing;
+#[path = "../registry/sync.rs"]
+mod sync;
+#[path = "../registry/tokens.rs"]
+mod tokens;
+mod writers;
