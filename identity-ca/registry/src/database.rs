@@ -393,12 +393,18 @@ impl Write<'_> {
             let entries: Vec<_> = self.entries.iter().collect();
             Some(log::append(&mut self.transaction, &known, &entries).await?)
         };
-        self.transaction.commit().await?;
-        if let Some(frontier) = frontier {
-            self.registry.keep_frontier(frontier);
-        }
-        advance(&self.registry.revision, revision);
-        Ok(revision)
+        // A caller that goes away meanwhile does not take the commit back: those who watch must hear of it all the same.
+        let (registry, transaction) = (self.registry.clone(), self.transaction);
+        tokio::spawn(async move {
+            transaction.commit().await?;
+            if let Some(frontier) = frontier {
+                registry.keep_frontier(frontier);
+            }
+            advance(&registry.revision, revision);
+            Ok(revision)
+        })
+        .await
+        .unwrap_or(Err(StorageError::from(sqlx::Error::WorkerCrashed)))
     }
 }
 

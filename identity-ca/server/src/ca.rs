@@ -9,7 +9,7 @@ use signet_registry::Registry;
 use signet_spiffe::TrustDomain;
 use signet_telemetry::Throttle;
 use signet_tls::SharedBundles;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -29,6 +29,8 @@ pub(crate) struct Ca {
     pub(crate) known: Known,
     /// What nodes are checked against: the trust domain's own bundle, and what is revoked.
     pub(crate) bundles: Arc<SharedBundles>,
+    /// Held from reading the revocations until `bundles` has them: who reads earlier must not write later.
+    pub(crate) honouring: Mutex<()>,
     /// Goes up whenever `bundles` has other revocations.
     pub(crate) honoured: watch::Sender<u64>,
     pub(crate) connected: Connected,

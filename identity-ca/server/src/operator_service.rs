@@ -148,7 +148,7 @@ impl OperatorService for Operators {
     async fn revoke(&self, request: Request<RevokeRequest>) -> Result<Response<RevokeResponse>, Status> {
         let order = self.0.order(request.get_ref(), asker(&request))?;
         Ok(Response::new(
-            self.0.revoke(&self.0.acting_for(&request)?, order).await?,
+            self.0.revoke(self.0.acting_for(&request)?, order).await?,
         ))
     }
 
@@ -178,7 +178,7 @@ impl OperatorService for Operators {
         } = request.get_ref();
         let order = Ca::node_order(node, NodeFate::Banned, reason, asker, *rehearse)?;
         Ok(Response::new(
-            self.0.revoke(&self.0.acting_for(&request)?, order).await?,
+            self.0.revoke(self.0.acting_for(&request)?, order).await?,
         ))
     }
 
@@ -194,7 +194,7 @@ impl OperatorService for Operators {
         } = request.get_ref();
         let order = Ca::node_order(node, NodeFate::Evicted, reason, asker, *rehearse)?;
         Ok(Response::new(
-            self.0.revoke(&self.0.acting_for(&request)?, order).await?,
+            self.0.revoke(self.0.acting_for(&request)?, order).await?,
         ))
     }
 

@@ -121,8 +121,19 @@ impl Ca {
         Ok(key)
     }
 
-    /// Revokes, or rehearses it.
-    pub(crate) async fn revoke(&self, registry: &Registry, order: Order) -> Result<RevokeResponse, Status> {
+    /// Revokes, or rehearses it. Whoever asked may go away meanwhile: what is begun is brought to its end.
+    pub(crate) async fn revoke(
+        self: &Arc<Self>,
+        registry: Registry,
+        order: Order,
+    ) -> Result<RevokeResponse, Status> {
+        let ca = Arc::clone(self);
+        tokio::spawn(async move { ca.carry_out(&registry, order).await })
+            .await
+            .unwrap_or_else(|error| Err(Status::internal(format!("the revocation broke off: {error}"))))
+    }
+
+    async fn carry_out(&self, registry: &Registry, order: Order) -> Result<RevokeResponse, Status> {
         let now = self.clock.now();
         let new = NewRevocation {
             cut: self.authority.begins(now),
@@ -173,6 +184,7 @@ impl Ca {
 
     /// Brings what this process itself refuses up to date, and wakes the streams that may have to end.
     pub(crate) async fn honour(&self) -> Result<(), StorageError> {
+        let _in_order = self.honouring.lock().await;
         let now = self.clock.now();
         let mut revocations = Revocations::default();
         for row in self.registry.revocations().await? {

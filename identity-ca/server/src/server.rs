@@ -73,6 +73,7 @@ impl Server {
             log,
             known: Known::default(),
             bundles: Arc::new(SharedBundles::new(BundleSet::single(bundle))),
+            honouring: tokio::sync::Mutex::default(),
             honoured: watch::Sender::new(0),
             connected: Connected::default(),
             clock: config.clock.clone(),

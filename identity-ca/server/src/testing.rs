@@ -46,6 +46,7 @@ pub(crate) async fn ca() -> Arc<Ca> {
         log: Log::new(writer, log::key(authority.trust_domain(), None).unwrap()),
         known: Known::default(),
         bundles: Arc::new(SharedBundles::new(BundleSet::single(authority.bundle().clone()))),
+        honouring: tokio::sync::Mutex::default(),
         honoured: watch::Sender::new(0),
         authority,
         jwt,

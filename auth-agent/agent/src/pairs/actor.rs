@@ -377,9 +377,12 @@ impl<A: AuthStore> Actor<A> {
 
     /// Deletes every proof that rests on something revoked.
     fn revoke(&mut self) {
-        let table = self.view.revocations();
+        // The table of the view that pairs are judged by, not one that is being written down for the next view.
+        let Some(view) = self.view.current() else { return };
+        let table = Arc::clone(view.revocations());
         let versions = table.versions();
-        if versions == self.settled && table.set().unreadable().is_none() {
+        // Versions alone do not tell: a CA that was restored counts anew.
+        if versions == self.settled && *table == *self.judged && table.set().unreadable().is_none() {
             return;
         }
         let (knowledge, settled) = (&self.knowledge, &self.settled);

@@ -127,12 +127,12 @@ impl ViewStore {
         }
         let changed = merged != *known;
         let merged = Arc::new(merged);
-        self.revocations.send_replace(merged.clone());
         if changed {
             self.keep(&merged, false);
-            if let Some(reason) = merged.set().unreadable() {
-                tracing::error!(reason, "everything counts as revoked");
-            }
+        }
+        self.revocations.send_replace(merged.clone());
+        if changed && let Some(reason) = merged.set().unreadable() {
+            tracing::error!(reason, "everything counts as revoked");
         }
         merged
     }
