@@ -52,6 +52,14 @@ impl Output {
         }
     }
 
+    /// Says something to a person beside what it shows: on standard error, and not beside JSON.
+    pub(crate) fn hint(&self, text: impl FnOnce(i64) -> String) {
+        if matches!(self.format, Format::Table) {
+            // A standard error that is closed is no reason to fail.
+            let _ = writeln!(std::io::stderr(), "{}", text(unix_now()));
+        }
+    }
+
     /// Shows one of many views: one line of JSON, or what it draws.
     pub(crate) fn show_line(&self, view: &impl View) -> Result<(), Failure> {
         match self.format {

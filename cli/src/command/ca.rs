@@ -150,11 +150,14 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
                 addresses: addresses.iter().map(ToString::to_string).collect(),
             };
             let answer = ca.daemon.answer(client.create_join_token(request)).await?;
-            output.show(&TokenView {
+            let view = TokenView {
                 node: name.clone(),
                 token: answer.token,
                 expires: answer.expires,
-            })
+            };
+            output.show(&view)?;
+            output.hint(|now| view.hint(now));
+            Ok(())
         }
         Command::Register {
             spiffe_id,

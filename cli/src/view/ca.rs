@@ -89,11 +89,17 @@ pub(crate) struct TokenView {
 impl View for TokenView {
     fn draw(&self, page: &mut Page) {
         page.line(&self.token);
-        let when = text::when(self.expires, page.now());
-        page.line(format!(
+    }
+}
+
+impl TokenView {
+    /// What a person wants to know besides; not for the file that the token goes into.
+    pub(crate) fn hint(&self, now: i64) -> String {
+        let when = text::when(self.expires, now);
+        format!(
             "for node {}, once, expires {when}; put it into the file of --join-token-file",
             self.node
-        ));
+        )
     }
 }
 
@@ -338,17 +344,15 @@ n2    1   away       -          -          in 1m00s      3
     }
 
     #[test]
-    fn a_token_stands_alone_on_its_line_so_that_it_can_be_cut_out() {
+    fn a_token_stands_alone_so_that_it_can_go_into_a_file() {
         let mut page = Page::new(0, false);
-        TokenView {
+        let view = TokenView {
             node: "n1".into(),
             token: "secret".into(),
             expires: 600,
-        }
-        .draw(&mut page);
-        assert!(
-            page.finish()
-                .starts_with("secret\nfor node n1, once, expires in 10m00s")
-        );
+        };
+        view.draw(&mut page);
+        assert_eq!(page.finish(), "secret\n");
+        assert!(view.hint(0).starts_with("for node n1, once, expires in 10m00s"));
     }
 }

@@ -87,11 +87,16 @@ impl View for PoliciesView {
                 text::dash(&policy.file).into(),
             ]);
         }
-        page.table(table, "no policies: all traffic between workloads is allowed");
+        let none = if self.errors.is_empty() {
+            "no policies: all traffic between workloads is allowed"
+        } else {
+            "no policies are in force: nothing is enforced until there is a configuration that can be read"
+        };
+        page.table(table, none);
         for error in &self.errors {
             page.toned_line(
                 format!(
-                    "{}: {}; the last good policies stay in force",
+                    "{}: {}; what was good before, if there was, stays in force",
                     error.node, error.error
                 ),
                 Tone::Bad,
@@ -219,7 +224,7 @@ mod tests {
         let expected = "\
 NODE  POLICY    SELECTS HERE  INGRESS  EGRESS  AUTHENTICATION  UNPROVEN    FILE
 n2    shop/web  shop/web      2        0       required        ingress[1]  web.yaml
-n2: bad.yaml:3: unknown field; the last good policies stay in force
+n2: bad.yaml:3: unknown field; what was good before, if there was, stays in force
 ";
         assert_eq!(page.finish(), expected);
     }

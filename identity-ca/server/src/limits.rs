@@ -61,3 +61,6 @@ pub(crate) const SHUTDOWN: Duration = Duration::from_secs(5);
 /// Life of a join token where nothing else is said, and at most.
 pub(crate) const TOKEN_TTL: u32 = 600;
 pub(crate) const MAX_TOKEN_TTL: u32 = 86_400;
+
+/// How long a CA that starts waits for another one on the same directory to end.
+pub(crate) const LOCK: Duration = Duration::from_secs(2);

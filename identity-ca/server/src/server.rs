@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use anyhow::{Context, bail, ensure};
 use signet_authority::{
-    Authority, DataDirectory, IssuedSvid, JwtAuthority, JwtSigningKey, Serial, SigningKey,
+    Authority, DataDirectory, DirectoryError, IssuedSvid, JwtAuthority, JwtSigningKey, Serial, SigningKey,
 };
 use signet_log::Caller;
 use signet_proto::ca::v1::node_service_server::NodeServiceServer;
@@ -20,7 +20,7 @@ use signet_uds::{Access, serve_incoming};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -29,7 +29,7 @@ use crate::config::{Config, ROOT_LIFE, Storage};
 use crate::connected::Connected;
 use crate::database::{self, Database};
 use crate::known::Known;
-use crate::limits::{CALL, HEADERS, PING, PONG, REQUEST, RESPONSE, SHUTDOWN, STREAMS, TOLD, TOLD_PER};
+use crate::limits::{CALL, HEADERS, LOCK, PING, PONG, REQUEST, RESPONSE, SHUTDOWN, STREAMS, TOLD, TOLD_PER};
 use crate::listener::Listener;
 use crate::log::{self, Log};
 use crate::log_service;
@@ -214,8 +214,19 @@ async fn open(config: &Config) -> anyhow::Result<Opened> {
     Ok(opened)
 }
 
+/// Opens the directory; gives a CA that is about to end some time to do so.
+async fn lock(path: &Path) -> Result<DataDirectory, DirectoryError> {
+    let until = Instant::now() + LOCK;
+    loop {
+        match DataDirectory::open(path) {
+            Err(DirectoryError::Locked { .. }) if Instant::now() < until => sleep(LOCK / 20).await,
+            opened => return opened,
+        }
+    }
+}
+
 async fn open_directory(config: &Config, path: &Path, database: Option<&Database>) -> anyhow::Result<Opened> {
-    let directory = DataDirectory::open(path)?;
+    let directory = lock(path).await?;
     let authority = if let Some(authority) = directory.load(&config.trust_domain)? {
         authority
     } else {

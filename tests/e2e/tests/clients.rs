@@ -56,7 +56,7 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "spiffe_row_50_51_and_52_a_token_fetched_on_one_node_is_checked_by_clients_on_the_other",
-        run: |stage| tokens_are_checked_on_the_other_node(stage, CASES[6].name),
+        run: |stage| tokens_are_checked_on_the_other_node(stage, CASES[4].name),
     },
 ];
 
