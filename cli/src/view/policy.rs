@@ -90,7 +90,7 @@ impl View for PoliciesView {
         let none = if self.errors.is_empty() {
             "no policies: all traffic between workloads is allowed"
         } else {
-            "no policies are in force: nothing is enforced until there is a configuration that can be read"
+            "no policies are in force: nothing passes until there is a configuration that can be read"
         };
         page.table(table, none);
         for error in &self.errors {

@@ -113,7 +113,7 @@ impl Reconciler {
         // Whatever else is missing: an interface that is attached to lets nothing pass by mistake.
         let set = snapshot.set.as_deref();
         let local: Vec<&Workload> = set
-            .map_or(&[][..], Set::workloads)
+            .map_or(&*snapshot.found, Set::workloads)
             .iter()
             .filter(|workload| workload.node == self.node)
             .collect();

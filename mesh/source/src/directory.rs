@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use signet_endpoints::Workload;
+
 use crate::error::Errors;
 use crate::files::{Listing, list, read_all};
 use crate::set::Set;
@@ -14,6 +16,9 @@ const ATTEMPTS: usize = 5;
 pub struct Reading {
     /// The set, or what is wrong.
     pub result: Result<Set, Errors>,
+    /// Where something is wrong: the workloads whose documents are good. They are not in force; but whoever has no other
+    /// set knows by them what to let nothing through to.
+    pub found: Vec<Workload>,
     /// `None` where the directory could not be listed.
     pub(crate) listing: Option<Listing>,
 }
@@ -36,14 +41,22 @@ fn attempt(directory: &Path) -> Reading {
         Err(error) => {
             return Reading {
                 result: Err(error.into()),
+                found: Vec::new(),
                 listing: None,
             };
         }
     };
-    let result = read_all(&listing)
-        .and_then(|files| Set::parse(files.iter().map(|(name, text)| (name.as_str(), text.as_str()))));
+    let parsed = match read_all(&listing) {
+        Err(errors) => Err((errors, Vec::new())),
+        Ok(files) => Set::parse_with_found(files.iter().map(|(name, text)| (name.as_str(), text.as_str()))),
+    };
+    let (result, found) = match parsed {
+        Ok(set) => (Ok(set), Vec::new()),
+        Err((errors, found)) => (Err(errors), found),
+    };
     Reading {
         result,
+        found,
         listing: Some(listing),
     }
 }

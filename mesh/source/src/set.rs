@@ -47,6 +47,13 @@ impl Set {
 
     /// Parses files, given as name and text.
     pub fn parse<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, Errors> {
+        Self::parse_with_found(files).map_err(|(errors, _)| errors)
+    }
+
+    /// The same; where something is wrong, also the workloads whose documents are good.
+    pub(crate) fn parse_with_found<'a>(
+        files: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, (Errors, Vec<Workload>)> {
         let mut builder = Builder::default();
         for (file, text) in files {
             builder.file(file, text);
@@ -122,7 +129,7 @@ impl Builder {
         }
     }
 
-    fn finish(mut self) -> Result<Set, Errors> {
+    fn finish(mut self) -> Result<Set, (Errors, Vec<Workload>)> {
         for (count, max, what) in [
             (self.workloads.len(), MAX_WORKLOADS, "workloads"),
             (self.policies.len(), MAX_POLICIES, "policies"),
@@ -138,19 +145,19 @@ impl Builder {
             .map(|(name, found)| (name.clone(), found.file.clone()))
             .collect();
         let policies: Vec<_> = self.policies.into_values().map(|found| found.object).collect();
-        let table = RuleTable::new(&policies);
-        match table {
+        let workloads = self.workloads.into_values().map(|found| found.object);
+        match RuleTable::new(&policies) {
             Ok(table) if self.errors.is_empty() => Ok(Set {
-                workloads: self.workloads.into_values().map(|found| found.object).collect(),
+                workloads: workloads.collect(),
                 policies,
                 table,
                 policy_files,
             }),
-            Ok(_) => Err(self.errors),
+            Ok(_) => Err((self.errors, workloads.take(MAX_WORKLOADS).collect())),
             Err(error) => {
                 self.errors
                     .push(SourceError::file("all files together", error.to_string()));
-                Err(self.errors)
+                Err((self.errors, workloads.take(MAX_WORKLOADS).collect()))
             }
         }
     }

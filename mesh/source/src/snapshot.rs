@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use signet_endpoints::Workload;
+
 use crate::error::Errors;
 use crate::set::Set;
 
@@ -13,6 +15,9 @@ pub struct Snapshot {
     pub set: Option<Arc<Set>>,
     /// Empty while the set is what the source says now.
     pub errors: Errors,
+    /// While there was never a good set: the workloads whose documents are good. Nothing is known of what they may do,
+    /// so nothing may reach them or leave them.
+    pub found: Arc<[Workload]>,
 }
 
 /// Somewhere that workloads and policies come from. The rest of the code cannot tell which.

@@ -15,7 +15,6 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::directory::{Reading, read_directory};
-use crate::error::Errors;
 use crate::files::{Listing, list};
 use crate::snapshot::{Snapshot, Source};
 
@@ -108,15 +107,20 @@ fn publish(sender: &watch::Sender<Arc<Snapshot>>, reading: Reading) {
         let next = match reading.result {
             Ok(set) if snapshot.set.as_deref() == Some(&set) => Snapshot {
                 set: snapshot.set.clone(),
-                errors: Errors::default(),
+                ..Snapshot::default()
             },
             Ok(set) => Snapshot {
                 set: Some(Arc::new(set)),
-                errors: Errors::default(),
+                ..Snapshot::default()
             },
             Err(errors) => Snapshot {
                 set: snapshot.set.clone(),
                 errors,
+                found: if snapshot.set.is_none() {
+                    reading.found.into()
+                } else {
+                    Arc::default()
+                },
             },
         };
         let news = **snapshot != next;

@@ -314,6 +314,26 @@ async fn a_namespace_that_is_deleted_is_told_no_more_and_let_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_never_was_good_lets_nothing_through_to_the_workloads_it_names() {
+    let mut node = Node::new("never");
+    node.write(
+        "web.yaml",
+        &WORKLOAD.replace("NETNS", &node.workload_netns().display().to_string()),
+    );
+    node.write("bad.yaml", &CLOSED.replace("ingress", "ingres"));
+    let _agent = FakeAgent::start(&node.run_dir());
+    assert!(node.workload_is_reachable(), "nothing is attached yet");
+    node.start();
+    eventually("nothing gets through", async || {
+        (!node.workload_is_reachable()).then_some(())
+    })
+    .await;
+    node.remove("bad.yaml");
+    endpoint_is(&node, "ready").await;
+    assert!(node.workload_is_reachable(), "the configuration is good");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bad_file_changes_nothing_in_the_kernel_and_is_shown() {
     let (node, _agent) = ready("bad").await;
     let before = ConfigMap::open(&node.pins()).unwrap().get().unwrap();
