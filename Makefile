@@ -54,7 +54,7 @@ vm: ## Only the end-to-end core in the VM
 bench: ## Measure raw veth beside the enforced path, handshakes, memory (release build)
 	@scripts/need-root "make bench" "makes network namespaces and loads kernel programs"
 	@scripts/setup build run
-	@$(cargo) build --workspace --bins --benches --release
+	@$(cargo) build --workspace --bins --bench '*' --release
 	@$(tools) target/release/xtask bench
 
 lint: ## Format, clippy, licences and sources, which crate may depend on which

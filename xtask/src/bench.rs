@@ -24,7 +24,7 @@ pub(crate) struct Options {
     #[arg(value_enum)]
     parts: Vec<Part>,
     /// Rounds of the path part; each measures every path once.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 15)]
     rounds: u32,
 }
 

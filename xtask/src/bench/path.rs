@@ -14,9 +14,9 @@ use super::lab::Bench;
 use super::samples::Samples;
 use super::sockets::{self, CLOSE, ECHO, SINK};
 
-const ROUND_TRIPS: usize = 10_000;
-const CONNECTIONS: usize = 3_000;
-const TRANSFER: Duration = Duration::from_secs(2);
+const ROUND_TRIPS: usize = 5_000;
+const CONNECTIONS: usize = 1_500;
+const TRANSFER: Duration = Duration::from_secs(1);
 
 /// `client` on n1, `server` on n2; the server takes only proven clients.
 fn yaml(name: &str, encryption: &str) -> String {
