@@ -3,8 +3,10 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=signet");
     println!("cargo:rerun-if-changed=spiffe");
+    println!("cargo:rerun-if-changed=envoy");
     let files = [
         "spiffe/workload.proto",
+        "envoy/sds.proto",
         "signet/view/v1/view.proto",
         "signet/ca/v1/ca.proto",
         "signet/agent/v1/agent.proto",

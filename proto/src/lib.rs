@@ -19,6 +19,11 @@ pub mod workload {
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/workload.binpb"));
 }
 
+/// Envoy's Secret Discovery Service, version 3.
+pub mod sds {
+    tonic::include_proto!("envoy.service.secret.v3");
+}
+
 /// What a node knows of the trust domain.
 pub mod view {
     /// Version 1.
