@@ -50,6 +50,7 @@ mod caller;
 mod claims;
 mod connection;
 mod entitlement;
+mod entrance;
 mod health;
 mod jwt;
 mod jwt_calls;
@@ -72,10 +73,11 @@ mod stalled;
 #[cfg(test)]
 mod testing;
 
+pub use entrance::{Entrance, Holdings, Visit};
 pub use jwt::{JwtSvid, NoJwtSvid};
 pub use offer::{Offer, OfferError, Offers, OffersError};
 pub use pace::{Pace, Paced};
 pub use places::Limits;
-pub use server::{ServeError, serve};
+pub use server::{ServeError, serve, serve_beside};
 pub use source::SvidSource;
 pub use svid::{X509Svid, X509SvidError};

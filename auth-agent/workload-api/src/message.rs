@@ -6,8 +6,8 @@ use std::sync::Arc;
 use signet_proto::workload;
 use signet_spiffe::{BundleSet, CertificateDer, JwtBundle, JwtBundleSet, SpiffeId, TrustDomain, X509Bundle};
 
-use crate::X509Svid;
 use crate::entitlement::Grant;
+use crate::{Holdings, X509Svid};
 
 /// A streaming call of the Workload API.
 pub(crate) trait Profile: Send + 'static {
@@ -80,6 +80,22 @@ impl Profile for JwtBundles {
         workload::JwtBundlesResponse {
             bundles: bundles.iter().map(jwt_bundle_entry).collect(),
         }
+    }
+}
+
+/// What a protocol of its own makes its messages from.
+pub(crate) struct Everything;
+
+impl Profile for Everything {
+    type Content = Holdings;
+    type Message = Holdings;
+
+    fn content(grant: Grant) -> Option<Self::Content> {
+        Some(grant.into())
+    }
+
+    fn message(holdings: &Self::Content) -> Self::Message {
+        holdings.clone()
     }
 }
 

@@ -7,14 +7,15 @@ use futures::{Stream, StreamExt};
 use signet_proto::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
 use signet_uds::{Access, BindError, PeerStream, serve_incoming};
 use tokio::sync::watch;
+use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 
-use crate::SvidSource;
 use crate::connection::Connection;
 use crate::health::{reflection, report};
 use crate::places::{Limits, Patience, Places};
 use crate::service::{Service, require_security_header};
+use crate::{Entrance, SvidSource};
 
 /// Longest request, bytes. Requests of the X.509 profile are empty, audiences are bounded; a JWT-SVID to validate is a few KiB.
 const MAX_REQUEST: usize = 64 * 1024;
@@ -52,15 +53,31 @@ pub async fn serve<S: SvidSource>(
     limits: Limits,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    serve_with(path, source, limits, Patience::default(), stop).await
+    serve_beside(path, source, limits, |_| Routes::default(), stop).await
 }
 
-/// [`serve`], with bounds on silence of one's own.
+/// [`serve`], with services of other protocols on the same socket, which let callers in by the [`Entrance`] that they are
+/// given. Nothing asks their callers for the Workload API's security header.
+///
+/// # Errors
+/// See [`ServeError`].
+pub async fn serve_beside<S: SvidSource>(
+    path: &Path,
+    source: Arc<S>,
+    limits: Limits,
+    others: impl FnOnce(Entrance) -> Routes + Send,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    serve_with(path, source, limits, Patience::default(), others, stop).await
+}
+
+/// [`serve_beside`], with bounds on silence of one's own.
 pub(crate) async fn serve_with<S: SvidSource>(
     path: &Path,
     source: Arc<S>,
     limits: Limits,
     patience: Patience,
+    others: impl FnOnce(Entrance) -> Routes + Send,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let incoming = serve_incoming(path, Access::Anyone)?;
@@ -70,8 +87,9 @@ pub(crate) async fn serve_with<S: SvidSource>(
     let (reporter, health) = tonic_health::server::health_reporter();
     let reporting = report(reporter, source.offers());
     let (reflection, reflection_v1alpha) = reflection()?;
-    let service = Service::new(source, limits, stopping.clone());
-    let service = SpiffeWorkloadApiServer::new(service)
+    let entrance = Entrance::new(source.clone(), limits, stopping.clone());
+    let others = others(entrance.clone());
+    let service = SpiffeWorkloadApiServer::new(Service::new(source, entrance))
         .max_decoding_message_size(MAX_REQUEST)
         .max_encoding_message_size(MAX_RESPONSE);
     let server = Server::builder()
@@ -79,6 +97,7 @@ pub(crate) async fn serve_with<S: SvidSource>(
         .max_concurrent_streams(MAX_CALLS)
         .http2_keepalive_interval(Some(patience.ping))
         .http2_keepalive_timeout(Some(patience.pong))
+        .add_routes(others)
         .add_service(InterceptedService::new(service, require_security_header))
         .add_service(health)
         .add_service(reflection)

@@ -1,6 +1,5 @@
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures::Stream;
 use signet_proto::workload::spiffe_workload_api_server::SpiffeWorkloadApi;
@@ -9,16 +8,10 @@ use signet_proto::workload::{
     ValidateJwtsvidResponse, X509BundlesRequest, X509BundlesResponse, X509svidRequest, X509svidResponse,
 };
 use signet_uds::PeerInfo;
-use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
-use crate::caller::{self, Attestations};
-use crate::entitlement::Grant;
 use crate::message::{JwtBundles, Profile, X509Bundles, X509Svids};
-use crate::pace::Paces;
-use crate::places::Places;
-use crate::subscription::Subscription;
-use crate::{Limits, SvidSource, jwt_calls};
+use crate::{Entrance, SvidSource, jwt_calls};
 
 /// Metadata that every request carries, so that no server can be made to call us on another's behalf (Workload Endpoint §3).
 const SECURITY_HEADER: &str = "workload.spiffe.io";
@@ -26,62 +19,22 @@ const SECURITY_HEADER: &str = "workload.spiffe.io";
 type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// The calls of the Workload API.
-#[derive(Debug)]
 pub(crate) struct Service<S> {
     source: Arc<S>,
-    attestations: Attestations,
-    places: Places,
-    calls: Paces<i32>,
-    stopping: watch::Receiver<()>,
+    entrance: Entrance,
 }
 
 impl<S: SvidSource> Service<S> {
-    /// Streams end when the sender of `stopping` is dropped.
-    pub(crate) fn new(source: Arc<S>, limits: Limits, stopping: watch::Receiver<()>) -> Self {
-        Self {
-            source,
-            attestations: Attestations::default(),
-            places: Places::new(limits),
-            calls: Paces::new(limits.calls),
-            stopping,
-        }
+    pub(crate) fn new(source: Arc<S>, entrance: Entrance) -> Self {
+        Self { source, entrance }
     }
 
     async fn subscribe<P: Profile>(
         &self,
         peer: Option<&PeerInfo>,
     ) -> Result<Response<Messages<P::Message>>, Status> {
-        let process = caller::process(peer)?;
-        let place = peer.and_then(|peer| self.places.take(peer));
-        let place =
-            place.ok_or_else(|| Status::unavailable("too many streams are open; close some or try again"))?;
-        let subscription = Subscription::new(
-            process,
-            &*self.source,
-            self.attestations.clone(),
-            self.stopping.clone(),
-            place,
-        );
-        Ok(Response::new(Box::pin(subscription.open::<P>().await?)))
-    }
-
-    /// Attests the caller of something that is not a stream, and tells what it is entitled to at this moment.
-    async fn grant(&self, peer: Option<&PeerInfo>) -> Result<Grant, Status> {
-        let process = caller::process(peer)?;
-        // Before attestation, which is what a hasty process would make others wait for.
-        if !self.calls.take(process.pid(), Instant::now()) {
-            return Err(Status::unavailable(
-                "this process asks too often; keep tokens until they end, and try again",
-            ));
-        }
-        let endpoints = self.source.endpoints().borrow().clone();
-        let endpoints_known = endpoints.is_some();
-        let selectors = self
-            .attestations
-            .attest(&process, endpoints.unwrap_or_default())
-            .await?;
-        let offers = Arc::clone(&self.source.offers().borrow());
-        caller::granted(&process, &selectors, &offers, endpoints_known)
+        let messages = self.entrance.subscribe::<P>(peer).await?;
+        Ok(Response::new(Box::pin(messages)))
     }
 }
 
@@ -120,7 +73,7 @@ impl<S: SvidSource> SpiffeWorkloadApi for Service<S> {
         request: Request<JwtsvidRequest>,
     ) -> Result<Response<JwtsvidResponse>, Status> {
         let wanted = jwt_calls::wanted(request.get_ref())?;
-        let grant = self.grant(request.extensions().get()).await?;
+        let grant = self.entrance.grant(request.extensions().get()).await?;
         let svids = jwt_calls::fetch(&*self.source, &grant, &wanted).await?;
         Ok(Response::new(svids))
     }
@@ -137,7 +90,7 @@ impl<S: SvidSource> SpiffeWorkloadApi for Service<S> {
         request: Request<ValidateJwtsvidRequest>,
     ) -> Result<Response<ValidateJwtsvidResponse>, Status> {
         jwt_calls::check(request.get_ref())?;
-        let grant = self.grant(request.extensions().get()).await?;
+        let grant = self.entrance.grant(request.extensions().get()).await?;
         Ok(Response::new(jwt_calls::validate(request.get_ref(), &grant)?))
     }
 }

@@ -35,7 +35,7 @@ impl Subscription {
     /// A stream to a process; closed when the sender of `stopping` is dropped.
     pub(crate) fn new(
         process: Process,
-        source: &impl SvidSource,
+        source: &(impl SvidSource + ?Sized),
         attestations: Attestations,
         stopping: watch::Receiver<()>,
         place: Place,

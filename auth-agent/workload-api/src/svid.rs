@@ -51,11 +51,13 @@ impl X509Svid {
         &self.id
     }
 
-    pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {
+    /// Leaf first, without the root; DER.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.chain
     }
 
-    pub(crate) fn secret_key(&self) -> &[u8] {
+    /// Unencrypted PKCS#8, DER. A secret.
+    pub fn secret_key(&self) -> &[u8] {
         self.key.secret_pkcs8_der()
     }
 }

@@ -22,6 +22,7 @@ use signet_spiffe::{
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tonic::metadata::MetadataValue;
+use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
@@ -237,7 +238,8 @@ impl Served {
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn({
             let (socket, agent) = (socket.clone(), Arc::clone(&agent));
-            async move { serve_with(&socket, agent, limits, patience, async { drop(stopped.await) }).await }
+            let stop = async { drop(stopped.await) };
+            async move { serve_with(&socket, agent, limits, patience, |_| Routes::default(), stop).await }
         });
         Self {
             _dir: dir,
