@@ -123,10 +123,11 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         .add_service(AgentServiceServer::new(service))
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     let workload_socket = args.run_dir.join("workload.sock");
-    let workload_api = signet_workload_api::serve(
+    let workload_api = signet_workload_api::serve_beside(
         &workload_socket,
         workloads,
         WorkloadLimits::default(),
+        signet_sds::service()?,
         stop.clone().cancelled_owned(),
     );
     tokio::select! {
