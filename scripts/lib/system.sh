@@ -31,7 +31,8 @@ Signet needs
   to run     Linux 6.6 or newer with BTF, root, iproute2
   to show    tcpdump, iperf3, socat, netcat-openbsd, ping, wireguard-tools (the demo and the tests call them)
   to lint    clippy, rustfmt, cargo-deny $CARGO_DENY_VERSION
-  to test    QEMU 8 or newer, cpio, kmod, xz, Debian's linux-image-cloud-amd64 6.12 unpacked, Go 1.21 or newer, python3-venv
+  to test    QEMU 8 or newer, cpio, kmod, xz, Debian's linux-image-cloud-amd64 6.12 unpacked, Go 1.21 or newer, python3-venv,
+             Envoy $ENVOY_VERSION as $SIGNET_CACHE/envoy/envoy
 A step whose tools are already there is skipped on any system, so you can also install these yourself and go on.
 TEXT
 }

@@ -1,18 +1,25 @@
-//! The Workload API of an agent that is nothing but the CA's signing core, on a socket of its own.
+//! The Workload API, and Envoy's secret discovery, of an agent that is nothing but the CA's signing core, on a socket of its own.
 
+#![expect(dead_code, reason = "each binary of tests uses its part")]
+
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::HEXLOWER;
 use futures::future::BoxFuture;
 use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::{PrivatePkcs8KeyDer, UnixTime};
 use signet_attest::{EndpointTable, RequiredSelectors};
 use signet_authority::{Authority, JwtAuthority, JwtSigningKey, RequestedKey, Serial, SigningKey};
 use signet_interop::{Running, SvidEvent};
-use signet_spiffe::{Audience, BundleSet, JwtBundleSet, SpiffeId, TrustDomain};
-use signet_workload_api::{JwtSvid, Limits, NoJwtSvid, Offer, Offers, SvidSource, X509Svid, serve};
+use signet_spiffe::{Audience, BundleSet, JwtBundleSet, SpiffeId, TrustDomain, X509Bundle};
+use signet_workload_api::{JwtSvid, Limits, NoJwtSvid, Offer, Offers, SvidSource, X509Svid, serve_beside};
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 /// Bounds hangs; a working client answers in milliseconds, Python in a second or two.
@@ -23,7 +30,7 @@ const DAY: Duration = Duration::from_hours(24);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Workload {
     pub(crate) id: &'static str,
-    gid: u32,
+    pub(crate) gid: u32,
 }
 
 pub(crate) const SERVER: Workload = Workload {
@@ -75,7 +82,8 @@ pub(crate) struct Served {
     authority: Authority,
     agent: Arc<Agent>,
     issued: Mutex<Vec<Issued>>,
-    _runtime: tokio::runtime::Runtime,
+    federated: Mutex<Vec<X509Bundle>>,
+    runtime: Option<Runtime>,
 }
 
 struct Issued {
@@ -86,8 +94,15 @@ struct Issued {
 
 impl Served {
     pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let domain = TrustDomain::parse("interop.test").unwrap();
+        let served = Self::of("interop.test");
+        served.register(SERVER);
+        served.register(CLIENT);
+        served
+    }
+
+    /// The agent of a trust domain without workloads.
+    pub(crate) fn of(domain: &str) -> Self {
+        let domain = TrustDomain::parse(domain).unwrap();
         let key = SigningKey::generate().unwrap();
         let authority = Authority::create(domain.clone(), key, serial(), UnixTime::now(), DAY).unwrap();
         let agent = Arc::new(Agent {
@@ -95,29 +110,92 @@ impl Served {
             endpoints: watch::Sender::new(Some(Arc::default())),
             jwt: JwtAuthority::new(domain, JwtSigningKey::generate().unwrap(), []).unwrap(),
         });
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let socket = dir.path().join("workload.sock");
-        let (path, source) = (socket.clone(), Arc::clone(&agent));
+        let mut served = Self {
+            dir: tempfile::tempdir().unwrap(),
+            authority,
+            agent,
+            issued: Mutex::default(),
+            federated: Mutex::default(),
+            runtime: None,
+        };
+        served.serve();
+        served
+    }
+
+    fn serve(&mut self) {
+        let runtime = Runtime::new().unwrap();
+        let (socket, source) = (self.socket(), Arc::clone(&self.agent));
+        let secrets = signet_sds::service().unwrap();
         runtime.spawn(async move {
-            serve(&path, source, Limits::default(), std::future::pending())
-                .await
-                .unwrap();
+            serve_beside(
+                &socket,
+                source,
+                Limits::default(),
+                secrets,
+                std::future::pending(),
+            )
+            .await
+            .unwrap();
         });
         let until = Instant::now() + PATIENCE;
-        while !socket.exists() {
+        while UnixStream::connect(self.socket()).is_err() {
             assert!(Instant::now() < until, "the Workload API is not served");
             std::thread::park_timeout(Duration::from_millis(1));
         }
-        let issued = [SERVER, CLIENT].map(|workload| issue(&authority, workload));
-        let served = Self {
-            dir,
-            authority,
-            agent,
-            issued: Mutex::new(issued.into()),
-            _runtime: runtime,
-        };
-        served.publish();
-        served
+        self.runtime = Some(runtime);
+    }
+
+    /// Ends the agent without a word to anybody.
+    pub(crate) fn kill(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(Duration::ZERO);
+        }
+    }
+
+    /// Starts it again.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        self.serve();
+    }
+
+    /// Where it is served.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("workload.sock")
+    }
+
+    /// A folder for files of the test.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Makes a workload known, with an SVID.
+    pub(crate) fn register(&self, workload: Workload) {
+        let new = issue(&self.authority, workload);
+        self.issued.lock().unwrap().push(new);
+        self.publish();
+    }
+
+    /// Takes a workload's identity back.
+    pub(crate) fn deregister(&self, workload: Workload) {
+        let mut issued = self.issued.lock().unwrap();
+        issued.retain(|entry| entry.workload != workload);
+        drop(issued);
+        self.publish();
+    }
+
+    /// Takes another trust domain's bundle as that domain's, alone.
+    pub(crate) fn federate(&self, others: &[&Self]) {
+        let bundles = others.iter().map(|other| other.authority.bundle().clone());
+        *self.federated.lock().unwrap() = bundles.collect();
+        self.publish();
+    }
+
+    /// SHA-256 of a workload's certificate, hexadecimal.
+    pub(crate) fn digest(&self, workload: Workload) -> String {
+        let issued = self.issued.lock().unwrap();
+        let entry = issued.iter().find(|entry| entry.workload == workload).unwrap();
+        let leaf = entry.svid.chain().first().unwrap();
+        HEXLOWER.encode(digest(&SHA256, leaf).as_ref())
     }
 
     /// What a workload should see of itself now.
@@ -149,9 +227,12 @@ impl Served {
                 Arc::clone(&entry.svid),
             )
         };
-        let bundles = Arc::new(BundleSet::single(self.authority.bundle().clone()));
+        let mut bundles = BundleSet::single(self.authority.bundle().clone());
+        for federated in self.federated.lock().unwrap().iter() {
+            bundles.insert(federated.clone());
+        }
         let keys = Arc::new(JwtBundleSet::single(self.agent.jwt.bundle().clone()));
-        let offers = Offers::new(issued.iter().map(offer).collect(), bundles)
+        let offers = Offers::new(issued.iter().map(offer).collect(), Arc::new(bundles))
             .unwrap()
             .with_jwt_bundles(keys);
         self.agent.offers.send_replace(Arc::new(offers));
@@ -159,7 +240,7 @@ impl Served {
 
     /// Starts a client as a process of a workload.
     pub(crate) fn start(&self, workload: Workload, program: &[String], arguments: &[&str]) -> Running {
-        let socket = self.dir.path().join("workload.sock");
+        let socket = self.socket();
         let [program, first @ ..] = program else {
             panic!("no program");
         };

@@ -1,0 +1,195 @@
+//! Two Envoys with the configurations of docs/examples/envoy, on a loopback address of their own.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use signet_interop::Running;
+
+use crate::served::{PATIENCE, Served, Workload};
+
+/// An address that no other test has: by process, and by test within it.
+fn address() -> Ipv4Addr {
+    static TESTS: AtomicU8 = AtomicU8::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 64 | (high & 63), low, TESTS.fetch_add(1, Ordering::Relaxed))
+}
+
+/// What differs from the examples.
+pub(crate) struct Changes<'a> {
+    /// From this text to that one.
+    pub(crate) server: &'a [(&'a str, &'a str)],
+    /// From this text to that one.
+    pub(crate) client: &'a [(&'a str, &'a str)],
+}
+
+/// None but places and names. Each request has a connection of its own, so that each shows certificates.
+pub(crate) const EXAMPLES: Changes<'static> = Changes {
+    server: &[],
+    client: &[("max_connection_duration: 300s", "max_requests_per_connection: 1")],
+};
+
+/// A service, the Envoy before it, and the Envoy of its client.
+pub(crate) struct Envoys {
+    address: Ipv4Addr,
+    server: Running,
+    client: Running,
+}
+
+impl Envoys {
+    pub(crate) fn start(
+        envoy: &[String],
+        (server_agent, server): (&Served, Workload),
+        (client_agent, client): (&Served, Workload),
+        changes: &Changes<'_>,
+    ) -> Self {
+        let address = address();
+        echo(TcpListener::bind((address, 8080)).unwrap());
+        let start = |file: &str, agent: &Served, workload, peer: Workload, changes| {
+            let configuration = configuration(file, agent, address, peer, changes);
+            let path = agent.dir().join(file);
+            fs::write(&path, configuration).unwrap();
+            agent.start(workload, envoy, &["--config-path", path.to_str().unwrap()])
+        };
+        Self {
+            address,
+            server: start("server.yaml", server_agent, server, client, changes.server),
+            client: start("client.yaml", client_agent, client, server, changes.client),
+        }
+    }
+
+    /// Where the server's Envoy takes TLS.
+    pub(crate) fn tls(&self) -> SocketAddr {
+        (self.address, 8443).into()
+    }
+
+    /// What the service says that it sees, by way of both Envoys.
+    pub(crate) fn ask(&self) -> Result<String, String> {
+        ask((self.address, 8081).into())
+    }
+
+    /// Asks until the answer is so.
+    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&Result<String, String>) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.ask();
+            if is_so(&answer) {
+                return;
+            }
+            assert!(
+                Instant::now() < until,
+                "{what}: {answer:?}; server: {}; client: {}",
+                self.server.complaints(),
+                self.client.complaints()
+            );
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    /// Asks all the time from now on.
+    pub(crate) fn traffic(&self) -> Traffic {
+        let (stop, address) = (Arc::new(AtomicBool::new(false)), self.address);
+        let stopped = Arc::clone(&stop);
+        let asking = std::thread::spawn(move || {
+            let (mut good, mut bad) = (0, Vec::new());
+            while !stopped.load(Ordering::Relaxed) {
+                match ask((address, 8081).into()) {
+                    Ok(_) => good += 1,
+                    Err(error) => bad.push(error),
+                }
+            }
+            (good, bad)
+        });
+        Traffic { stop, asking }
+    }
+}
+
+/// Requests without a pause.
+pub(crate) struct Traffic {
+    stop: Arc<AtomicBool>,
+    asking: JoinHandle<(usize, Vec<String>)>,
+}
+
+impl Traffic {
+    /// How many were answered, and what became of the others.
+    pub(crate) fn end(self) -> (usize, Vec<String>) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.asking.join().unwrap()
+    }
+}
+
+fn configuration(
+    file: &str,
+    agent: &Served,
+    address: Ipv4Addr,
+    peer: Workload,
+    changes: &[(&str, &str)],
+) -> String {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples/envoy");
+    let mut text = fs::read_to_string(examples.join(file)).unwrap();
+    let (socket, address) = (agent.socket().display().to_string(), address.to_string());
+    let example_peer = match file {
+        "server.yaml" => "spiffe://cluster.local/ns/shop/sa/client",
+        _ => "spiffe://cluster.local/ns/shop/sa/server",
+    };
+    let places = [
+        ("/run/signet/workload.sock", socket.as_str()),
+        ("127.0.0.1", &address),
+        (example_peer, peer.id),
+    ];
+    for (from, to) in places.iter().chain(changes) {
+        assert!(text.contains(from), "{file} has no {from}");
+        text = text.replace(from, to);
+    }
+    text
+}
+
+/// One request on a connection of its own; the body, or what went wrong.
+fn ask(address: SocketAddr) -> Result<String, String> {
+    let exchange = || {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: server\r\nconnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    let answer: std::io::Result<String> = exchange();
+    let answer = answer.map_err(|error| error.to_string())?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or("no whole answer")?;
+    if head.starts_with("HTTP/1.1 200 ") {
+        return Ok(body.to_owned());
+    }
+    Err(format!("{} {body}", head.lines().next().unwrap_or_default()))
+}
+
+/// The service: tells each caller what the Envoy before it says of who calls.
+fn echo(listener: TcpListener) {
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || answer(&stream));
+        }
+    });
+}
+
+fn answer(stream: &TcpStream) -> Option<()> {
+    let mut caller = String::new();
+    for line in BufReader::new(stream).lines() {
+        let line = line.ok()?;
+        if let Some(value) = line.strip_prefix("x-forwarded-client-cert: ") {
+            value.clone_into(&mut caller);
+        }
+        if line.is_empty() {
+            let length = caller.len();
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+            let mut stream = stream;
+            return stream.write_all([head, caller].concat().as_bytes()).ok();
+        }
+    }
+    None
+}
