@@ -6,7 +6,8 @@ use crate::{PolicyId, SecurityIdentity, layout};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Endpoint {
-    /// Host-side interface. A packet from this address is believed only on this interface.
+    /// Host-side interface. A packet from this address is believed only on this interface, and later only if this one, or
+    /// `through`, is the last that received it.
     pub ifindex: u32,
     /// The endpoint's identity.
     pub identity: SecurityIdentity,
@@ -18,8 +19,9 @@ pub struct Endpoint {
     pub mac: [u8; 6],
     /// The host side's MAC; all zero where not known.
     pub host_mac: [u8; 6],
-    /// Always 0.
-    pub reserved: u32,
+    /// The bridge or VRF that the host routes the interface's packets through; 0: none. What the interface receives then
+    /// counts as received by this one, once it has been routed.
+    pub through: u32,
 }
 
 /// Bits of [`Endpoint::flags`].

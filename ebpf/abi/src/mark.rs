@@ -2,7 +2,8 @@
 
 /// Bits that Signet owns in a mark.
 pub const MARK_MASK: u32 = 0xffff_ff00;
-/// Set on a packet that left a workload of this node by its own interface. Without it nobody is believed to be one.
+/// Set on a packet that left a workload of this node by its own interface. Without it nobody is believed to be one. It
+/// outlives a decapsulation on the host, so it does not say which workload: the interface that received the packet last does.
 pub const MARK_LOCAL: u32 = 0x5147_0f00;
 /// Set on a packet that came out of the tunnel device.
 pub const MARK_DECRYPTED: u32 = 0x5147_0d00;

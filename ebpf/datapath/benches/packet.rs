@@ -28,7 +28,7 @@ use signet_abi::{
 use signet_datapath::{Capacities, Hook, RunInput};
 use signet_maps::{PolicyPrefix, boottime_now};
 use support::node::{
-    BOTH_ENFORCED, Family, INTERFACE, LOCAL, MINUTE, Node, PEER_NODE, REMOTE, Transport, hook,
+    BOTH_ENFORCED, Family, INTERFACE, LOCAL, MINUTE, Node, Origin, PEER_NODE, REMOTE, Transport, hook,
 };
 use support::packet;
 
@@ -214,9 +214,11 @@ fn cost(node: &mut Node, hook: Hook, packet: &[u8]) -> Duration {
 }
 
 fn run(node: &mut Node, hook: Hook, packet: &[u8], repeat: u32) -> Duration {
+    let origin = Origin::usual(hook);
     let input = RunInput {
         packet,
-        mark: 0,
+        mark: origin.mark,
+        received_by: origin.received_by,
         ifindex: INTERFACE,
         repeat,
     };

@@ -14,6 +14,8 @@ pub struct RunInput<'a> {
     pub packet: &'a [u8],
     /// `skb->mark`.
     pub mark: u32,
+    /// Interface that received it last (`skb->skb_iif`); 0: none, it is the host's own.
+    pub received_by: u32,
     /// Interface at which it is seen: one of this network namespace; 1 is the loopback's.
     pub ifindex: u32,
     /// How often to run; the first run counts for the outcome, all for the duration.
@@ -33,12 +35,14 @@ pub struct Run {
 
 /// Offsets in `struct __sk_buff` (include/uapi/linux/bpf.h), of which the kernel takes these as input.
 const MARK: usize = 8;
+const RECEIVED_BY: usize = 36;
 const IFINDEX: usize = 40;
 const CONTEXT: usize = 192;
 
 pub(crate) fn run(program: &SchedClassifier, hook: Hook, input: RunInput<'_>) -> Result<Run, DatapathError> {
     let mut context = [0_u8; CONTEXT];
     put(&mut context, MARK, input.mark);
+    put(&mut context, RECEIVED_BY, input.received_by);
     put(&mut context, IFINDEX, input.ifindex);
     let mut after = [0_u8; CONTEXT];
     let mut packet = vec![0_u8; input.packet.len() + 256];

@@ -1,10 +1,12 @@
 //! Whose packet it is: the local endpoint and the other side.
 
 use aya_ebpf::maps::lpm_trie::Key;
+use aya_ebpf::programs::TcContext;
 use signet_abi::{Endpoint, IpcacheValue, NodeId, Reason, SecurityIdentity};
 
 use crate::address::Words;
 use crate::maps::{ENDPOINTS, IPCACHE};
+use crate::{mark, parse};
 
 const ADDRESS_BITS: u32 = 128;
 
@@ -17,6 +19,14 @@ pub fn endpoint(address: &Words) -> Option<Endpoint> {
     unsafe {
         ENDPOINTS.get(address).copied()
     }
+}
+
+/// Whether the packet left this very endpoint. The mark alone says that it left some workload of this node: what was inside
+/// a tunnel that ends on this host still has it, but was received by the tunnel's device since.
+#[inline(always)]
+pub fn has_sent(endpoint: &Endpoint, ctx: &TcContext) -> bool {
+    let by = parse::received_by(ctx);
+    mark::is_local(ctx) && by != 0 && (by == endpoint.ifindex || by == endpoint.through)
 }
 
 /// The endpoint that owns `address` on this interface; the reason says what it means if there is none.

@@ -16,7 +16,7 @@ mod header;
 mod skb;
 
 pub use self::header::{protocol, tcp};
-pub use self::skb::{family, ifindex, mark};
+pub use self::skb::{family, ifindex, mark, received_by};
 
 /// IPv6 extension headers that are walked before a packet is refused.
 const MAX_EXTENSIONS: usize = 6;

@@ -10,7 +10,7 @@ use crate::conntrack::Change;
 use crate::events::Trace;
 use crate::parse::{self, Family, Kind, Packet};
 use crate::verdict::{self, Scene};
-use crate::{discovery, identity, mark};
+use crate::{discovery, identity};
 
 /// See the module.
 #[classifier]
@@ -30,8 +30,8 @@ pub fn to_container(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn judge(ctx: &TcContext, scene: &Scene, packet: &mut Packet, trace: &mut Trace) -> Result<Change, Reason> {
     packet.read(ctx)?;
-    // From the wire, say, or from an interface that nobody watches: its address is not enough (invariant 3).
-    if !mark::is_local(ctx) && identity::endpoint(&packet.tuple.source).is_some() {
+    // From the wire, say, out of a tunnel, or from an interface that nobody watches: its address is not enough (invariant 3).
+    if identity::endpoint(&packet.tuple.source).is_some_and(|owner| !identity::has_sent(&owner, ctx)) {
         return Err(Reason::InvalidSourceIp);
     }
     match packet.family {

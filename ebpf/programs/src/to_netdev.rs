@@ -7,6 +7,7 @@
 //! | not from a workload of this node | passes |
 //! | from one, without settings of this version | dropped, 165 |
 //! | to no workload, or one of this node | passes |
+//! | to a remote one, but it did not leave its source's own interface | dropped, 132 |
 //! | to a node that cannot receive encrypted packets yet | passes, in plaintext |
 //! | to a node that can | goes into the tunnel |
 //! | the same, but there is no tunnel device | dropped, 195 |
@@ -76,6 +77,10 @@ fn encrypting_node(
         return Ok(None);
     }
     (trace.destination, trace.node) = (destination.identity, destination.node);
+    // The other node would take it for the source's.
+    if !identity::has_sent(&source, ctx) {
+        return Err(Reason::InvalidSourceIp);
+    }
     #[expect(unsafe_code, reason = "map values are shared with user space")]
     // SAFETY: the value is copied at once; it is made of integers.
     let state = unsafe { NODES.get(&destination.node).copied() };

@@ -30,6 +30,8 @@ pub struct Inputs<'a> {
     pub table: &'a RuleTable,
     /// This node's interfaces that the programs are attached to.
     pub interfaces: &'a BTreeMap<InterfaceName, Ifindex>,
+    /// The bridges and VRFs behind which the host routes for these interfaces, where no tunnel leads into them.
+    pub through: &'a BTreeMap<Ifindex, Ifindex>,
     /// Addresses of this node's own interfaces.
     pub own_addresses: &'a [IpAddr],
 }
@@ -48,6 +50,8 @@ pub struct Place {
 pub struct DesiredEndpoint {
     /// Host side of the interface.
     pub ifindex: Ifindex,
+    /// The bridge or VRF that its packets are routed through, if there is one.
+    pub through: Option<Ifindex>,
     /// The endpoint's identity.
     pub identity: SecurityIdentity,
     /// Whether what no rule allows is dropped on its way in.
@@ -211,12 +215,14 @@ fn report(
 /// Compiles each distinct selection once.
 struct Compiler<'a> {
     identities: Identities,
+    through: &'a BTreeMap<Ifindex, Ifindex>,
     done: Vec<(Selection<'a>, Arc<Compiled>)>,
 }
 
 impl<'a> Compiler<'a> {
-    fn new(inputs: &Inputs<'_>) -> Self {
+    fn new(inputs: &Inputs<'a>) -> Self {
         Self {
+            through: inputs.through,
             identities: inputs
                 .view
                 .map(|view| view.identities.clone())
@@ -233,8 +239,10 @@ impl<'a> Compiler<'a> {
         ifindex: Ifindex,
         problems: &mut Vec<Problem>,
     ) -> DesiredEndpoint {
+        let through = self.through.get(&ifindex).copied();
         let endpoint = |rules, ingress_enforced, egress_enforced| DesiredEndpoint {
             ifindex,
+            through,
             identity: report.identity,
             ingress_enforced,
             egress_enforced,

@@ -22,6 +22,7 @@ use signet_abi::{
 use thiserror::Error;
 
 use crate::desired::{Desired, DesiredEndpoint, Place};
+use crate::interface::Ifindex;
 use crate::kernel::{KernelState, Step};
 use crate::numbering::Numbering;
 use crate::quarantine::{Change, held};
@@ -184,6 +185,7 @@ fn endpoint(current: Option<&Endpoint>, wanted: &DesiredEndpoint, numbering: &Nu
     };
     Endpoint {
         ifindex: wanted.ifindex.get(),
+        through: wanted.through.map_or(0, Ifindex::get),
         identity: wanted.identity,
         policy: if is_enforced(wanted) {
             numbering.id(&wanted.rules)

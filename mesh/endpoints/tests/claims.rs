@@ -82,6 +82,7 @@ fn desired(view: Option<&View>, workloads: &[Workload], own_addresses: &[IpAddr]
         policies: &[],
         table: &RuleTable::default(),
         interfaces: &interfaces,
+        through: &BTreeMap::new(),
         own_addresses,
     })
 }
@@ -393,6 +394,7 @@ fn an_interface_that_is_not_there_is_waited_for() {
         policies: &[],
         table: &RuleTable::default(),
         interfaces: &BTreeMap::new(),
+        through: &BTreeMap::new(),
         own_addresses: &[],
     });
     assert!(desired.endpoints.is_empty());

@@ -57,6 +57,7 @@ impl World {
             policies: &self.policies,
             table: &RuleTable::new(&self.policies).unwrap(),
             interfaces: &self.interfaces,
+            through: &BTreeMap::new(),
             own_addresses: &["192.0.2.1".parse().unwrap()],
         })
     }

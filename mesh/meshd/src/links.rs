@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt};
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::address::AddressAttribute;
-use rtnetlink::packet_route::link::LinkAttribute;
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo};
 use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
 use signet_endpoints::{Ifindex, InterfaceName, WorkloadAddress};
 use thiserror::Error;
@@ -28,6 +28,9 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) struct Links {
     /// By name.
     pub(crate) interfaces: BTreeMap<InterfaceName, Ifindex>,
+    /// The bridge or VRF of those that are in one from which no other interface of this node can feed it what a workload has
+    /// sent: what it receives from them is theirs.
+    pub(crate) through: BTreeMap<Ifindex, Ifindex>,
     /// Addresses of all of them that other nodes or workloads can reach.
     pub(crate) addresses: BTreeSet<IpAddr>,
 }
@@ -89,7 +92,9 @@ async fn stream(publish: &watch::Sender<Option<Arc<Links>>>) -> Result<(), LinkE
 async fn list(handle: &Handle) -> Result<Links, rtnetlink::Error> {
     let mut links = Links::default();
     let mut interfaces = handle.link().get().execute();
+    let mut ports = Ports::default();
     while let Some(message) = interfaces.try_next().await? {
+        ports.enter(message.header.index, &message.attributes);
         let name = message.attributes.iter().find_map(|attribute| {
             if let LinkAttribute::IfName(name) = attribute {
                 InterfaceName::parse(name).ok()
@@ -101,6 +106,7 @@ async fn list(handle: &Handle) -> Result<Links, rtnetlink::Error> {
             links.interfaces.insert(name, index);
         }
     }
+    links.through = ports.through();
     let mut addresses = handle.address().get().execute();
     while let Some(message) = addresses.try_next().await? {
         // On a point-to-point link "address" is the other end; "local", where given, is ours.
@@ -122,10 +128,79 @@ async fn list(handle: &Handle) -> Result<Links, rtnetlink::Error> {
     Ok(links)
 }
 
+/// Which interfaces are ports of a bridge or in a VRF.
+#[derive(Debug, Default)]
+struct Ports {
+    ports: BTreeMap<Ifindex, Ifindex>,
+    /// Those with a port that gives back what this host has received already: the end of a tunnel, say, out of which a
+    /// workload's packet comes with the mark that it had outside.
+    mixed: BTreeSet<Ifindex>,
+}
+
+impl Ports {
+    fn enter(&mut self, index: u32, attributes: &[LinkAttribute]) {
+        let mut controller = None;
+        let mut fresh = true;
+        for attribute in attributes {
+            if let LinkAttribute::Controller(index) = attribute {
+                controller = Ifindex::new(*index);
+            } else if let LinkAttribute::LinkInfo(infos) = attribute {
+                // Hardware has no kind. What comes out of the others was not in this namespace before.
+                fresh = infos.iter().all(|info| {
+                    if let LinkInfo::Kind(kind) = info {
+                        matches!(kind, InfoKind::Veth | InfoKind::Tun)
+                    } else {
+                        true
+                    }
+                });
+            }
+        }
+        if let Some((port, controller)) = Ifindex::new(index).zip(controller) {
+            self.ports.insert(port, controller);
+            if !fresh {
+                self.mixed.insert(controller);
+            }
+        }
+    }
+
+    fn through(mut self) -> BTreeMap<Ifindex, Ifindex> {
+        self.ports
+            .retain(|_, controller| !self.mixed.contains(controller));
+        self.ports
+    }
+}
+
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attributes(kind: Option<InfoKind>, controller: u32) -> Vec<LinkAttribute> {
+        let kind = kind.map(|kind| LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)]));
+        kind.into_iter()
+            .chain([LinkAttribute::Controller(controller)])
+            .collect()
+    }
+
+    #[test]
+    fn a_bridge_stands_for_its_ports_unless_a_tunnel_is_among_them() {
+        let mut ports = Ports::default();
+        ports.enter(1, &[]);
+        ports.enter(2, &attributes(Some(InfoKind::Veth), 10));
+        ports.enter(3, &attributes(Some(InfoKind::Tun), 10));
+        ports.enter(4, &attributes(None, 10));
+        for (port, kind) in [(5, InfoKind::Veth), (6, InfoKind::Vxlan)] {
+            ports.enter(port, &attributes(Some(kind), 11));
+        }
+        let index = |number| Ifindex::new(number).unwrap();
+        let through = [2, 3, 4].map(|port| (index(port), index(10)));
+        assert_eq!(ports.through(), BTreeMap::from(through));
     }
 }

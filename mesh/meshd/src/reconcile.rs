@@ -173,6 +173,7 @@ impl Reconciler {
             policies: set.policies(),
             table: set.table(),
             interfaces,
+            through: &links.through,
             own_addresses: &own_addresses,
         });
         let state = self.take_state()?;

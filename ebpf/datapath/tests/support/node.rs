@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use signet_abi::{
     ABI_VERSION, Address, AuthKey, AuthValue, Authentication, CtValue, Direction, Endpoint, Flow,
-    IpcacheValue, MeshConfig, Metric, NodeId, NodeState, PolicyId, PolicyKey, PolicyValue, Reason,
-    SecurityIdentity, Signal, Verdict, endpoint_flags,
+    IpcacheValue, MARK_LOCAL, MeshConfig, Metric, NodeId, NodeState, PolicyId, PolicyKey, PolicyValue,
+    Reason, SecurityIdentity, Signal, Verdict, endpoint_flags,
 };
 use signet_datapath::{Capacities, Datapath, Hook, RunInput};
 use signet_maps::{
@@ -77,6 +77,37 @@ pub(crate) fn hook(direction: Direction) -> Hook {
     match direction {
         Direction::Ingress => Hook::ToContainer,
         Direction::Egress => Hook::FromContainer,
+    }
+}
+
+/// What a packet has on it of its way so far.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub mark: u32,
+    pub received_by: u32,
+}
+
+impl Origin {
+    /// The host itself, or an interface that nobody watches.
+    pub(crate) const NOWHERE: Self = Self {
+        mark: 0,
+        received_by: 0,
+    };
+
+    /// Out of a workload's interface.
+    pub(crate) const fn interface(index: u32) -> Self {
+        Self {
+            mark: MARK_LOCAL,
+            received_by: index,
+        }
+    }
+
+    /// Where packets come from that a hook sees.
+    pub(crate) const fn usual(hook: Hook) -> Self {
+        match hook {
+            Hook::ToNetdev => Self::interface(INTERFACE),
+            Hook::FromContainer | Hook::ToContainer | Hook::FromNetdev | Hook::FromTunnel => Self::NOWHERE,
+        }
     }
 }
 
@@ -412,23 +443,30 @@ impl Node {
     /// Judges a packet of the workload going `direction`: what became of it, and why. The counter and the action must
     /// agree.
     pub(crate) fn judge(&mut self, direction: Direction, packet: &[u8]) -> Reason {
-        self.judge_marked(direction, packet, 0)
+        self.judge_from(Origin::NOWHERE, direction, packet)
     }
 
-    /// The same for a packet that comes with a mark.
-    pub(crate) fn judge_marked(&mut self, direction: Direction, packet: &[u8], mark: u32) -> Reason {
-        self.run_marked(hook(direction), direction, packet, mark)
+    /// The same for a packet of which more is known.
+    pub(crate) fn judge_from(&mut self, origin: Origin, direction: Direction, packet: &[u8]) -> Reason {
+        self.run_from(origin, hook(direction), direction, packet)
             .expect("the packet was counted")
     }
 
-    /// Runs any hook; none if the packet was not counted.
+    /// Runs any hook, the uplink's on what has left the workload's interface; none if the packet was not counted.
     pub(crate) fn run(&mut self, hook: Hook, direction: Direction, packet: &[u8]) -> Option<Reason> {
-        self.run_marked(hook, direction, packet, 0)
+        self.run_from(Origin::usual(hook), hook, direction, packet)
     }
 
-    fn run_marked(&mut self, hook: Hook, direction: Direction, packet: &[u8], mark: u32) -> Option<Reason> {
+    /// The same for a packet from elsewhere.
+    pub(crate) fn run_from(
+        &mut self,
+        origin: Origin,
+        hook: Hook,
+        direction: Direction,
+        packet: &[u8],
+    ) -> Option<Reason> {
         let before = self.reasons(direction);
-        let action = self.act(hook, packet, mark).0;
+        let action = self.act_from(origin, hook, packet).0;
         let after = self.reasons(direction);
         let mut counted = after
             .iter()
@@ -473,13 +511,22 @@ impl Node {
 
     /// Action and mark.
     pub(crate) fn act(&mut self, hook: Hook, packet: &[u8], mark: u32) -> (i32, u32) {
+        let origin = Origin {
+            mark,
+            ..Origin::NOWHERE
+        };
+        self.act_from(origin, hook, packet)
+    }
+
+    fn act_from(&mut self, origin: Origin, hook: Hook, packet: &[u8]) -> (i32, u32) {
         let run = self
             .datapath
             .run(
                 hook,
                 RunInput {
                     packet,
-                    mark,
+                    mark: origin.mark,
+                    received_by: origin.received_by,
                     ifindex: INTERFACE,
                     repeat: 1,
                 },

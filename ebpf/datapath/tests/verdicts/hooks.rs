@@ -7,8 +7,8 @@ use signet_abi::{
 use signet_datapath::Hook;
 
 use crate::support::node::{
-    BOTH_ENFORCED, Family, INTERFACE, LOCAL, MINUTE, Node, OTHER_INTERFACE, OWN_NODE, PASS, PEER_NODE,
-    REDIRECT, REMOTE, Transport, everywhere,
+    BOTH_ENFORCED, Family, INTERFACE, LOCAL, MINUTE, Node, OTHER_INTERFACE, OWN_NODE, Origin, PASS,
+    PEER_NODE, REMOTE, Transport, everywhere,
 };
 use crate::support::packet;
 
@@ -102,18 +102,13 @@ fn the_tunnels_own_packets_are_not_encrypted_again() {
                 "{family:?}"
             );
         }
-        for mark in [
-            0,
-            MARK_DECRYPTED,
-            MARK_TUNNEL ^ 0x100,
-            MARK_TUNNEL ^ 0x8000_0000,
-            0x42,
-        ] {
-            assert_eq!(
-                node.act(Hook::ToNetdev, &packet, mark).0,
-                REDIRECT,
-                "{mark:x}, {family:?}"
-            );
+        for mark in [MARK_LOCAL, MARK_LOCAL | 0x42] {
+            let origin = Origin {
+                mark,
+                received_by: INTERFACE,
+            };
+            let reason = node.run_from(origin, Hook::ToNetdev, Direction::Egress, &packet);
+            assert_eq!(reason, Some(Reason::Encrypted), "{mark:x}, {family:?}");
         }
     }
 }
@@ -169,18 +164,95 @@ fn a_local_address_is_believed_only_of_what_left_its_own_interface() {
         let packets = Transport::ALL.map(|transport| transport.opening(family, Direction::Ingress));
         let forged = |node: &mut Node, when: &str| {
             for packet in &packets {
-                for mark in [0, MARK_DECRYPTED, MARK_TUNNEL, MARK_LOCAL ^ 0x0100_0000, 0x42] {
-                    let reason = node.judge_marked(Direction::Ingress, packet, mark);
-                    assert_eq!(reason, Reason::InvalidSourceIp, "{mark:x}, {family:?}, {when}");
+                for origin in ELSEWHERE {
+                    let reason = node.judge_from(origin, Direction::Ingress, packet);
+                    assert_eq!(reason, Reason::InvalidSourceIp, "{origin:x?}, {family:?}, {when}");
                 }
             }
         };
         forged(&mut node, "first");
         for packet in &packets {
-            let reason = node.judge_marked(Direction::Ingress, packet, MARK_LOCAL | 0x42);
+            let origin = Origin {
+                mark: MARK_LOCAL | 0x42,
+                received_by: OTHER_INTERFACE,
+            };
+            let reason = node.judge_from(origin, Direction::Ingress, packet);
             assert_eq!(reason, Reason::Forwarded, "{family:?}");
         }
         forged(&mut node, "within a connection");
+        node.endpoint(neighbour, |endpoint| {
+            (endpoint.ifindex, endpoint.through) = (OTHER_INTERFACE, BRIDGE);
+        });
+        for packet in &packets {
+            for interface in [OTHER_INTERFACE, BRIDGE] {
+                let reason = node.judge_from(Origin::interface(interface), Direction::Ingress, packet);
+                assert_eq!(
+                    reason,
+                    Reason::Forwarded,
+                    "behind a bridge: {interface}, {family:?}"
+                );
+            }
+        }
+        forged(&mut node, "behind a bridge");
+    }
+}
+
+/// A bridge between the workload's interface and the host.
+const BRIDGE: u32 = 8_888;
+
+/// What has not left `OTHER_INTERFACE`: without the mark, or marked and received since by another interface, as what comes
+/// out of a tunnel is, or by none.
+const ELSEWHERE: [Origin; 8] = [
+    Origin::NOWHERE,
+    Origin {
+        mark: 0,
+        received_by: OTHER_INTERFACE,
+    },
+    Origin {
+        mark: MARK_DECRYPTED,
+        received_by: OTHER_INTERFACE,
+    },
+    Origin {
+        mark: MARK_TUNNEL,
+        received_by: OTHER_INTERFACE,
+    },
+    Origin {
+        mark: MARK_LOCAL ^ 0x0100_0000,
+        received_by: OTHER_INTERFACE,
+    },
+    Origin {
+        mark: 0x42,
+        received_by: OTHER_INTERFACE,
+    },
+    Origin::interface(INTERFACE),
+    Origin::interface(0),
+];
+
+#[test]
+fn what_only_claims_to_be_a_workloads_does_not_leave_for_other_nodes() {
+    let mut node = Node::new();
+    for family in Family::BOTH {
+        node.reset();
+        node.endpoint(family.local(), |endpoint| endpoint.ifindex = OTHER_INTERFACE);
+        let packet = Transport::Udp.opening(family, Direction::Egress);
+        let abroad = Transport::Udp.between(family.local(), family.stranger(), true);
+        for flags in [0, node_flags::SEND_ENCRYPTED] {
+            node.tunnel(INTERFACE, flags);
+            let mut leaves =
+                |origin, packet: &[u8]| node.run_from(origin, Hook::ToNetdev, Direction::Egress, packet);
+            for origin in ELSEWHERE {
+                // The tunnel's own packets are not looked at.
+                if origin.mark == MARK_TUNNEL {
+                    continue;
+                }
+                let forged = leaves(origin, &packet);
+                assert_eq!(forged, Some(Reason::InvalidSourceIp), "{origin:x?}, {family:?}");
+                assert_eq!(leaves(origin, &abroad), None, "nobody takes it for anything");
+            }
+            let own = leaves(Origin::interface(OTHER_INTERFACE), &packet);
+            let wanted = (flags != 0).then_some(Reason::Encrypted);
+            assert_eq!(own, wanted, "{family:?}");
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! ARP (RFC 826) and neighbour discovery (RFC 4861): a workload may find its node, and pose as nobody else.
 
-use signet_abi::{Direction, MARK_LOCAL, NodeId, Reason, SecurityIdentity};
+use signet_abi::{Direction, NodeId, Reason, SecurityIdentity};
 
-use crate::support::node::{BOTH_ENFORCED, Node, OTHER_INTERFACE, OWN_NODE};
+use crate::support::node::{BOTH_ENFORCED, INTERFACE, Node, OTHER_INTERFACE, OWN_NODE, Origin};
 use crate::support::packet::{self, arp, neighbour};
 
 const ROUTER_SOLICITATION: u8 = 133;
@@ -198,7 +198,7 @@ fn a_workload_is_told_of_neighbours_by_its_own_node_alone() {
     assert_eq!(node.judge(Direction::Ingress, &packet), stolen);
     // One that left its own interface is told from the node's all the same.
     assert_eq!(
-        node.judge_marked(Direction::Ingress, &packet, MARK_LOCAL),
+        node.judge_from(Origin::interface(INTERFACE), Direction::Ingress, &packet),
         unknown
     );
 }

@@ -3,15 +3,15 @@
 use std::net::IpAddr;
 
 use signet_abi::{
-    AuthKey, AuthValue, Authentication, Direction, MARK_LOCAL, Metric, NodeId, Reason, SecurityIdentity,
-    Signal, SignalCause, Verdict,
+    AuthKey, AuthValue, Authentication, Direction, Metric, NodeId, Reason, SecurityIdentity, Signal,
+    SignalCause, Verdict,
 };
 use signet_datapath::Hook;
 use signet_maps::PolicyPrefix;
 
 use crate::support::node::{
-    BOTH_ENFORCED, DROP, Family, INTERFACE, LOCAL, MINUTE, Node, OTHER_INTERFACE, OWN_NODE, PEER_NODE,
-    POLICY, REMOTE, Transport, capacities, everywhere,
+    BOTH_ENFORCED, DROP, Family, INTERFACE, LOCAL, MINUTE, Node, OTHER_INTERFACE, OWN_NODE, Origin,
+    PEER_NODE, POLICY, REMOTE, Transport, capacities, everywhere,
 };
 
 const MINUTE_FROM_NOW: i64 = MINUTE.cast_signed();
@@ -238,17 +238,15 @@ fn a_pair_on_one_node_is_proven_under_this_nodes_own_number() {
             Direction::Ingress => Transport::Tcp.between(neighbour, family.local(), true),
             Direction::Egress => Transport::Tcp.between(family.local(), neighbour, true),
         };
+        let origin = Origin::interface(OTHER_INTERFACE);
         node.prove(MINUTE_FROM_NOW);
         assert_eq!(
-            node.judge_marked(direction, &packet, MARK_LOCAL),
+            node.judge_from(origin, direction, &packet),
             Reason::AuthenticationRequired,
             "proven for the peer's node"
         );
         node.prove_pair(pair, MINUTE_FROM_NOW);
-        assert_eq!(
-            node.judge_marked(direction, &packet, MARK_LOCAL),
-            Reason::Forwarded
-        );
+        assert_eq!(node.judge_from(origin, direction, &packet), Reason::Forwarded);
     });
 }
 

@@ -72,6 +72,17 @@ pub fn ifindex(ctx: &TcContext) -> u32 {
     }
 }
 
+/// The interface that received the packet last (`skb->skb_iif`): routing and bridging leave it, decapsulation sets it anew.
+/// 0: the packet is the host's own.
+#[inline(always)]
+pub fn received_by(ctx: &TcContext) -> u32 {
+    #[expect(unsafe_code, reason = "the context is a raw pointer")]
+    // SAFETY: as in `ifindex`.
+    unsafe {
+        (*ctx.skb.skb).ingress_ifindex
+    }
+}
+
 /// `skb->mark`.
 #[inline(always)]
 pub fn mark(ctx: &TcContext) -> u32 {

@@ -127,6 +127,7 @@ fn node(own: &str) -> (Known, Kernel) {
         policies: set.policies(),
         table: set.table(),
         interfaces: &interfaces,
+        through: &BTreeMap::new(),
         own_addresses: &[],
     });
     let place = |(cidr, place): (&Cidr, &signet_endpoints::Place)| {

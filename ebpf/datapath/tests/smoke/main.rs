@@ -9,111 +9,28 @@
     reason = "helpers of tests: what fails here is the test"
 )]
 
-#[path = "support/mod.rs"]
+#[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the rows of verdicts use the rest")]
 mod support;
 
-use std::fs::File;
+mod tunnels;
+mod wire;
+
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::AsFd as _;
-use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::net::IpAddr;
 
 use aya::programs::SchedClassifier;
 use aya::programs::tc::TcAttachType;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use signet_abi::{Authentication, Direction, NodeId, Reason, SecurityIdentity, Verdict};
 use signet_datapath::{Datapath, Hook};
-use signet_maps::{CounterName, MetricsMap, PolicyPrefix};
+use signet_maps::PolicyPrefix;
 use support::node::{BOTH_ENFORCED, Family, Node, POLICY};
+use wire::{Wire, counted, host, receive, socket, wait_until};
 
 /// The node's end of the veth pair.
 const INTERFACE: &str = "sgv-web";
 /// Where the workload listens.
 const PORT: u16 = 8_080;
-
-/// A node and its workload, two namespaces joined by a veth pair. The test's thread is in the node.
-struct Wire {
-    node: String,
-    workload: String,
-}
-
-impl Wire {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = |part: &str| format!("sgt-{}-{number}-{part}", std::process::id());
-        let wire = Self {
-            node: name("n"),
-            workload: name("w"),
-        };
-        for name in [&wire.node, &wire.workload] {
-            ip(&["netns", "add", name]);
-        }
-        enter(&wire.node);
-        ip(&[
-            "link",
-            "add",
-            INTERFACE,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "eth0",
-            "netns",
-            &wire.workload,
-        ]);
-        for family in Family::BOTH {
-            // Nobody else is there who could have the address.
-            let address = |address: IpAddr| match family {
-                Family::V4 => vec![format!("{address}/24")],
-                Family::V6 => vec![format!("{address}/64"), "nodad".to_owned()],
-            };
-            let add = |namespace: &str, device: &str, own: IpAddr| {
-                let mut command = vec!["-n", namespace, "addr", "add", "dev", device];
-                let address = address(own);
-                command.extend(address.iter().map(String::as_str));
-                ip(&command);
-            };
-            add(&wire.node, INTERFACE, host(family));
-            for own in [family.local(), stolen(family)] {
-                add(&wire.workload, "eth0", own);
-            }
-        }
-        ip(&["link", "set", INTERFACE, "up"]);
-        ip(&["-n", &wire.workload, "link", "set", "eth0", "up"]);
-        wire
-    }
-
-    /// A socket of the workload.
-    fn workload(&self, address: IpAddr, port: u16) -> UdpSocket {
-        std::thread::scope(|scope| {
-            let made = scope.spawn(|| {
-                enter(&self.workload);
-                socket(address, port)
-            });
-            made.join().unwrap()
-        })
-    }
-}
-
-impl Drop for Wire {
-    fn drop(&mut self) {
-        for name in [&self.node, &self.workload] {
-            let _ = Command::new("ip").args(["netns", "del", name]).status();
-        }
-    }
-}
-
-/// The node's address on the pair.
-fn host(family: Family) -> IpAddr {
-    match family {
-        Family::V4 => "10.244.1.1".parse().unwrap(),
-        Family::V6 => "fd00:244:1::1".parse().unwrap(),
-    }
-}
 
 /// An address that the workload's namespace has, and Signet gave to nobody.
 fn stolen(family: Family) -> IpAddr {
@@ -123,57 +40,36 @@ fn stolen(family: Family) -> IpAddr {
     }
 }
 
-fn ip(arguments: &[&str]) {
-    let status = Command::new("ip").args(arguments).status().unwrap();
-    assert!(status.success(), "ip {arguments:?}");
-}
-
-fn enter(namespace: &str) {
-    let file = File::open(format!("/run/netns/{namespace}")).unwrap();
-    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-}
-
-fn socket(address: IpAddr, port: u16) -> UdpSocket {
-    let socket = UdpSocket::bind((address, port)).unwrap();
-    // Only a packet that should have come is waited for.
-    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    socket
-}
-
-fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
-    let mut bytes = [0; 64];
-    let (length, from) = socket.recv_from(&mut bytes).unwrap();
-    (bytes[..length].to_vec(), from)
-}
-
-/// Packets that met this reason so far.
-fn counted(metrics: &MetricsMap, reason: Reason, direction: Direction) -> u64 {
-    metrics
-        .get(CounterName::Reason(reason), direction)
-        .unwrap()
-        .packets
-}
-
-fn wait_until(condition: impl Fn() -> bool) {
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(10) {
-        if condition() {
-            return;
-        }
-        std::thread::yield_now();
-    }
-    panic!("it never came to be");
-}
-
 fn allow_host(node: &mut Node, direction: Direction) {
     let rule = PolicyPrefix::everything(POLICY, SecurityIdentity::HOST, direction);
     node.rule_at(&rule, Verdict::Allow as u8, Authentication::Disabled as u8);
     node.next_epoch();
 }
 
+/// A node, and its workload behind a pair.
+struct Cabled {
+    wire: Wire,
+    workload: String,
+}
+
+impl Cabled {
+    fn new() -> Self {
+        let mut wire = Wire::new();
+        let own = Family::BOTH.map(|family| [family.local(), stolen(family)]);
+        let [v4, v6] = Family::BOTH.map(host);
+        let workload = wire.join(INTERFACE, None, &[(v4, &own[0]), (v6, &own[1])]);
+        Self { wire, workload }
+    }
+
+    /// A socket of the workload.
+    fn workload(&self, address: IpAddr, port: u16) -> std::net::UdpSocket {
+        self.wire.socket(&self.workload, address, port)
+    }
+}
+
 /// A node whose workload is behind the pair, all of it enforced, without a rule.
-fn attached() -> (Wire, Node) {
-    let wire = Wire::new();
+fn attached() -> (Cabled, Node) {
+    let wire = Cabled::new();
     let mut node = Node::new();
     let interface = node.datapath.attach_endpoint(INTERFACE).unwrap();
     for family in Family::BOTH {
