@@ -32,7 +32,7 @@ use crate::sessions::{Context, Gate, Sessions, listen};
 use crate::status::Status;
 use crate::svids::{Manager, SvidSet, WorkloadSource};
 use crate::transport::{Driver, Keyd};
-use crate::view::{KeptFile, ViewStore};
+use crate::view::{KeptFile, TowardsCa, ViewStore};
 use crate::{mesh, signals};
 
 /// For TCP, and for TLS after it.
@@ -202,7 +202,7 @@ fn keeper(
         ca: CaAddresses::new(&args.ca, random()),
         token_file: args.join_token_file.clone(),
         state,
-        bundles: view.clone(),
+        bundles: Arc::new(TowardsCa(view.clone())),
         view: view.subscribe(),
         status: status.clone(),
     }

@@ -207,6 +207,15 @@ impl Revocations {
         self.unreadable.as_deref()
     }
 
+    /// Those that can be read: for the one peer that can tell what the others mean.
+    #[must_use]
+    pub fn readable(&self) -> Self {
+        Self {
+            unreadable: None,
+            ..self.clone()
+        }
+    }
+
     /// Whether nothing is.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -52,7 +52,7 @@ pub struct Keeper {
     pub token_file: Option<PathBuf>,
     /// Where SVIDs are kept.
     pub state: StateFile,
-    /// What the CA is verified against.
+    /// What the CA and the node's own SVID are verified against.
     pub bundles: Arc<dyn BundleSource>,
     /// Wakes when the node's own SVID may have been revoked.
     pub view: watch::Receiver<Option<Arc<View>>>,

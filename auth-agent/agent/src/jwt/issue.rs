@@ -25,6 +25,9 @@ pub(super) enum IssueError {
     /// No view, or no node SVID.
     #[error("the agent has not heard from the CA yet")]
     NotReady,
+    /// Nobody knows what is revoked.
+    #[error("everything counts as revoked: {0}")]
+    Unreadable(String),
     /// No answer.
     #[error("the CA does not answer")]
     Deadline,
@@ -52,6 +55,9 @@ pub(super) async fn issue(
     let (Some(view), Some(access)) = (view, access) else {
         return Err(IssueError::NotReady);
     };
+    if let Some(reason) = view.revocations().set().unreadable() {
+        return Err(IssueError::Unreadable(reason.to_owned()));
+    }
     let registration = view
         .registrations()
         .find(|registration| registration.spiffe_id == *id)

@@ -46,7 +46,7 @@ impl KeptFile {
     pub fn load(&self, trust_domain: &TrustDomain) -> Kept {
         let lost = |why: &dyn std::fmt::Display| {
             let path = self.directory.join(NAME);
-            tracing::error!(path = %path.display(), %why, "the kept revocations are lost: until the CA tells them anew, nothing counts");
+            tracing::error!(path = %path.display(), %why, "the kept revocations are lost: until the CA tells them anew, nobody counts but the CA");
             Kept {
                 table: RevocationTable::unreadable("the revocations that this agent had kept are lost"),
                 unfinished: true,

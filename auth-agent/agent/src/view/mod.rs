@@ -11,4 +11,4 @@ pub use error::ViewError;
 pub use kept::{Kept, KeptFile};
 pub use revoked::RevocationTable;
 pub use state::{Encryption, Node, Position, Registration, View};
-pub use store::ViewStore;
+pub use store::{TowardsCa, ViewStore};

@@ -20,6 +20,8 @@ const MOST: usize = 200_000;
 pub struct RevocationTable {
     rows: BTreeMap<String, Revocation>,
     set: Arc<Revocations>,
+    /// The same without those that cannot be read.
+    readable: Arc<Revocations>,
     /// IDs that get nothing new, and why.
     closed: BTreeMap<SpiffeId, Arc<str>>,
     /// Nodes that are kept out, and why.
@@ -101,6 +103,10 @@ impl RevocationTable {
         table.rows = rows;
         table.lost = lost;
         table.set = Arc::new(set);
+        table.readable = match table.set.unreadable() {
+            None => Arc::clone(&table.set),
+            Some(_) => Arc::new(table.set.readable()),
+        };
         table
     }
 
@@ -155,6 +161,12 @@ impl RevocationTable {
     /// What verification honours.
     pub fn set(&self) -> &Arc<Revocations> {
         &self.set
+    }
+
+    /// What verification honours between this node and the CA. Where a revocation cannot be read, nobody is believed but the
+    /// CA: it alone can say more.
+    pub fn readable(&self) -> &Arc<Revocations> {
+        &self.readable
     }
 
     /// Up to which beginning of validity a SPIFFE ID is revoked, where it is.

@@ -192,6 +192,21 @@ impl ViewStore {
     }
 }
 
+/// What the CA is verified against, and what this node shows it. A revocation that cannot be read closes everything but this:
+/// the CA alone can tell what it means.
+#[derive(Clone, Debug)]
+pub struct TowardsCa(pub Arc<ViewStore>);
+
+impl BundleSource for TowardsCa {
+    fn bundles(&self) -> Arc<BundleSet> {
+        let (bundles, table) = match &*self.0.current.borrow() {
+            Some(view) => (view.published_bundles().clone(), view.revocations().clone()),
+            None => (self.0.initial.clone(), self.0.revocations()),
+        };
+        Arc::new(BundleSet::clone(&bundles).with_revocations(table.readable().clone()))
+    }
+}
+
 impl BundleSource for ViewStore {
     fn bundles(&self) -> Arc<BundleSet> {
         if let Some(view) = &*self.current.borrow() {
