@@ -17,7 +17,7 @@ use crate::changes::{self, Change, Revision};
 use crate::issued;
 use crate::log;
 use crate::postgres::{self, Ear};
-use crate::revocation::{Issued, Withheld};
+use crate::revocation::{Submission, Withheld};
 use crate::sql::Connection;
 
 /// Readers beside the one writer, for a database on disk.
@@ -295,23 +295,27 @@ impl Registry {
     }
 
     /// Appends entries to the issuance log, each with the certificate that it is about taken down for revocation: all that
-    /// may be, or none if the database fails. Tells of each whether it may be: one that was revoked meanwhile is not there,
-    /// and must not be seen by anybody.
+    /// may be, or none if the database fails. Tells of each whether it may be: one that was revoked meanwhile, or was asked
+    /// for with what was, is not there, and must not be seen by anybody.
     pub(crate) async fn append(
         &self,
-        entries: &[(Entry, Option<Issued>)],
+        submissions: &[Submission],
     ) -> Result<Vec<Result<(), Withheld>>, StorageError> {
-        let now = entries.iter().map(|(entry, _)| entry.at).max().unwrap_or(0);
+        let times = submissions.iter().map(|submission| submission.entry.at);
+        let now = times.max().unwrap_or(0);
         let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
         let mut write = self.write().await?;
         let known = self.known_frontier();
-        let certificates: Vec<_> = entries.iter().map(|(_, issued)| issued.as_ref()).collect();
+        let certificates: Vec<_> = submissions
+            .iter()
+            .map(|submission| (submission.issued.as_ref(), submission.shown.as_ref()))
+            .collect();
         let verdicts = issued::take_down(&mut write.transaction, &certificates, now).await?;
-        let good = entries
+        let good = submissions
             .iter()
             .zip(&verdicts)
             .filter(|(_, verdict)| verdict.is_ok());
-        let leaves: Vec<_> = good.map(|((entry, _), _)| entry).collect();
+        let leaves: Vec<_> = good.map(|(submission, _)| &submission.entry).collect();
         let frontier = log::append(&mut write.transaction, &known, &leaves).await?;
         write.transaction.commit().await?;
         self.keep_frontier(frontier);

@@ -4,7 +4,7 @@ use signet_spiffe::{NodeName, SerialNumber, SpiffeId, UnixTime};
 
 use crate::database::{Registry, StorageError, moment, seconds};
 use crate::many::{batch, many};
-use crate::revocation::{Issued, Revocation, Target, Withheld};
+use crate::revocation::{Issued, Revocation, Shown, Target, Withheld};
 use crate::revocations;
 use crate::sql::{self, Connection};
 
@@ -47,7 +47,7 @@ impl Registry {
         now: UnixTime,
     ) -> Result<Vec<Result<(), Withheld>>, StorageError> {
         let mut write = self.write().await?;
-        let all: Vec<_> = issued.iter().map(Some).collect();
+        let all: Vec<_> = issued.iter().map(|issued| (Some(issued), None)).collect();
         let verdicts = take_down(write.connection(), &all, now).await?;
         write.commit().await?;
         Ok(verdicts)
@@ -131,25 +131,29 @@ pub fn weigh(
     Ok(floor)
 }
 
-/// Takes down those that may be, and forgets those that are long over. Tells of each whether it may be; of what is none,
-/// that it may.
+/// Takes down those that may be, and forgets those that are long over. Tells of each whether it may be: by itself, and by what
+/// its node showed when it asked. The node was known by that before, but a revocation may have come since: what begins
+/// after it must not be for whom it meant.
 pub(crate) async fn take_down(
     connection: &mut Connection,
-    issued: &[Option<&Issued>],
+    issued: &[(Option<&Issued>, Option<&Shown>)],
     now: UnixTime,
 ) -> Result<Vec<Result<(), Withheld>>, StorageError> {
-    // Those of serial numbers and authorities are about what is there already.
+    // An authority that is revoked signs nothing that nodes show.
     let (any,): (bool,) =
-        sql::query_as("SELECT EXISTS (SELECT 1 FROM revocations WHERE kind IN ('spiffe-id', 'node'))")
+        sql::query_as("SELECT EXISTS (SELECT 1 FROM revocations WHERE kind <> 'authority')")
             .fetch_one(&mut *connection)
             .await?;
     let mut verdicts = Vec::with_capacity(issued.len());
     let mut rows = Vec::with_capacity(issued.len());
-    for &new in issued {
-        let verdict = match new {
-            Some(new) if any => overtaken(connection, new).await?,
-            Some(_) | None => Ok(()),
-        };
+    for &(new, shown) in issued {
+        let mut verdict = Ok(());
+        if let Some(new) = new.filter(|_| any) {
+            verdict = overtaken(connection, new).await?;
+        }
+        if let Some(shown) = shown.filter(|_| any && verdict.is_ok()) {
+            verdict = still_counts(connection, shown).await?;
+        }
         rows.extend(new.filter(|_| verdict.is_ok()));
         verdicts.push(verdict);
     }
@@ -175,6 +179,30 @@ async fn overtaken(connection: &mut Connection, new: &Issued) -> Result<Result<(
         }));
     }
     Ok(Ok(()))
+}
+
+/// Whether what a node showed is good still.
+async fn still_counts(
+    connection: &mut Connection,
+    shown: &Shown,
+) -> Result<Result<(), Withheld>, StorageError> {
+    let overtaken = |rule: Revocation| Err(Withheld::Overtaken { reason: rule.reason });
+    if let Some(rule) = revocations::find(connection, &Target::Node(shown.node.clone())).await? {
+        if rule.banned {
+            return Ok(Err(Withheld::Banned {
+                node: shown.node.clone(),
+                reason: rule.reason,
+            }));
+        }
+        if shown.not_before <= rule.cut {
+            return Ok(overtaken(rule));
+        }
+    }
+    let Some(serial) = &shown.serial else {
+        return Ok(Ok(()));
+    };
+    let by_serial = revocations::find(connection, &Target::Serial(serial.clone())).await?;
+    Ok(by_serial.map_or(Ok(()), overtaken))
 }
 
 async fn insert(connection: &mut Connection, mut rows: &[&Issued]) -> Result<(), StorageError> {

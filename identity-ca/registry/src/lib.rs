@@ -41,7 +41,8 @@ pub use registrations::{
     DeregisterError, MAX_REGISTRATIONS, MAX_SELECTORS, NewRegistration, RegisterError, Registration,
 };
 pub use revocation::{
-    Effect, Issued, MAX_REVOCATIONS, NewRevocation, NodeFate, Revocation, RevokeError, Target, Withheld,
+    Effect, Issued, MAX_REVOCATIONS, NewRevocation, NodeFate, Revocation, RevokeError, Shown, Submission,
+    Target, Withheld,
 };
 pub use selector::{Selector, SelectorError};
 pub use settings::{Encryption, KeysError, TrustDomainError};

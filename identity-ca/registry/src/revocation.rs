@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use signet_log::{Change as Logged, Hash};
+use signet_log::{Change as Logged, Entry, Hash};
 use signet_spiffe::{KeyId, NodeName, SerialNumber, SpiffeId, UnixTime};
 
 use crate::database::StorageError;
@@ -169,6 +169,28 @@ pub struct Issued {
     pub not_before: UnixTime,
     /// End of its validity.
     pub not_after: UnixTime,
+}
+
+/// The SVID that a node showed when it asked for something. What it gets is issued only while this counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Whose it is.
+    pub node: NodeName,
+    /// Its serial number; nothing where that is none that could be revoked.
+    pub serial: Option<SerialNumber>,
+    /// Start of its validity.
+    pub not_before: UnixTime,
+}
+
+/// An entry for the issuance log, with what decides whether it may be there.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// The entry.
+    pub entry: Entry,
+    /// The certificate that it is about, where it can be revoked.
+    pub issued: Option<Issued>,
+    /// Who asked, if a node did.
+    pub shown: Option<Shown>,
 }
 
 /// What a revocation does, or would do.

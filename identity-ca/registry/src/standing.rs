@@ -9,7 +9,7 @@
 use signet_spiffe::{NodeName, UnixTime};
 
 use crate::database::{Registry, StorageError, seconds};
-use crate::sql::{self, Connection};
+use crate::sql::{self, Connection, Done};
 
 /// Whether an SVID of a node counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,16 @@ pub enum Standing {
     Good,
     /// Another one has been issued and used since, or the node attested anew.
     Replaced,
+}
+
+impl Standing {
+    /// After an update that only finds a node whose SVID may have this one follow it.
+    fn of(done: Done) -> Self {
+        match done.rows_affected() {
+            0 => Self::Replaced,
+            _ => Self::Good,
+        }
+    }
 }
 
 impl Registry {
@@ -41,16 +51,18 @@ impl Registry {
         })
     }
 
-    /// Takes down the first SVID since a node attested. All earlier ones are out. Not news for other nodes.
+    /// Takes down the first SVID since a node attested. All earlier ones are out. Not news for other nodes. Refused if the
+    /// node was evicted meanwhile: the SVID must not be handed out then.
     pub async fn record_first_svid(
         &self,
         node: &NodeName,
         serial: &[u8],
         not_after: UnixTime,
-    ) -> Result<(), StorageError> {
+    ) -> Result<Standing, StorageError> {
         let mut write = self.write().await?;
-        sql::query(
-            "UPDATE nodes SET svid_serial = ?, svid_successor = NULL, svid_not_after = ? WHERE name = ?",
+        let done = sql::query(
+            "UPDATE nodes SET svid_serial = ?, svid_successor = NULL, svid_not_after = ?
+             WHERE name = ? AND evicted_at IS NULL",
         )
         .bind(significant(serial))
         .bind(seconds(not_after))
@@ -58,7 +70,7 @@ impl Registry {
         .execute(write.connection())
         .await?;
         write.commit().await?;
-        Ok(())
+        Ok(Standing::of(done))
     }
 
     /// Takes down the successor of the SVID `of`, in place of an earlier successor that was never used. Refused if `of` has
@@ -82,10 +94,7 @@ impl Registry {
         .execute(write.connection())
         .await?;
         write.commit().await?;
-        Ok(match done.rows_affected() {
-            0 => Standing::Replaced,
-            _ => Standing::Good,
-        })
+        Ok(Standing::of(done))
     }
 
     async fn take_over(&self, node: &NodeName, serial: &[u8]) -> Result<Standing, StorageError> {

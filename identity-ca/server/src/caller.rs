@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use signet_log::Caller as LoggedCaller;
-use signet_registry::{Node, Standing};
-use signet_spiffe::VerifiedSvid;
+use signet_registry::{Node, Shown, Standing};
+use signet_spiffe::{NodeName, SerialNumber, VerifiedSvid};
 use signet_tls::{BundleSource, Expect, PeerError};
 use tonic::{Request, Status};
 use tracing::warn;
@@ -14,6 +14,16 @@ use crate::ca::Ca;
 use crate::hex;
 use crate::refusal::{self, internal};
 use crate::stream::Peer;
+
+/// Whom something is issued to.
+#[derive(Debug, Clone)]
+pub(crate) struct Applicant {
+    pub(crate) node: NodeName,
+    /// As the issuance log names it.
+    pub(crate) logged: LoggedCaller,
+    /// What it showed; nothing of one that is known otherwise, by a join token, say.
+    pub(crate) shown: Option<Shown>,
+}
 
 /// Proof that a request comes from a node that attested, and whose SVID is good now: only [`Caller::of`] makes one.
 #[derive(Debug)]
@@ -65,6 +75,24 @@ impl Caller {
     /// Serial number of its SVID.
     pub(crate) fn serial(&self) -> &[u8] {
         self.svid.serial()
+    }
+
+    /// What it showed: what it asks for is issued only while that counts.
+    pub(crate) fn shown(&self) -> Shown {
+        Shown {
+            node: self.node.name.clone(),
+            serial: SerialNumber::new(self.svid.serial()).ok(),
+            not_before: self.svid.not_before(),
+        }
+    }
+
+    /// As the one whom something is issued to.
+    pub(crate) fn applicant(&self) -> Applicant {
+        Applicant {
+            node: self.node.name.clone(),
+            logged: self.logged(),
+            shown: Some(self.shown()),
+        }
     }
 
     /// As the issuance log names it.

@@ -12,25 +12,25 @@ use tracing::{info, warn};
 
 use crate::audit::AUDIT;
 use crate::ca::Ca;
-use crate::caller::Caller;
+use crate::caller::{Applicant, Caller};
 use crate::known::Grant;
 use crate::random::{self, RandomError};
 use crate::refusal::{self, internal};
 
 impl Ca {
-    /// Issues an SVID that `node` asks for; who may have it was decided before, unless it has been revoked. Returns once it
-    /// stands in the issuance log.
+    /// Issues an SVID; who may have it was decided before, unless it, or what was shown for it, has been revoked. Returns once
+    /// it stands in the issuance log.
     pub(crate) async fn issue(
         &self,
         key: &RequestedKey,
         id: &SpiffeId,
         ttl: Duration,
-        caller: LoggedCaller,
-        node: &NodeName,
+        applicant: Applicant,
     ) -> Result<IssuedSvid, Status> {
+        let Applicant { node, logged, shown } = applicant;
         let now = self.clock.now();
         let serial = self.serial(now).map_err(|error| internal("issue", &error))?;
-        let permit = self.known.may_issue(&self.registry, id, node).await;
+        let permit = self.known.may_issue(&self.registry, id, &node).await;
         let floor = permit
             .map_err(|error| refusal::storage("issue", &error))?
             .map_err(|withheld| refusal::withheld(&withheld))?;
@@ -39,7 +39,7 @@ impl Ca {
             .issue_after(key, id, ttl, serial, now, floor)
             .map_err(|error| refusal::issue("issue", &error))?;
         self.log
-            .issued(&svid, caller, Some(node.clone()), now)
+            .issued(&svid, logged, Some(node), shown, now)
             .await
             .map_err(|error| refusal::append("issue", &error))?;
         self.issued.fetch_add(1, Ordering::Relaxed);
@@ -66,29 +66,33 @@ impl Ca {
         node: &Node,
         caller: LoggedCaller,
     ) -> Result<IssuedSvid, Status> {
-        let svid = self.issue_node_svid(key, node, caller).await?;
-        self.registry
+        let applicant = Applicant {
+            node: node.name.clone(),
+            logged: caller,
+            shown: None,
+        };
+        let svid = self.issue_node_svid(key, applicant).await?;
+        let standing = self
+            .registry
             .record_first_svid(&node.name, svid.serial.as_bytes(), svid.not_after)
             .await
             .map_err(|error| refusal::storage("issue", &error))?;
-        Ok(svid)
+        match standing {
+            Standing::Good => Ok(svid),
+            Standing::Replaced => Err(refusal::replaced(&node.name)),
+        }
     }
 
-    async fn issue_node_svid(
-        &self,
-        key: &RequestedKey,
-        node: &Node,
-        caller: LoggedCaller,
-    ) -> Result<IssuedSvid, Status> {
-        let id = SpiffeId::node(self.trust_domain(), &node.name);
-        self.issue(key, &id, self.node_svid_ttl, caller, &node.name).await
+    async fn issue_node_svid(&self, key: &RequestedKey, applicant: Applicant) -> Result<IssuedSvid, Status> {
+        let id = SpiffeId::node(self.trust_domain(), &applicant.node);
+        self.issue(key, &id, self.node_svid_ttl, applicant).await
     }
 
     /// A new SVID for the calling node.
     pub(crate) async fn renew_node_svid(&self, caller: &Caller, csr: &[u8]) -> Result<IssuedSvid, Status> {
         let key = RequestedKey::from_request(csr).map_err(|error| refusal::request(&error))?;
         let node = caller.node();
-        let svid = self.issue_node_svid(&key, node, caller.logged()).await?;
+        let svid = self.issue_node_svid(&key, caller.applicant()).await?;
         let standing = self
             .registry
             .record_successor(
@@ -112,25 +116,23 @@ impl Ca {
         registration: &str,
         csr: &[u8],
     ) -> Result<IssuedSvid, Status> {
-        self.issue_registered(&caller.node().name, registration, csr)
-            .await
+        self.issue_registered(caller.applicant(), registration, csr).await
     }
 
     /// The same for a node that is known to be the one who asks.
     pub(crate) async fn issue_registered(
         &self,
-        node: &NodeName,
+        applicant: Applicant,
         registration: &str,
         csr: &[u8],
     ) -> Result<IssuedSvid, Status> {
         let key = RequestedKey::from_request(csr).map_err(|error| refusal::request(&error))?;
-        let registration = self.own_registration(node, registration).await?;
+        let registration = self.own_registration(&applicant.node, registration).await?;
         let ttl = match registration.ttl {
             0 => self.svid_ttl,
             seconds => Duration::from_secs(seconds.into()),
         };
-        let caller = LoggedCaller::Node(node.clone());
-        self.issue(&key, &registration.spiffe_id, ttl, caller, node).await
+        self.issue(&key, &registration.spiffe_id, ttl, applicant).await
     }
 
     /// A registration of the node that asks. Whatever is issued to a workload is issued for one of these.
@@ -160,5 +162,59 @@ impl Ca {
             )));
         }
         Ok(registration)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+    use signet_registry::{NewToken, NodeFate, PresentedToken, Shown, TokenId};
+    use tonic::Code;
+
+    use super::*;
+    use crate::testing;
+
+    fn key() -> RequestedKey {
+        let request = CertificateParams::default()
+            .serialize_request(&KeyPair::generate().unwrap())
+            .unwrap();
+        RequestedKey::from_request(request.der()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_for_a_node_that_is_revoked_is_not_for_it() {
+        let ca = testing::ca().await;
+        let (node, now) = (NodeName::parse("n1").unwrap(), ca.clock.now());
+        let token = NewToken {
+            id: TokenId([1; 8]),
+            secret_sha256: [1; 32],
+            node: node.clone(),
+            pod_cidrs: Vec::new(),
+            addresses: Vec::new(),
+            expires: UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs() + 60)),
+        };
+        ca.registry.create_token(&token, now).await.unwrap();
+        let presented = PresentedToken {
+            id: token.id,
+            secret_sha256: token.secret_sha256,
+        };
+        ca.registry.consume_token(&presented, now).await.unwrap();
+        let applicant = |not_before| Applicant {
+            node: node.clone(),
+            logged: LoggedCaller::Node(node.clone()),
+            shown: Some(Shown {
+                node: node.clone(),
+                serial: None,
+                not_before,
+            }),
+        };
+        // It has called, and was let in.
+        let begun = applicant(ca.authority.begins(now));
+        let order = Ca::node_order("n1", NodeFate::Stays, "stolen", "uid:0".to_owned(), false).unwrap();
+        ca.revoke(ca.registry.clone(), order).await.unwrap();
+        let refused = ca.issue_node_svid(&key(), begun).await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied);
+        assert!(refused.message().contains("stolen"), "{refused}");
+        ca.issue_node_svid(&key(), applicant(now)).await.unwrap();
     }
 }

@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use signet_authority::{IssuedJwtSvid, JwtIssueError};
-use signet_log::{Document, Hash, Issuance};
+use signet_log::{Document, Entry, Hash, Issuance, Record};
+use signet_registry::Submission;
 use signet_spiffe::Audience;
 use tonic::Status;
 use tracing::info;
@@ -45,8 +46,17 @@ impl Ca {
             not_after: svid.expires.as_secs(),
             sha256: Hash::sha256(svid.token.as_bytes()),
         };
+        let entry = Entry {
+            at: now.as_secs(),
+            caller: caller.logged(),
+            record: Record::Issuance(issuance),
+        };
         self.log
-            .append(issuance, None, caller.logged(), now)
+            .append(Submission {
+                entry,
+                issued: None,
+                shown: Some(caller.shown()),
+            })
             .await
             .map_err(|error| refusal::append("issue", &error))?;
         // What has been revoked gets nothing new. Asked last, so that this holds also if it was revoked just now.

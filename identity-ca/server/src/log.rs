@@ -4,7 +4,9 @@ use signet_authority::{DataDirectory, IssuedSvid};
 use signet_log::{
     Caller, CheckpointError, Document, Entry, Hash, Issuance, KeyError, LogKey, Record, VerifierKey, origin,
 };
-use signet_registry::{AppendError, Issued, LogWriter, Registry, StorageError, StoredCheckpoint};
+use signet_registry::{
+    AppendError, Issued, LogWriter, Registry, Shown, StorageError, StoredCheckpoint, Submission,
+};
 use signet_spiffe::{NodeName, SerialNumber, TrustDomain, UnixTime};
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
@@ -62,6 +64,7 @@ impl Log {
         svid: &IssuedSvid,
         caller: Caller,
         node: Option<NodeName>,
+        shown: Option<Shown>,
         now: UnixTime,
     ) -> Result<(), AppendError> {
         let leaf = svid.chain.first().map(AsRef::as_ref).unwrap_or_default();
@@ -82,23 +85,17 @@ impl Log {
             not_after: svid.not_after.as_secs(),
             sha256: Hash::sha256(leaf),
         };
-        self.append(issuance, issued, caller, now).await
-    }
-
-    /// Logs an SVID of any kind; `issued` is what can be revoked of it. Until this has returned, nobody may get it.
-    pub(crate) async fn append(
-        &self,
-        issuance: Issuance,
-        issued: Option<Issued>,
-        caller: Caller,
-        now: UnixTime,
-    ) -> Result<(), AppendError> {
         let entry = Entry {
             at: now.as_secs(),
             caller,
             record: Record::Issuance(issuance),
         };
-        self.writer.append(entry, issued).await
+        self.append(Submission { entry, issued, shown }).await
+    }
+
+    /// Logs an SVID of any kind. Until this has returned, nobody may get it.
+    pub(crate) async fn append(&self, submission: Submission) -> Result<(), AppendError> {
+        self.writer.append(submission).await
     }
 
     /// Whether the log is still the one that was signed.
@@ -197,11 +194,11 @@ mod tests {
         });
         for _ in 0..MAX_WAITING {
             let (log, svid) = (Arc::clone(&log), Arc::clone(&svid));
-            tokio::spawn(async move { log.issued(&svid, Caller::Ca, None, now).await });
+            tokio::spawn(async move { log.issued(&svid, Caller::Ca, None, None, now).await });
         }
         let refused = loop {
             // Before the queue is full this waits, with nobody to end it.
-            let attempt = log.issued(&svid, Caller::Ca, None, now);
+            let attempt = log.issued(&svid, Caller::Ca, None, None, now);
             if let Ok(outcome) = tokio::time::timeout(Duration::from_millis(10), attempt).await {
                 break outcome.unwrap_err();
             }

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::ca::Ca;
+use crate::caller::Applicant;
 use crate::config::{Config, ROOT_LIFE, Storage};
 use crate::connected::Connected;
 use crate::database::{self, Database};
@@ -148,7 +149,12 @@ impl Server {
         registration: &str,
         csr: &[u8],
     ) -> Result<IssuedSvid, tonic::Status> {
-        self.ca.issue_registered(node, registration, csr).await
+        let applicant = Applicant {
+            node: node.clone(),
+            logged: Caller::Node(node.clone()),
+            shown: None,
+        };
+        self.ca.issue_registered(applicant, registration, csr).await
     }
 
     /// Ends with the first service that ends, which none does on its own.

@@ -5,12 +5,11 @@
 
 use std::sync::Arc;
 
-use signet_log::Entry;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::database::{Registry, StorageError};
-use crate::revocation::{Issued, Withheld};
+use crate::revocation::{Submission, Withheld};
 
 /// Most entries that wait for a transaction. Beyond that, callers are told to come back.
 pub const MAX_WAITING: usize = 4096;
@@ -26,7 +25,7 @@ pub struct LogWriter {
 
 #[derive(Debug)]
 struct Waiting {
-    entry: (Entry, Option<Issued>),
+    submission: Submission,
     done: oneshot::Sender<Result<(), AppendError>>,
 }
 
@@ -39,7 +38,7 @@ pub enum AppendError {
     /// Nobody writes any more.
     #[error("the log is closed")]
     Closed,
-    /// It is about a certificate that was revoked meanwhile.
+    /// It is about a certificate that was revoked meanwhile, or was asked for with one.
     #[error(transparent)]
     Withheld(#[from] Withheld),
     /// The certificate's serial number is none.
@@ -61,13 +60,10 @@ impl Registry {
 impl LogWriter {
     /// Returns once the entry is on the disk, and with it the certificate that it is about, if there is one, taken down for
     /// revocation.
-    pub async fn append(&self, entry: Entry, issued: Option<Issued>) -> Result<(), AppendError> {
+    pub async fn append(&self, submission: Submission) -> Result<(), AppendError> {
         let (done, outcome) = oneshot::channel();
         self.queue
-            .try_send(Waiting {
-                entry: (entry, issued),
-                done,
-            })
+            .try_send(Waiting { submission, done })
             .map_err(|error| match error {
                 TrySendError::Full(_) => AppendError::Full,
                 TrySendError::Closed(_) => AppendError::Closed,
@@ -82,7 +78,7 @@ async fn write(registry: Registry, mut queue: mpsc::Receiver<Waiting>) {
         // A caller that went away still has its entry: its certificate was signed.
         let (entries, callers): (Vec<_>, Vec<_>) = batch
             .drain(..)
-            .map(|Waiting { entry, done }| (entry, done))
+            .map(|Waiting { submission, done }| (submission, done))
             .unzip();
         match registry.append(&entries).await {
             Ok(verdicts) => {
@@ -102,12 +98,12 @@ async fn write(registry: Registry, mut queue: mpsc::Receiver<Waiting>) {
 
 #[cfg(test)]
 mod tests {
-    use signet_log::{Caller, Change, ChangeKind, Record};
+    use signet_log::{Caller, Change, ChangeKind, Entry, Record};
 
     use super::*;
 
-    fn entry() -> Entry {
-        Entry {
+    fn submission() -> Submission {
+        let entry = Entry {
             at: 1,
             caller: Caller::Ca,
             record: Record::Change(Change {
@@ -116,6 +112,11 @@ mod tests {
                 before: None,
                 after: None,
             }),
+        };
+        Submission {
+            entry,
+            issued: None,
+            shown: None,
         }
     }
 
@@ -128,14 +129,14 @@ mod tests {
         let waiting: Vec<_> = (0..MAX_WAITING)
             .map(|_| {
                 let writer = writer.clone();
-                tokio::spawn(async move { writer.append(entry(), None).await })
+                tokio::spawn(async move { writer.append(submission()).await })
             })
             .collect();
         while writer.queue.capacity() > 0 {
             tokio::task::yield_now().await;
         }
         assert!(matches!(
-            writer.append(entry(), None).await,
+            writer.append(submission()).await,
             Err(AppendError::Full)
         ));
         let work = tokio::spawn(work);
@@ -144,7 +145,7 @@ mod tests {
         }
         let appended = registry.log_size().await.unwrap() - before;
         assert_eq!(appended, u64::try_from(MAX_WAITING).unwrap());
-        writer.append(entry(), None).await.unwrap();
+        writer.append(submission()).await.unwrap();
         drop(writer);
         work.await.unwrap();
     }
@@ -155,7 +156,7 @@ mod tests {
         let (writer, work) = registry.log_writer();
         drop(work);
         assert!(matches!(
-            writer.append(entry(), None).await,
+            writer.append(submission()).await,
             Err(AppendError::Closed)
         ));
     }
@@ -166,7 +167,7 @@ mod tests {
         let (writer, work) = registry.log_writer();
         tokio::spawn(work);
         registry.close().await;
-        let (one, two) = tokio::join!(writer.append(entry(), None), writer.append(entry(), None));
+        let (one, two) = tokio::join!(writer.append(submission()), writer.append(submission()));
         assert!(matches!(
             (one, two),
             (Err(AppendError::Storage(_)), Err(AppendError::Storage(_)))

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
+use signet_log::{Caller, Document, Entry, Hash, Issuance, Record};
 use signet_registry::{
-    Changes, ConsumeError, CreateTokenError, Effect, Issued, NewRevocation, NodeFate, Revision, RevokeError,
-    Target, Withheld,
+    AppendError, Changes, ConsumeError, CreateTokenError, Effect, Issued, NewRevocation, NodeFate, Revision,
+    RevokeError, Shown, Standing, Submission, Target, Withheld,
 };
 use signet_spiffe::{SerialNumber, SpiffeId, UnixTime};
 
@@ -180,6 +181,86 @@ async fn a_closed_id_gets_nothing_until_it_is_reopened_and_then_only_what_begins
     );
     let again = desk.registry.reopen(&id("web")).await;
     assert!(matches!(again, Err(RevokeError::NotClosed(_))));
+}
+
+/// A certificate that begins later than those with smaller numbers, and the serial number and beginning of what its node
+/// showed for it.
+fn submission(number: u8, shown: Option<(u8, u64)>) -> Submission {
+    let record = Issuance {
+        document: Document::X509,
+        serial: serial(number).as_bytes().to_vec(),
+        spiffe_id: id("web"),
+        node: Some(node("n1")),
+        not_before: NOW + u64::from(number),
+        not_after: NOW + HOUR,
+        sha256: Hash::sha256(b"a certificate"),
+    };
+    Submission {
+        entry: Entry {
+            at: NOW,
+            caller: Caller::Node(node("n1")),
+            record: Record::Issuance(record),
+        },
+        issued: Some(issued(number, id("web"), "n1", NOW + u64::from(number))),
+        shown: shown.map(|(number, not_before)| Shown {
+            node: node("n1"),
+            serial: Some(serial(number)),
+            not_before: at(not_before),
+        }),
+    }
+}
+
+#[tokio::test]
+async fn what_a_node_asked_for_before_it_was_revoked_is_not_for_it_though_it_begins_later() {
+    let desk = Desk::with_certificates().await;
+    let (writer, work) = desk.registry.log_writer();
+    tokio::spawn(work);
+    let before = writer.append(submission(40, Some((4, NOW - 10)))).await;
+    before.unwrap();
+    let size = desk.registry.log_size().await.unwrap();
+    desk.fate("n1", NodeFate::Stays).await.unwrap();
+    desk.revoke(Target::Serial(serial(60))).await;
+
+    let logged = desk.registry.log_size().await.unwrap();
+    assert!(logged > size, "the revocations themselves");
+    for (number, shown) in [(41, (4, NOW - 10)), (42, (60, NOW + 41))] {
+        let late = writer.append(submission(number, Some(shown))).await;
+        assert!(
+            matches!(late, Err(AppendError::Withheld(Withheld::Overtaken { .. }))),
+            "{shown:?}: {late:?}"
+        );
+    }
+    assert_eq!(
+        desk.registry.log_size().await.unwrap(),
+        logged,
+        "nor is it in the log"
+    );
+    for (number, shown) in [(43, Some((61, NOW + 41))), (44, None)] {
+        writer.append(submission(number, shown)).await.unwrap();
+    }
+    desk.fate("n1", NodeFate::Banned).await.unwrap();
+    let banned = writer.append(submission(45, Some((61, NOW + 500)))).await;
+    assert!(matches!(
+        banned,
+        Err(AppendError::Withheld(Withheld::Banned { .. }))
+    ));
+}
+
+#[tokio::test]
+async fn a_node_that_was_evicted_while_it_attested_gets_no_svid() {
+    let desk = Desk::with_certificates().await;
+    let registry = &desk.registry;
+    let record = async || {
+        registry
+            .record_first_svid(&node("n1"), &[7], at(NOW + 60))
+            .await
+            .unwrap()
+    };
+    assert_eq!(record().await, Standing::Good);
+    desk.fate("n1", NodeFate::Evicted).await.unwrap();
+    assert_eq!(record().await, Standing::Replaced);
+    desk.attest(5, "n1", &[]).await.unwrap();
+    assert_eq!(record().await, Standing::Good);
 }
 
 #[tokio::test]

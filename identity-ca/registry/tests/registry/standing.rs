@@ -11,6 +11,13 @@ async fn recognize(desk: &Desk, serial: &[u8]) -> Standing {
     desk.registry.recognize(&node("n1"), serial).await.unwrap()
 }
 
+async fn begin(desk: &Desk, serial: &[u8]) -> Standing {
+    desk.registry
+        .record_first_svid(&node("n1"), serial, at(NOW + 60))
+        .await
+        .unwrap()
+}
+
 async fn renew(desk: &Desk, of: &[u8], serial: &[u8]) -> Result<Standing, StorageError> {
     desk.registry
         .record_successor(&node("n1"), of, serial, at(NOW + 60))
@@ -20,10 +27,7 @@ async fn renew(desk: &Desk, of: &[u8], serial: &[u8]) -> Result<Standing, Storag
 /// With a node n1 whose first SVID is in use.
 async fn desk() -> Desk {
     let desk = Desk::with_two_nodes().await;
-    desk.registry
-        .record_first_svid(&node("n1"), FIRST, at(NOW + 60))
-        .await
-        .unwrap();
+    assert_eq!(begin(&desk, FIRST).await, Standing::Good);
     desk
 }
 
@@ -37,10 +41,7 @@ async fn a_new_token_ends_what_a_node_had_and_what_it_was_about_to_have() {
         assert_eq!(recognize(&desk, old).await, Standing::Replaced);
         assert_eq!(renew(&desk, old, THIRD).await.unwrap(), Standing::Replaced);
     }
-    desk.registry
-        .record_first_svid(&node("n1"), THIRD, at(NOW + 60))
-        .await
-        .unwrap();
+    assert_eq!(begin(&desk, THIRD).await, Standing::Good);
     assert_eq!(recognize(&desk, THIRD).await, Standing::Good);
     assert_eq!(recognize(&desk, FIRST).await, Standing::Replaced);
 }
