@@ -266,7 +266,7 @@ pub(super) const ROWS: [Row; 74] = [
         46,
         "Workload API",
         "§4.6: a peer is checked against the bundle of its own trust domain alone; without one it is not trusted",
-        "Rows 7 and 53 prove it for both kinds of SVID. Not yet: federation (identity service, federation).",
+        "Rows 7 and 53 prove it for both kinds of SVID, this one of Envoys. Not yet: federation (identity service, federation).",
     ),
     row(
         47,
@@ -374,7 +374,7 @@ pub(super) const ROWS: [Row; 74] = [
         64,
         "Federation",
         "**M** §4.2: bundles of different trust domains are never merged",
-        "Rows 7 and 53 prove it of verification. Not yet: federation (identity service, federation).",
+        "Rows 7 and 53 prove it of verification, this one of what Envoys are given. Not yet: federation (identity service, federation).",
     ),
     row(
         65,

@@ -3,9 +3,10 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -28,15 +29,33 @@ pub(crate) struct Changes<'a> {
     pub(crate) client: &'a [(&'a str, &'a str)],
 }
 
-/// None but places and names. Each request has a connection of its own, so that each shows certificates.
+/// Each request has a connection of its own, so that each shows certificates.
+const ONE_EACH: (&str, &str) = ("max_connection_duration: 300s", "max_requests_per_connection: 1");
+const DELTA: (&str, &str) = ("api_type: GRPC", "api_type: DELTA_GRPC");
+const ALL: (&str, &str) = ("name: ROOTCA", "name: ALL");
+
+/// None but places and names.
 pub(crate) const EXAMPLES: Changes<'static> = Changes {
     server: &[],
-    client: &[("max_connection_duration: 300s", "max_requests_per_connection: 1")],
+    client: &[ONE_EACH],
+};
+
+/// The other variant of the protocol.
+pub(crate) const BY_DELTA: Changes<'static> = Changes {
+    server: &[DELTA],
+    client: &[ONE_EACH, DELTA],
+};
+
+/// Peers of all trust domains that are known.
+pub(crate) const OF_ALL: Changes<'static> = Changes {
+    server: &[ALL],
+    client: &[ONE_EACH, ALL],
 };
 
 /// A service, the Envoy before it, and the Envoy of its client.
 pub(crate) struct Envoys {
     address: Ipv4Addr,
+    admin: [PathBuf; 2],
     server: Running,
     client: Running,
 }
@@ -53,11 +72,18 @@ impl Envoys {
         let start = |file: &str, agent: &Served, workload, peer: Workload, changes| {
             let configuration = configuration(file, agent, address, peer, changes);
             let path = agent.dir().join(file);
-            fs::write(&path, configuration).unwrap();
+            let admin = admin(&path);
+            let admin = format!("admin: {{address: {{pipe: {{path: {}}}}}}}\n", admin.display());
+            fs::write(&path, admin + &configuration).unwrap();
             agent.start(workload, envoy, &["--config-path", path.to_str().unwrap()])
         };
         Self {
             address,
+            admin: [
+                server_agent.dir().join("server.yaml"),
+                client_agent.dir().join("client.yaml"),
+            ]
+            .map(|path| admin(&path)),
             server: start("server.yaml", server_agent, server, client, changes.server),
             client: start("client.yaml", client_agent, client, server, changes.client),
         }
@@ -66,6 +92,15 @@ impl Envoys {
     /// Where the server's Envoy takes TLS.
     pub(crate) fn tls(&self) -> SocketAddr {
         (self.address, 8443).into()
+    }
+
+    /// How many secrets the server's and the client's Envoy have taken up.
+    pub(crate) fn updates(&self) -> [u64; 2] {
+        let [server, client] = &self.admin;
+        [
+            statistic(server, "listener.*.ssl_context_update_by_sds"),
+            statistic(client, "cluster.server.*.ssl_context_update_by_sds"),
+        ]
     }
 
     /// What the service says that it sees, by way of both Envoys.
@@ -94,7 +129,8 @@ impl Envoys {
     /// Asks all the time from now on.
     pub(crate) fn traffic(&self) -> Traffic {
         let (stop, address) = (Arc::new(AtomicBool::new(false)), self.address);
-        let stopped = Arc::clone(&stop);
+        let (stopped, done) = (Arc::clone(&stop), Arc::new(AtomicUsize::new(0)));
+        let counter = Arc::clone(&done);
         let asking = std::thread::spawn(move || {
             let (mut good, mut bad) = (0, Vec::new());
             while !stopped.load(Ordering::Relaxed) {
@@ -102,25 +138,53 @@ impl Envoys {
                     Ok(_) => good += 1,
                     Err(error) => bad.push(error),
                 }
+                counter.fetch_add(1, Ordering::Relaxed);
             }
             (good, bad)
         });
-        Traffic { stop, asking }
+        Traffic { stop, done, asking }
     }
 }
 
 /// Requests without a pause.
 pub(crate) struct Traffic {
     stop: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
     asking: JoinHandle<(usize, Vec<String>)>,
 }
 
 impl Traffic {
+    /// Waits until what is under way now is done.
+    pub(crate) fn passes(&self) {
+        let (before, until) = (self.done.load(Ordering::Relaxed), Instant::now() + PATIENCE);
+        while self.done.load(Ordering::Relaxed) < before + 2 {
+            assert!(Instant::now() < until, "the traffic has stopped");
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+
     /// How many were answered, and what became of the others.
     pub(crate) fn end(self) -> (usize, Vec<String>) {
         self.stop.store(true, Ordering::Relaxed);
         self.asking.join().unwrap()
     }
+}
+
+/// Where the Envoy of a configuration tells of itself.
+fn admin(configuration: &Path) -> PathBuf {
+    configuration.with_extension("admin")
+}
+
+fn statistic(admin: &Path, filter: &str) -> u64 {
+    let mut stream = UnixStream::connect(admin).unwrap();
+    let request = format!("GET /stats?filter={filter} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let values = answer.lines().filter_map(|line| line.rsplit_once("by_sds: "));
+    values
+        .map(|(_, value)| value.trim().parse::<u64>().unwrap())
+        .sum()
 }
 
 fn configuration(

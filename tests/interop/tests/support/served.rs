@@ -45,6 +45,11 @@ pub(crate) const NOBODY: Workload = Workload {
     id: "spiffe://interop.test/ns/shop/sa/nobody",
     gid: 61003,
 };
+/// Of another trust domain.
+pub(crate) const ABROAD: Workload = Workload {
+    id: "spiffe://other.test/ns/shop/sa/client",
+    gid: 61004,
+};
 
 struct Agent {
     offers: watch::Sender<Arc<Offers>>,
@@ -79,10 +84,11 @@ impl SvidSource for Agent {
 /// A served Workload API. `SERVER` and `CLIENT` are registered, `NOBODY` is not.
 pub(crate) struct Served {
     dir: tempfile::TempDir,
-    authority: Authority,
+    authority: Mutex<Authority>,
     agent: Arc<Agent>,
     issued: Mutex<Vec<Issued>>,
-    federated: Mutex<Vec<X509Bundle>>,
+    /// Authorities beside the one that signs, of its own trust domain and of others.
+    trusted: Mutex<Vec<X509Bundle>>,
     runtime: Option<Runtime>,
 }
 
@@ -103,8 +109,7 @@ impl Served {
     /// The agent of a trust domain without workloads.
     pub(crate) fn of(domain: &str) -> Self {
         let domain = TrustDomain::parse(domain).unwrap();
-        let key = SigningKey::generate().unwrap();
-        let authority = Authority::create(domain.clone(), key, serial(), UnixTime::now(), DAY).unwrap();
+        let authority = Mutex::new(authority(&domain));
         let agent = Arc::new(Agent {
             offers: watch::Sender::new(Arc::new(Offers::starting())),
             endpoints: watch::Sender::new(Some(Arc::default())),
@@ -115,7 +120,7 @@ impl Served {
             authority,
             agent,
             issued: Mutex::default(),
-            federated: Mutex::default(),
+            trusted: Mutex::default(),
             runtime: None,
         };
         served.serve();
@@ -170,9 +175,24 @@ impl Served {
 
     /// Makes a workload known, with an SVID.
     pub(crate) fn register(&self, workload: Workload) {
-        let new = issue(&self.authority, workload);
+        let new = issue(&self.authority.lock().unwrap(), workload);
         self.issued.lock().unwrap().push(new);
         self.publish();
+    }
+
+    /// Makes a workload known, with an SVID from elsewhere.
+    pub(crate) fn register_with(&self, workload: Workload, svid: Arc<X509Svid>) {
+        self.issued.lock().unwrap().push(Issued {
+            workload,
+            serial: serial(),
+            svid,
+        });
+        self.publish();
+    }
+
+    /// An SVID for a workload of another agent.
+    pub(crate) fn svid(&self, workload: Workload) -> Arc<X509Svid> {
+        issue(&self.authority.lock().unwrap(), workload).svid
     }
 
     /// Takes a workload's identity back.
@@ -183,10 +203,29 @@ impl Served {
         self.publish();
     }
 
-    /// Takes another trust domain's bundle as that domain's, alone.
-    pub(crate) fn federate(&self, others: &[&Self]) {
-        let bundles = others.iter().map(|other| other.authority.bundle().clone());
-        *self.federated.lock().unwrap() = bundles.collect();
+    /// Trusts these beside its own authority, and no others.
+    pub(crate) fn trust(&self, bundles: &[X509Bundle]) {
+        *self.trusted.lock().unwrap() = bundles.to_vec();
+        self.publish();
+    }
+
+    /// Its own authority, that signs.
+    pub(crate) fn bundle(&self) -> X509Bundle {
+        self.authority.lock().unwrap().bundle().clone()
+    }
+
+    /// An authority that is to follow the one that signs.
+    pub(crate) fn successor(&self) -> Authority {
+        authority(self.authority.lock().unwrap().trust_domain())
+    }
+
+    /// Lets another authority sign from now on, SVIDs that are there already too. The old one stays trusted.
+    pub(crate) fn succeed(&self, successor: Authority) {
+        for entry in self.issued.lock().unwrap().iter_mut() {
+            *entry = issue(&successor, entry.workload);
+        }
+        *self.trusted.lock().unwrap() = vec![self.bundle()];
+        *self.authority.lock().unwrap() = successor;
         self.publish();
     }
 
@@ -212,7 +251,7 @@ impl Served {
     pub(crate) fn rotate(&self, workload: Workload) {
         for entry in self.issued.lock().unwrap().iter_mut() {
             if entry.workload == workload {
-                *entry = issue(&self.authority, workload);
+                *entry = issue(&self.authority.lock().unwrap(), workload);
             }
         }
         self.publish();
@@ -227,9 +266,16 @@ impl Served {
                 Arc::clone(&entry.svid),
             )
         };
-        let mut bundles = BundleSet::single(self.authority.bundle().clone());
-        for federated in self.federated.lock().unwrap().iter() {
-            bundles.insert(federated.clone());
+        let own = self.bundle();
+        let mut bundles = BundleSet::single(own.clone());
+        for trusted in self.trusted.lock().unwrap().iter() {
+            let mut authorities = trusted.authorities().to_vec();
+            if trusted.trust_domain() == own.trust_domain() {
+                authorities.extend_from_slice(own.authorities());
+                // The order says nothing: the same authorities are the same bundle.
+                authorities.sort_by(|one, other| one.as_ref().cmp(other.as_ref()));
+            }
+            bundles.insert(X509Bundle::new(trusted.trust_domain().clone(), authorities).unwrap());
         }
         let keys = Arc::new(JwtBundleSet::single(self.agent.jwt.bundle().clone()));
         let offers = Offers::new(issued.iter().map(offer).collect(), Arc::new(bundles))
@@ -252,6 +298,11 @@ impl Served {
             .env("SPIFFE_ENDPOINT_SOCKET", format!("unix://{}", socket.display()));
         Running::start(&mut command, PATIENCE).unwrap()
     }
+}
+
+fn authority(domain: &TrustDomain) -> Authority {
+    let key = SigningKey::generate().unwrap();
+    Authority::create(domain.clone(), key, serial(), UnixTime::now(), DAY).unwrap()
 }
 
 fn issue(authority: &Authority, workload: Workload) -> Issued {
