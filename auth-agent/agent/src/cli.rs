@@ -72,6 +72,10 @@ pub struct RunArgs {
     /// Address that other nodes dial, best first; by default that of --listen, or the one that the CA is reached from.
     #[arg(long, value_name = "IP")]
     pub advertise: Vec<IpAddr>,
+    /// Where Prometheus finds metrics, at /metrics, in plaintext and for whoever can connect: an address of the node's own
+    /// (127.0.0.1:4251) or of a management network. Off unless given.
+    #[arg(long, value_name = "IP:PORT", env = "SIGNET_AGENT_METRICS")]
+    pub metrics_listen: Option<SocketAddr>,
     /// `text` or `json`.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,

@@ -22,6 +22,7 @@ pub mod cli;
 pub mod clock;
 pub mod jwt;
 pub mod mesh;
+pub mod metrics;
 pub mod pairs;
 pub mod run;
 pub mod service;

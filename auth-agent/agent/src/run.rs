@@ -33,7 +33,7 @@ use crate::status::Status;
 use crate::svids::{Manager, SvidSet, WorkloadSource};
 use crate::transport::{Driver, Keyd};
 use crate::view::{KeptFile, TowardsCa, ViewStore};
-use crate::{mesh, signals};
+use crate::{mesh, metrics, signals};
 
 /// For TCP, and for TLS after it.
 const TLS_DEADLINE: Duration = Duration::from_secs(5);
@@ -118,6 +118,9 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     tasks.spawn(Driver::new(keyd, sessions.clone(), view.subscribe(), status.clone()).run(transport_events));
 
     let service = Service::new(args.node.to_string(), view, svids_watch, pairs, sessions, status);
+    if let Some(address) = args.metrics_listen {
+        tasks.spawn(metrics::listen(address, service.clone()).await?);
+    }
     let incoming = serve_incoming(&args.run_dir.join("agent.sock"), Access::Owner)?;
     let serving = Server::builder()
         .add_service(AgentServiceServer::new(service))

@@ -68,6 +68,8 @@ pub struct Config {
     pub node_svid_ttl: Duration,
     /// Life of JWT-SVIDs, [`MIN_SVID_TTL`] to [`MAX_JWT_SVID_TTL`]; shorter for a registration whose SVIDs are.
     pub jwt_svid_ttl: Duration,
+    /// Where Prometheus finds metrics.
+    pub metrics: Option<SocketAddr>,
     /// What time it is.
     pub clock: Clock,
 }

@@ -21,6 +21,7 @@ mod limits;
 mod listener;
 mod log;
 mod log_service;
+mod metrics;
 mod node_service;
 mod operator_service;
 mod own_svid;

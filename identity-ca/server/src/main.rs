@@ -91,6 +91,11 @@ struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = jwt_svid_ttl)]
     jwt_svid_ttl: Duration,
 
+    /// Where Prometheus finds metrics, at /metrics, in plaintext and for whoever can connect: an address of the node's own
+    /// (127.0.0.1:4241) or of a management network. Off unless given.
+    #[arg(long, value_name = "IP:PORT", env = "SIGNET_CA_METRICS")]
+    metrics_listen: Option<SocketAddr>,
+
     /// How log lines look: text or json.
     #[arg(
         long,
@@ -150,6 +155,7 @@ impl RunArgs {
             svid_ttl: self.svid_ttl,
             node_svid_ttl: self.node_svid_ttl,
             jwt_svid_ttl: self.jwt_svid_ttl,
+            metrics: self.metrics_listen,
             clock: Clock::system(),
         }
     }

@@ -341,7 +341,7 @@ impl Ca {
         Ok(wire::registration(&made))
     }
 
-    async fn status(&self) -> Result<StatusResponse, StorageError> {
+    pub(crate) async fn status(&self) -> Result<StatusResponse, StorageError> {
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let revision: Revision = *self.registry.watch().borrow();
         let root_sha256 = digest(&SHA256, self.authority.root());

@@ -34,6 +34,7 @@ use crate::limits::{CALL, HEADERS, LOCK, PING, PONG, REQUEST, RESPONSE, SHUTDOWN
 use crate::listener::Listener;
 use crate::log::{self, Log};
 use crate::log_service;
+use crate::metrics;
 use crate::node_service::Nodes;
 use crate::operator_service::Operators;
 use crate::own_svid;
@@ -109,6 +110,12 @@ impl Server {
         };
         let mut services = JoinSet::new();
         serve_operators(&mut services, &ca, &config.socket)?;
+        if let Some(address) = config.metrics {
+            let scrapes = TcpListener::bind(address)
+                .await
+                .with_context(|| format!("failed to listen on {address} for metrics"))?;
+            services.spawn(serve_metrics(Arc::clone(&ca), scrapes));
+        }
         services.spawn(serve_nodes(Arc::clone(&ca), listener));
         let honouring = config
             .storage
@@ -300,6 +307,16 @@ async fn serve_nodes(ca: Arc<Ca>, listener: Listener) -> anyhow::Result<()> {
         .serve_with_incoming_shutdown(listener.incoming(), ca.shutdown.cancelled())
         .await
         .context("the service for nodes failed")
+}
+
+async fn serve_metrics(ca: Arc<Ca>, listener: TcpListener) -> anyhow::Result<()> {
+    let ended = ca.shutdown.clone();
+    let serving = signet_metrics::serve(listener, move || {
+        let ca = Arc::clone(&ca);
+        async move { ca.status().await.ok().as_ref().map(metrics::page) }
+    });
+    ended.run_until_cancelled(serving).await;
+    Ok(())
 }
 
 fn serve_operators(

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -54,6 +55,10 @@ pub(crate) struct RunArgs {
     /// UDP port of the tunnel.
     #[arg(long, value_name = "PORT", default_value_t = 51871, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: u16,
+    /// Where Prometheus finds metrics, at /metrics, in plaintext and for whoever can connect: an address of the node's own
+    /// (127.0.0.1:4252) or of a management network. Off unless given.
+    #[arg(long, value_name = "IP:PORT", env = "SIGNET_KEYD_METRICS")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
     /// `text` or `json`.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,

@@ -27,6 +27,7 @@ mod args;
 mod engine;
 mod error;
 mod memory;
+mod metrics;
 mod nodes;
 mod opener;
 mod peers;
@@ -46,11 +47,14 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use signet_privileges::Capabilities;
-use signet_proto::keyd::v1::key_service_server::KeyServiceServer;
+use signet_proto::keyd::v1::StatusRequest;
+use signet_proto::keyd::v1::key_service_server::{KeyService as _, KeyServiceServer};
 use signet_uds::{Access, serve_incoming};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
+use tonic::Request;
 use tonic::transport::Server;
 
 use crate::args::{Cli, Command, RunArgs};
@@ -79,6 +83,14 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
     let socket = args.run_dir.join("keyd.sock");
     let incoming = serve_incoming(&socket, Access::Owner)?;
 
+    let scrapes = match args.metrics_listen {
+        None => None,
+        Some(address) => {
+            let bound = TcpListener::bind(address).await;
+            Some(bound.with_context(|| format!("failed to listen on {address} for metrics"))?)
+        }
+    };
+
     let opener = SystemOpener::new(args.implementation, args.device());
     let memory = MemoryFile::new(args.run_dir.join("keyd.json"));
     let nodes = Nodes::pinned(args.bpffs.clone());
@@ -95,16 +107,28 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         tracing::info!("stopping; the tunnel is left as it is for the next start");
     };
     tracing::info!(socket = %socket.display(), "ready");
+    let service = Service::new(engine, args.device.to_string(), args.port);
+    let scrapes = scrapes.map(|listener| tokio::spawn(serve_metrics(listener, service.clone())));
     let served = Server::builder()
-        .add_service(KeyServiceServer::new(Service::new(
-            engine,
-            args.device.to_string(),
-            args.port,
-        )))
+        .add_service(KeyServiceServer::new(service))
         .serve_with_incoming_shutdown(incoming, stop)
         .await;
     reconcile.abort();
+    if let Some(scrapes) = scrapes {
+        scrapes.abort();
+    }
     served.context("failed to serve keyd.sock")
+}
+
+async fn serve_metrics(listener: TcpListener, service: Service) {
+    signet_metrics::serve(listener, move || {
+        let service = service.clone();
+        async move {
+            let status = service.status(Request::new(StatusRequest {})).await.ok()?;
+            Some(metrics::page(status.get_ref()))
+        }
+    })
+    .await;
 }
 
 async fn reconcile(engine: Arc<Mutex<Engine>>) {

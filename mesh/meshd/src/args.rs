@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -63,6 +64,10 @@ pub(crate) struct RunArgs {
     /// How many flow events are kept for `signet flows`.
     #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub(crate) flow_log: u32,
+    /// Where Prometheus finds metrics, at /metrics, in plaintext and for whoever can connect: an address of the node's own
+    /// (127.0.0.1:4253) or of a management network. Off unless given.
+    #[arg(long, value_name = "IP:PORT", env = "SIGNET_MESHD_METRICS")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
     /// `text` or `json`.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,

@@ -22,6 +22,7 @@ mod flows;
 mod kernel;
 mod known;
 mod links;
+mod metrics;
 mod namespaces;
 mod reconcile;
 mod run;

@@ -7,6 +7,7 @@ use signet_datapath::Datapath;
 use signet_proto::mesh::v1::mesh_service_server::MeshServiceServer;
 use signet_source::{FileSource, Source};
 use signet_uds::{Access, serve_incoming};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -60,6 +61,18 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let reconciler = Reconciler::new(args.node.clone(), attacher, kernel, known);
     tasks.spawn(reconciler.run(Changes { source, agent, links }));
 
+    let service = Service::new(observe, lookups, flow_log);
+    if let Some(address) = args.metrics_listen {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("failed to listen on {address} for metrics"))?;
+        let service = service.clone();
+        tasks.spawn(signet_metrics::serve(listener, move || {
+            let service = service.clone();
+            async move { service.metrics().await }
+        }));
+    }
+
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let ended = async move {
         tokio::select! {
@@ -70,7 +83,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
         }
     };
     // Streams that are followed would never end by themselves.
-    let service = MeshServiceServer::new(Service::new(observe, lookups, flow_log));
+    let service = MeshServiceServer::new(service);
     let served = Server::builder()
         .add_service(service)
         .serve_with_incoming(incoming);

@@ -7,6 +7,7 @@ mod streams;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use signet_metrics::Page;
 use signet_proto::mesh::v1::mesh_service_server::MeshService;
 use signet_proto::mesh::v1::{
     Endpoints, ExplainRequest, ExplainResponse, FlowEvent, FlowsRequest, ListEndpointsRequest,
@@ -22,11 +23,13 @@ pub(crate) use self::lookups::Lookups;
 use crate::explain::{Question, explain};
 use crate::flows::{Clock, FlowLog};
 use crate::known::Known;
+use crate::metrics;
 
 /// Most streams at a time, of both kinds together.
 const MAX_STREAMS: usize = 64;
 
 /// Answers from what is known.
+#[derive(Clone)]
 pub(crate) struct Service {
     known: watch::Receiver<Arc<Known>>,
     lookups: Arc<Lookups>,
@@ -42,6 +45,12 @@ impl Service {
             flows,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         }
+    }
+
+    /// The status as metrics; None while the daemon is stopping.
+    pub(crate) async fn metrics(&self) -> Option<Page> {
+        let status = self.status(Request::new(StatusRequest {})).await.ok()?;
+        Some(metrics::page(status.get_ref()))
     }
 
     fn known(&self) -> Arc<Known> {

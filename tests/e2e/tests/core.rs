@@ -1,6 +1,7 @@
 //! The whole slice on one lab: what the demo says, proven. Runs on this machine and in the VM.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use signet_abi::{Reason, SecurityIdentity};
 use signet_e2e::{Ask, Case, Family, Running, Stage, run};
 use signet_lab::capture::Capture;
+use signet_lab::metrics_ports;
 use signet_proto::agent::v1::proof_entry;
 use signet_proto::ca::v1::{DeregisterRequest, ListRegistrationsRequest};
 use signet_proto::mesh::v1::ListEndpointsRequest;
@@ -37,6 +39,10 @@ const CASES: &[Case] = &[
     Case {
         name: "a_pair_without_a_rule_is_refused",
         run: a_pair_without_a_rule_is_refused,
+    },
+    Case {
+        name: "every_daemon_shows_its_metrics_to_its_own_place",
+        run: every_daemon_shows_its_metrics_to_its_own_place,
     },
     Case {
         name: "a_deny_beats_an_allow",
@@ -170,6 +176,45 @@ fn a_pair_without_a_rule_is_refused(stage: &mut Stage) -> Result<()> {
         Ask::udp("stranger", "web", 8080),
     ]);
     Ask::all_refused(stage, &asks, "n2", Reason::PolicyDenied)
+}
+
+fn every_daemon_shows_its_metrics_to_its_own_place(stage: &mut Stage) -> Result<()> {
+    Ask::tcp("client", "web", 8080).answered(stage, stage.patience())?;
+    let denied = format!(
+        "signet_meshd_packets_total{{reason=\"{}\"",
+        Reason::PolicyDenied as u8
+    );
+    for (place, port, metric) in [
+        (
+            "ca",
+            metrics_ports::CA,
+            "signet_ca_svids_issued_total{kind=\"x509\"}",
+        ),
+        (
+            "n2",
+            metrics_ports::AGENT,
+            "signet_agent_handshakes_total{result=\"ok\"}",
+        ),
+        ("n2", metrics_ports::MESHD, denied.as_str()),
+        ("n2", metrics_ports::KEYD, "signet_keyd_error"),
+    ] {
+        let page = stage.lab().within(place, || scrape(port))??;
+        let line = page.lines().find(|line| line.starts_with(metric));
+        let line = line.with_context(|| format!("{metric} is not among {place}'s metrics:\n{page}"))?;
+        let zero = line.ends_with(" 0");
+        ensure!(zero == (port == metrics_ports::KEYD), "{place} says {line}");
+    }
+    Ok(())
+}
+
+/// What the daemon at this port of the loopback answers.
+fn scrape(port: u16) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page)?;
+    Ok(page)
 }
 
 fn a_deny_beats_an_allow(stage: &mut Stage) -> Result<()> {

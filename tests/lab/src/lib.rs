@@ -47,6 +47,7 @@ pub use lab::Lab;
 pub use name::{LabName, NameError};
 pub use paths::LabPaths;
 pub use plan::{NodePlan, Plan, WorkloadPlan};
+pub use processes::metrics_ports;
 pub use spec::{LabFile, SpecError};
 pub use state::LabState;
 pub use status::{LabStatus, ProcessStatus, status};

@@ -103,6 +103,7 @@ fn ca_arguments(plan: &Plan, paths: &LabPaths) -> Vec<String> {
         ("--data-dir", paths.ca_dir().join("data").display().to_string()),
         ("--listen", format!("{CA_IPV4}:{CA_PORT}")),
         ("--socket", paths.ca_socket().display().to_string()),
+        ("--metrics-listen", format!("127.0.0.1:{}", metrics_ports::CA)),
     ]);
     arguments.extend(
         plan.svid_ttl
@@ -125,6 +126,7 @@ fn agent_arguments(paths: &LabPaths, node: &NodePlan) -> Vec<String> {
         ("--run-dir", paths.node_run(&node.name).display().to_string()),
         ("--bpffs", paths.node_bpffs(&node.name).display().to_string()),
         ("--listen", format!("{}:{SESSION_PORT}", node.ipv4)),
+        ("--metrics-listen", format!("127.0.0.1:{}", metrics_ports::AGENT)),
     ])
 }
 
@@ -135,6 +137,7 @@ fn meshd_arguments(paths: &LabPaths, node: &NodePlan) -> Vec<String> {
         ("--run-dir", paths.node_run(&node.name).display().to_string()),
         ("--bpffs", paths.node_bpffs(&node.name).display().to_string()),
         ("--uplink", "eth0".to_owned()),
+        ("--metrics-listen", format!("127.0.0.1:{}", metrics_ports::MESHD)),
     ])
 }
 
@@ -142,7 +145,20 @@ fn keyd_arguments(paths: &LabPaths, node: &NodePlan) -> Vec<String> {
     flags(&[
         ("--run-dir", paths.node_run(&node.name).display().to_string()),
         ("--bpffs", paths.node_bpffs(&node.name).display().to_string()),
+        ("--metrics-listen", format!("127.0.0.1:{}", metrics_ports::KEYD)),
     ])
+}
+
+/// Ports of the daemons' metrics, on the loopback of their place: nobody else reaches them.
+pub mod metrics_ports {
+    /// signet-ca.
+    pub const CA: u16 = 4241;
+    /// signet-agent.
+    pub const AGENT: u16 = 4251;
+    /// signet-keyd.
+    pub const KEYD: u16 = 4252;
+    /// signet-meshd.
+    pub const MESHD: u16 = 4253;
 }
 
 fn flags(pairs: &[(&str, String)]) -> Vec<String> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use signet_lab::Role;
 use signet_proto::agent::v1::ListSvidsRequest;
+use tokio::time::sleep;
 
 use super::lab::Bench;
 
@@ -59,7 +60,7 @@ pub(super) fn run() -> anyhow::Result<()> {
         ));
     }
     let began = Instant::now();
-    std::thread::sleep(IDLE);
+    bench.runtime.block_on(async { sleep(IDLE).await });
     let watched = began.elapsed();
     println!(
         "{:<16}{:>12}{:>12}{:>16}",
@@ -104,7 +105,9 @@ fn until_all_have_svids(bench: &Bench) -> anyhow::Result<()> {
         if Instant::now() > until {
             bail!("only {ready} of {WORKLOADS} workloads have an SVID");
         }
-        std::thread::sleep(Duration::from_millis(200));
+        bench
+            .runtime
+            .block_on(async { sleep(Duration::from_millis(200)).await });
     }
 }
 

@@ -139,6 +139,7 @@ async fn a_ca_with_another_key_is_not_let_in() {
         svid_ttl: Duration::from_hours(1),
         node_svid_ttl: Duration::from_hours(24),
         jwt_svid_ttl: Duration::from_mins(5),
+        metrics: None,
         clock: Clock::system(),
     };
     let refused = Server::start(config).await.unwrap_err();

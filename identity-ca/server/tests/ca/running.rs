@@ -81,6 +81,7 @@ impl Running {
             svid_ttl: Duration::from_hours(1),
             node_svid_ttl: Duration::from_hours(24),
             jwt_svid_ttl: Duration::from_mins(5),
+            metrics: None,
             clock,
         };
         let server = Server::start(config).await?;

@@ -1,0 +1,110 @@
+//! The agent's numbers for Prometheus.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use signet_metrics::{Labels, Page, serve};
+use signet_proto::agent::v1::agent_service_server::AgentService as _;
+use signet_proto::agent::v1::{StatusRequest, StatusResponse};
+use tokio::net::TcpListener;
+use tonic::Request;
+
+use crate::service::Service;
+
+/// Listens for scrapes, and answers them in the future that it returns, which does not end.
+///
+/// # Errors
+/// The address cannot be used.
+pub async fn listen(
+    address: SocketAddr,
+    service: Service,
+) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("failed to listen on {address} for metrics"))?;
+    Ok(serve(listener, move || {
+        let service = service.clone();
+        async move {
+            let status = service.status(Request::new(StatusRequest {})).await.ok()?;
+            Some(page(status.get_ref()))
+        }
+    }))
+}
+
+/// What `Status` says, as metrics.
+pub fn page(status: &StatusResponse) -> Page {
+    let mut page = Page::new("signet_agent", &status.version);
+    let parties = [
+        ("signet-ca", status.ca_connected),
+        ("signet-meshd", status.mesh_connected),
+        ("signet-keyd", status.keyd_connected),
+    ];
+    page.gauges(
+        "connected",
+        "1 while the agent is connected to this daemon",
+        parties.map(|(to, connected)| (label("to", to), i64::from(connected))),
+    );
+    page.gauge(
+        "view_revision",
+        "Revision of the registry that the agent has",
+        status.revision,
+    );
+    page.gauge(
+        "node_svid_expiry_timestamp_seconds",
+        "When the node's own SVID ends; 0: it has none",
+        status.node_svid_not_after,
+    );
+    page.gauge(
+        "svids",
+        "Workloads' SVIDs that are ready on this node",
+        status.svids,
+    );
+    page.gauge("sessions", "Sessions with other nodes", status.sessions);
+    page.gauge("proofs", "Pairs with a proof", status.proofs);
+    let handshakes = [("ok", status.handshakes_ok), ("failed", status.handshakes_failed)];
+    page.counters(
+        "handshakes",
+        "Pair handshakes, by result",
+        handshakes.map(|(result, count)| (label("result", result), count)),
+    );
+    page.counter(
+        "signals",
+        "Pairs for which the kernel asked for a proof",
+        status.signals_received,
+    );
+    page.counter(
+        "signals_refused",
+        "Of these, the ones that found no room or no pair to prove",
+        status.signals_refused,
+    );
+    page
+}
+
+fn label(name: &'static str, value: &str) -> Labels {
+    vec![(name, value.to_owned())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_status_says_is_on_the_page() {
+        let status = StatusResponse {
+            version: "1".to_owned(),
+            ca_connected: true,
+            handshakes_failed: 4,
+            proofs: 2,
+            ..StatusResponse::default()
+        };
+        let text = page(&status).to_string();
+        for line in [
+            "signet_agent_connected{to=\"signet-ca\"} 1",
+            "signet_agent_connected{to=\"signet-keyd\"} 0",
+            "signet_agent_handshakes_total{result=\"failed\"} 4",
+            "signet_agent_proofs 2",
+        ] {
+            assert!(text.lines().any(|is| is == line), "no {line} in\n{text}");
+        }
+    }
+}
