@@ -65,13 +65,14 @@ const FOLDERS: [(&str, &[&str]); 9] = [
             "signet-lab",
         ],
     ),
-    // The lab starts the built daemons as processes; it links none of them.
+    // The lab starts the built daemons as processes; it links none of them. It reads policies as signet-meshd does.
     (
         "tests",
         &[
             "proto",
             "runtime",
             "signet-spiffe",
+            "signet-source",
             "signet-tls",
             "signet-abi",
             "signet-maps",

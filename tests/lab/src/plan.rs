@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::documents;
 use crate::name::{LabName, interface_name};
 use crate::spec::{Encryption, LabFile, NodeFile, SpecError, WorkloadFile};
 use check::Checker;
@@ -102,7 +103,7 @@ impl Plan {
             workloads.push(WorkloadPlan::new(workload, node, slot));
         }
         check.interfaces(&nodes, &workloads)?;
-        Ok(Self {
+        let plan = Self {
             lab,
             trust_domain: file.trust_domain.clone(),
             mtu: file.mtu.value,
@@ -111,7 +112,9 @@ impl Plan {
             nodes,
             workloads,
             policies: file.policies.clone(),
-        })
+        };
+        documents::check(&plan, file)?;
+        Ok(plan)
     }
 
     /// The node with this name.

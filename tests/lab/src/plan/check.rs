@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
+use jiff::SignedDuration;
 use serde_saphyr::{Location, Spanned};
+use signet_spiffe::TrustDomain;
 
 use super::address::{MAX_NODES, MAX_WORKLOADS, on_underlay_ipv4, on_underlay_ipv6};
 use super::{NodePlan, WorkloadPlan};
@@ -62,6 +64,13 @@ impl<'a> Checker<'a> {
 
     /// Counts, ranges, and what excludes each other.
     pub(super) fn values(&self) -> Result<(), SpecError> {
+        TrustDomain::parse(&self.file.trust_domain)
+            .map_err(|error| self.plain("trustDomain", error.to_string()))?;
+        if let Some(ttl) = &self.file.svid_ttl
+            && !is_ttl(ttl)
+        {
+            return Err(self.plain("svidTtl", "SVIDs live 10s to 24h; write it as 30s, 15m or 1h"));
+        }
         if self.file.nodes.is_empty() || self.file.nodes.len() > MAX_NODES {
             return Err(self.plain("nodes", format!("a lab has 1 to {MAX_NODES} nodes")));
         }
@@ -192,7 +201,10 @@ impl<'a> Checker<'a> {
     }
 
     fn error(&self, location: Option<Location>, field: &str, what: String) -> SpecError {
-        let line = location.map_or(0, |location| location.line());
+        let line = match location.map_or(0, |location| location.line()) {
+            0 => self.file.places.line(field),
+            line => line,
+        };
         SpecError::Field {
             file: self.file.source.clone(),
             line,
@@ -200,6 +212,12 @@ impl<'a> Checker<'a> {
             what,
         }
     }
+}
+
+/// Whether signet-ca takes it for `--svid-ttl`.
+fn is_ttl(text: &str) -> bool {
+    let ttl = text.parse::<SignedDuration>();
+    ttl.is_ok_and(|ttl| (10..=24 * 3600).contains(&ttl.as_secs()))
 }
 
 /// The first place whose value was there before.

@@ -16,11 +16,11 @@ pub enum SpecError {
         source: io::Error,
     },
     /// Not YAML, or not the schema's.
-    #[error("{file}:{line}:{column}: {what}")]
+    #[error("{}: {what}", place(file, *line, *column))]
     Syntax {
         /// The file.
         file: String,
-        /// From 1.
+        /// From 1; 0: the parser does not say.
         line: u64,
         /// From 1.
         column: u64,
@@ -28,7 +28,7 @@ pub enum SpecError {
         what: String,
     },
     /// Well-formed, but it makes no sense.
-    #[error("{file}:{line}: {field}: {what}")]
+    #[error("{}: {field}: {what}", place(file, *line, 0))]
     Field {
         /// The file.
         file: String,
@@ -39,7 +39,22 @@ pub enum SpecError {
         /// What is wrong, and what would be right.
         what: String,
     },
+    /// Workloads and policies that signet-meshd would refuse, all of them.
+    #[error("{}", lines.join("\n"))]
+    Documents {
+        /// One each: where, which object, what is wrong.
+        lines: Vec<String>,
+    },
     /// A lab name given from outside the file.
     #[error(transparent)]
     Name(#[from] NameError),
+}
+
+/// As editors and compilers write it; what is not known is left out.
+pub(crate) fn place(file: &str, line: u64, column: u64) -> String {
+    match (line, column) {
+        (0, _) => file.to_owned(),
+        (line, 0) => format!("{file}:{line}"),
+        (line, column) => format!("{file}:{line}:{column}"),
+    }
 }

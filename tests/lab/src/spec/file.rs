@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
 use super::SpecError;
+use super::places::Places;
 use crate::name::LabName;
 
 /// A lab: nodes, the workloads on them, and the policies between these.
@@ -42,6 +43,9 @@ pub struct LabFile {
     /// Where it came from, for errors.
     #[serde(skip)]
     pub(crate) source: String,
+    /// Where its values are, for errors.
+    #[serde(skip)]
+    pub(crate) places: Places,
 }
 
 /// Encryption between nodes.
@@ -140,6 +144,7 @@ impl LabFile {
             }
         })?;
         source.clone_into(&mut file.source);
+        file.places = Places::of(text);
         Ok(file)
     }
 

@@ -2,8 +2,10 @@
 
 mod error;
 mod file;
+mod places;
 mod schema;
 
 pub use error::SpecError;
+pub(crate) use error::place;
 pub use file::{Encryption, LabFile, NodeFile, ServeFile, WorkloadFile};
 pub use schema::json_schema;
