@@ -38,6 +38,11 @@ pub struct View {
     pub places: BTreeMap<SpiffeId, BTreeSet<NodeName>>,
     /// Whether packets between nodes are to be encrypted.
     pub encrypted: bool,
+    /// SPIFFE IDs that get no certificates, and why. No kernel entry follows from it: without a proof nothing passes that
+    /// needs one. For explanations, as is the next.
+    pub closed: BTreeMap<SpiffeId, String>,
+    /// Nodes that are kept out, and why.
+    pub banned: BTreeMap<NodeName, String>,
 }
 
 impl View {

@@ -55,6 +55,7 @@ fn view(nodes: Vec<(&str, Node)>) -> View {
         nodes,
         identities,
         encrypted: false,
+        ..View::default()
     }
 }
 

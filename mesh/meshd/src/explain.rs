@@ -112,7 +112,12 @@ fn elsewhere(known: &Known, direction: Direction, side: &Side<'_>, answer: &mut 
             } else {
                 "no policy selects it"
             };
-            answer.info(title, format!("judged on {}; {says}", known.node_name(side.node)));
+            // Its node may be kept out of the view, or not have joined.
+            let home = known
+                .workload(&report.workload)
+                .map(|workload| workload.node.to_string());
+            let home = home.unwrap_or_else(|| known.node_name(side.node));
+            answer.info(title, format!("judged on {home}; {says}"));
         }
         None => answer.info(
             title,

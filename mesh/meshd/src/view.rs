@@ -7,6 +7,7 @@ use signet_abi::{NodeId, SecurityIdentity};
 use signet_endpoints::{Cidr, Node, View};
 use signet_policy::Identities;
 use signet_proto::view::v1 as wire;
+use signet_proto::view::v1::revocation::Subject;
 use signet_spiffe::{NodeName, SpiffeId, TrustDomain};
 use thiserror::Error;
 
@@ -49,6 +50,8 @@ pub(crate) struct ViewBuilder {
     nodes: BTreeMap<NodeName, Node>,
     identities: BTreeMap<SpiffeId, Identity>,
     encrypted: bool,
+    closed: BTreeMap<SpiffeId, String>,
+    banned: BTreeMap<NodeName, String>,
 }
 
 impl ViewBuilder {
@@ -60,6 +63,8 @@ impl ViewBuilder {
             nodes: BTreeMap::new(),
             identities: BTreeMap::new(),
             encrypted: false,
+            closed: BTreeMap::new(),
+            banned: BTreeMap::new(),
         }
     }
 
@@ -108,7 +113,34 @@ impl ViewBuilder {
                 refused.push(format!("identity {:?}: {why}", identity.spiffe_id));
             }
         }
+        for revocation in &update.revocations {
+            self.revocation(revocation);
+        }
         Ok(refused)
+    }
+
+    /// Explanations alone rest on it: what cannot be read is left out.
+    fn revocation(&mut self, revocation: &wire::Revocation) {
+        let reason = || revocation.reason.clone();
+        match &revocation.subject {
+            Some(Subject::SpiffeId(text)) => {
+                let Ok(id) = SpiffeId::parse(text) else { return };
+                if !revocation.closed {
+                    self.closed.remove(&id);
+                } else if self.closed.len() < MAX_IDENTITIES {
+                    self.closed.insert(id, reason());
+                }
+            }
+            Some(Subject::Node(text)) => {
+                let Ok(name) = NodeName::parse(text) else { return };
+                if !revocation.banned {
+                    self.banned.remove(&name);
+                } else if self.banned.len() < MAX_NODES {
+                    self.banned.insert(name, reason());
+                }
+            }
+            Some(Subject::Serial(_) | Subject::Authority(_)) | None => {}
+        }
     }
 
     fn node(&mut self, node: &wire::Node) -> Result<(), String> {
@@ -181,6 +213,8 @@ impl ViewBuilder {
             identities,
             places,
             encrypted: self.encrypted,
+            closed: self.closed.clone(),
+            banned: self.banned.clone(),
         })
     }
 }
@@ -307,6 +341,35 @@ mod tests {
         builder.apply(&smaller).unwrap();
         let view = builder.view().unwrap();
         assert_eq!((view.nodes.len(), view.encrypted), (1, false));
+    }
+
+    #[test]
+    fn who_is_kept_out_is_known_until_it_is_lifted() {
+        let mut builder = builder();
+        builder.apply(&snapshot()).unwrap();
+        let row = |subject, standing| wire::Revocation {
+            subject: Some(subject),
+            closed: standing,
+            banned: standing,
+            reason: "stolen".into(),
+            ..wire::Revocation::default()
+        };
+        let rows = |standing| wire::Update {
+            revocations: vec![
+                row(Subject::Node("n2".into()), standing),
+                row(Subject::SpiffeId("spiffe://a/x".into()), standing),
+                row(Subject::Serial(vec![1]), standing),
+                row(Subject::Node("N!".into()), standing),
+            ],
+            ..Default::default()
+        };
+        builder.apply(&rows(true)).unwrap();
+        let view = builder.view().unwrap();
+        assert_eq!((view.closed.len(), view.banned.len()), (1, 1));
+        assert_eq!(view.banned.values().next().map(String::as_str), Some("stolen"));
+        builder.apply(&rows(false)).unwrap();
+        let view = builder.view().unwrap();
+        assert!(view.closed.is_empty() && view.banned.is_empty());
     }
 
     #[test]

@@ -190,6 +190,20 @@ impl RevocationTable {
         Some((name, self.banned.get(name)?))
     }
 
+    /// Who gets no certificates and who is kept out, for the node's other daemons, which explain what follows from it.
+    pub fn standing(&self) -> Vec<Revocation> {
+        let rows = self.rows.values();
+        rows.filter(|row| row.closed || row.banned).cloned().collect()
+    }
+
+    /// Of what has just been learned, what may have changed who that is: as this table has it now.
+    pub fn standing_after(&self, news: &[Revocation]) -> Vec<Revocation> {
+        let rows = news.iter().filter_map(|new| self.rows.get(&new.id));
+        rows.filter(|row| matches!(row.subject, Some(WireSubject::SpiffeId(_) | WireSubject::Node(_))))
+            .cloned()
+            .collect()
+    }
+
     /// Which versions there are.
     pub fn versions(&self) -> BTreeMap<String, u64> {
         let rows = self.rows.iter();
@@ -286,6 +300,33 @@ mod tests {
         };
         let table = merged(&table, &[reopened], false, NOW);
         assert!(table.closed(&web()).is_none() && table.set().of_id(&web()).is_some());
+    }
+
+    #[test]
+    fn other_daemons_are_told_who_is_kept_out_and_when_no_more_and_nothing_of_single_certificates() {
+        let serial = Revocation {
+            id: "serial:ab".to_owned(),
+            subject: Some(WireSubject::Serial(vec![0xab])),
+            until: NOW + 100,
+            ..Revocation::default()
+        };
+        let news = [of_web(2), serial];
+        let table = merged(&RevocationTable::default(), &news, true, NOW);
+        assert_eq!(table.standing(), [of_web(2)]);
+        assert_eq!(table.standing_after(&news), [of_web(2)]);
+        let older = Revocation {
+            closed: false,
+            ..of_web(1)
+        };
+        let table = merged(&table, std::slice::from_ref(&older), false, NOW);
+        assert!(table.standing_after(&[older])[0].closed, "as the table has it");
+        let reopened = Revocation {
+            closed: false,
+            ..of_web(3)
+        };
+        let table = merged(&table, std::slice::from_ref(&reopened), false, NOW);
+        assert_eq!(table.standing_after(&[reopened.clone()]), [reopened]);
+        assert!(table.standing().is_empty());
     }
 
     #[test]

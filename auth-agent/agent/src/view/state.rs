@@ -385,6 +385,7 @@ impl View {
             bundle: Some(self.bundle.clone()),
             cluster: Some(self.cluster()),
             self_node: self.self_name.to_string(),
+            revocations: self.revocations.standing(),
             ..wire::Update::default()
         }
     }

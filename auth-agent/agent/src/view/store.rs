@@ -92,7 +92,7 @@ impl ViewStore {
             None => View::from_snapshot(&self.own, &self.trust_domain, &revocations, &update),
         };
         let view = match view {
-            Ok(view) => view.with_revocations(revocations),
+            Ok(view) => view.with_revocations(revocations.clone()),
             Err(error) => {
                 if let Some(before) = before {
                     let view = View::clone(&before).with_revocations(revocations);
@@ -107,7 +107,11 @@ impl ViewStore {
         // Between the CA and the agent: proofs are the agent's.
         update.mark.clear();
         update.reset = false;
-        update.revocations.clear();
+        update.revocations = if update.snapshot {
+            revocations.standing()
+        } else {
+            revocations.standing_after(&update.revocations)
+        };
         // Nobody may be watching.
         let _ = self.changes.send(Arc::new(update));
         Ok(())

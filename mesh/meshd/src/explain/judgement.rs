@@ -142,6 +142,9 @@ fn suggestion(
     if let Some(register) = remote.registration(known)
         && is_meant(selection, identities, packet, remote)
     {
+        if let Some(bar) = remote.bar(known) {
+            return format!("a rule allows it, but {}; {}", bar.what, bar.next);
+        }
         return format!("a rule allows its SPIFFE ID, which is not registered there: {register}");
     }
     let peer = match (
@@ -190,15 +193,21 @@ fn proof(known: &Known, maps: &impl Maps, local: &Side<'_>, remote: &Side<'_>, a
             title,
             &format!("{} has no identity, and so nothing to prove", side.name()),
         );
-        let next = side.registration(known).unwrap_or_else(|| {
-            format!(
+        let next = match (side.bar(known), side.registration(known)) {
+            (Some(bar), _) => bar.next,
+            (None, Some(register)) => register,
+            (None, None) => format!(
                 "{} is no workload with a registration: drop `authentication: required` for it",
                 side.name()
-            )
-        });
+            ),
+        };
         return answer.conclude(Verdict::Refused, reason, &next);
     }
     if remote.node == NodeId::NONE {
+        if let Some(bar) = remote.bar(known) {
+            answer.refused(title, format!("there can be none: {}", bar.what));
+            return answer.conclude(Verdict::Refused, reason, &bar.next);
+        }
         answer.missing(title, &format!("the node of {} has not joined", remote.name()));
         return answer.conclude(
             Verdict::Refused,
@@ -221,6 +230,10 @@ fn proof(known: &Known, maps: &impl Maps, local: &Side<'_>, remote: &Side<'_>, a
             );
         }
         found => {
+            if let Some(bar) = local.bar(known).or_else(|| remote.bar(known)) {
+                answer.refused(title, format!("there can be none: {}", bar.what));
+                return answer.conclude(Verdict::Refused, reason, &bar.next);
+            }
             let gone = if found.is_some() {
                 "the last one has expired"
             } else {

@@ -20,6 +20,13 @@ pub(crate) struct Side<'a> {
     pub(crate) report: Option<&'a EndpointReport>,
 }
 
+/// Something that the operator has taken back: in words, and what gives it back.
+#[derive(Clone, Debug)]
+pub(crate) struct Bar {
+    pub(crate) what: String,
+    pub(crate) next: String,
+}
+
 impl<'a> Side<'a> {
     pub(crate) fn new(address: IpAddr, known: &'a Known, maps: &impl Maps) -> Self {
         let place = maps.place(address);
@@ -54,8 +61,30 @@ impl<'a> Side<'a> {
         ))
     }
 
+    /// What keeps it from proving anything, if the operator has taken it back.
+    pub(crate) fn bar(&self, known: &Known) -> Option<Bar> {
+        let report = self.report?;
+        let view = known.view.as_ref()?;
+        let node = known.workload(&report.workload).map(|workload| &workload.node)?;
+        if let Some(reason) = view.banned.get(node) {
+            return Some(Bar {
+                what: format!("node {node} is banned: {reason}"),
+                next: format!(
+                    "`signet ca evict {node} --reason …` lifts the ban; with a new token (`signet ca token {node} …`) the node may \
+                     come back"
+                ),
+            });
+        }
+        let id = report.spiffe_id.as_ref()?;
+        view.closed.get(id).map(|reason| Bar {
+            what: format!("{id} is revoked and gets no certificates: {reason}"),
+            next: format!("`signet ca reopen {id}` lets it have certificates again"),
+        })
+    }
+
     /// Address → identity → node.
     pub(crate) fn describe(&self, title: &str, known: &Known, answer: &mut Answer) {
+        let bar = &self.bar(known);
         let identities = known
             .view
             .as_ref()
@@ -75,12 +104,16 @@ impl<'a> Side<'a> {
                     self.address, report.workload
                 );
                 answer.ok(title, detail);
+                if let Some(bar) = bar {
+                    answer.info(title, bar.what.clone());
+                }
             }
             Some(report) => {
-                let why = report.spiffe_id.as_ref().map_or_else(
-                    || "the trust domain is not known yet".to_owned(),
-                    |id| format!("{id} is not registered there"),
-                );
+                let why = match (bar, &report.spiffe_id) {
+                    (Some(bar), _) => bar.what.clone(),
+                    (None, None) => "the trust domain is not known yet".to_owned(),
+                    (None, Some(id)) => format!("{id} is not registered there"),
+                };
                 let detail = format!(
                     "{} is {} {place}, {identity}: {why}",
                     self.address, report.workload

@@ -249,6 +249,83 @@ fn a_pair_without_a_live_proof_waits() {
     assert!(detail(&expired, "proof").contains("expired"));
 }
 
+/// The view after the operator has changed something, and the kernel maps that follow from it.
+fn after(on: (Known, Kernel), change: impl FnOnce(&mut View)) -> (Known, Kernel) {
+    let (mut known, mut kernel) = on;
+    let mut view = View::clone(known.view.as_ref().unwrap());
+    change(&mut view);
+    let set = known.set().unwrap().clone();
+    let interfaces: BTreeMap<_, _> =
+        [(InterfaceName::parse("sgv-web").unwrap(), Ifindex::new(6).unwrap())].into();
+    let desired = Desired::new(&Inputs {
+        own: &known.node,
+        view: Some(&view),
+        workloads: set.workloads(),
+        policies: set.policies(),
+        table: set.table(),
+        interfaces: &interfaces,
+        through: &BTreeMap::new(),
+        own_addresses: &[],
+    });
+    let place = |(cidr, place): (&Cidr, &signet_endpoints::Place)| {
+        let value = IpcacheValue {
+            identity: place.identity,
+            node: place.node,
+            ..IpcacheValue::default()
+        };
+        (*cidr, value)
+    };
+    kernel.ipcache = desired.ipcache.iter().map(place).collect();
+    known.desired = Arc::new(desired);
+    known.view = Some(Arc::new(view));
+    (known, kernel)
+}
+
+#[test]
+fn a_revoked_identity_is_refused_and_the_revocation_is_named_with_its_remedy() {
+    let id = SpiffeId::parse("spiffe://cluster.local/ns/shop/sa/client").unwrap();
+    let close = |view: &mut View| {
+        view.closed.insert(id.clone(), "leaked".into());
+    };
+    let n2 = after(node("n2"), close);
+    let answer = ask(&n2, "shop/client", "shop/web", 8080);
+    assert_eq!(verdict(&answer), ("refused", 189));
+    assert_eq!(
+        detail(&answer, "proof"),
+        format!("there can be none: {id} is revoked and gets no certificates: leaked")
+    );
+    assert_eq!(
+        answer.next_step,
+        format!("`signet ca reopen {id}` lets it have certificates again")
+    );
+    assert_eq!(
+        verdict(&ask(&n2, "shop/client", "shop/web", 80)),
+        ("allowed", 0),
+        "what needs no proof passes"
+    );
+}
+
+#[test]
+fn a_banned_node_is_refused_and_the_ban_is_named_with_its_remedy() {
+    let ban = |view: &mut View| {
+        let n1 = NodeName::parse("n1").unwrap();
+        view.nodes.remove(&n1);
+        view.banned.insert(n1, "stolen".into());
+    };
+    let n2 = after(node("n2"), ban);
+    for (source, port, reason) in [("shop/client", 8080, 133), ("shop/ghost", 7000, 189)] {
+        let answer = ask(&n2, source, "shop/web", port);
+        assert_eq!(verdict(&answer), ("refused", reason), "{answer:?}");
+        assert!(detail(&answer, "source").contains("node n1 is banned: stolen"));
+        assert!(detail(&answer, "egress policy").starts_with("judged on n1; "));
+        assert!(
+            answer.next_step.contains("`signet ca evict n1 --reason"),
+            "{}",
+            answer.next_step
+        );
+    }
+}
+
 #[test]
 fn no_rule_is_refused_with_the_rule_that_would_help() {
     let answer = ask(&node("n2"), "shop/client", "shop/web", 1234);
