@@ -29,7 +29,8 @@ when they come back.
   --spiffe-id   all that was issued to the ID so far; nothing new until `signet ca reopen`, or at once
                 with --reissue
   --node        the node's SVID and every certificate that was issued to it; it may attest anew
-  --authority   all that a signing key has signed
+  --authority   all that a signing key has signed; with --force, as the CA knows no authority but its own, which it
+                does not revoke
 
 Examples:
   signet ca revoke --serial 3fa9… --reason key-compromise
@@ -76,6 +77,9 @@ pub(crate) struct RevokeArguments {
     /// With --spiffe-id: new certificates may be issued at once.
     #[arg(long, requires = "spiffe_id")]
     reissue: bool,
+    /// Also what the CA knows nothing of: after its database was put back to an earlier state, or of an earlier authority.
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     why: Why,
 }
@@ -157,6 +161,7 @@ async fn revoke(
         reason: arguments.why.reason.clone(),
         reissue: arguments.reissue,
         rehearse,
+        force: arguments.force,
     };
     let call = async |rehearse| {
         ca.daemon

@@ -53,6 +53,32 @@ impl Registry {
         Ok(verdicts)
     }
 
+    /// Whether anything is known of a target, so that it is hardly a slip of the pen: a certificate that may still be valid,
+    /// a SPIFFE ID that is registered or was a day ago, a node that has attested, or whatever is revoked already.
+    pub async fn knows(&self, target: &Target) -> Result<bool, StorageError> {
+        let mut read = self.read().await?;
+        if revocations::find(&mut read, target).await?.is_some() {
+            return Ok(true);
+        }
+        let query = match target {
+            Target::Serial(serial) => {
+                sql::query_as("SELECT EXISTS (SELECT 1 FROM issued WHERE serial = ?)")
+                    .bind(serial.as_bytes().to_vec())
+            }
+            Target::Id(id) => sql::query_as(
+                "SELECT EXISTS (SELECT 1 FROM identities WHERE spiffe_id = ?1 UNION ALL SELECT 1 FROM issued WHERE spiffe_id = ?1)",
+            )
+            .bind(id.to_string()),
+            Target::Node(name) => {
+                sql::query_as("SELECT EXISTS (SELECT 1 FROM nodes WHERE name = ?)").bind(name.to_string())
+            }
+            // Of those that have signed only the present one is known.
+            Target::Authority(_) => return Ok(false),
+        };
+        let (known,): (bool,) = query.fetch_one(&mut read).await?;
+        Ok(known)
+    }
+
     /// All revoked certificates that have not expired, by serial number: what a revocation list holds.
     pub async fn revoked_certificates(&self, now: UnixTime) -> Result<Vec<RevokedCertificate>, StorageError> {
         let mut read = self.read().await?;

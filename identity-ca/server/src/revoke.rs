@@ -40,6 +40,8 @@ pub(crate) struct Order {
     /// New certificates may follow at once.
     pub(crate) reissue: bool,
     pub(crate) rehearse: bool,
+    /// Also what the CA knows nothing of.
+    pub(crate) force: bool,
 }
 
 impl Ca {
@@ -67,6 +69,7 @@ impl Ca {
             reason: reason(&request.reason)?,
             asker,
             rehearse: request.rehearse,
+            force: request.force,
         })
     }
 
@@ -85,6 +88,8 @@ impl Ca {
             asker,
             reissue: true,
             rehearse,
+            // The registry itself tells whether there is such a node.
+            force: true,
         })
     }
 
@@ -134,6 +139,14 @@ impl Ca {
     }
 
     async fn carry_out(&self, registry: &Registry, order: Order) -> Result<RevokeResponse, Status> {
+        // A node may be expected and not known yet; see above.
+        let may_be_new = order.force || matches!(order.target, Target::Node(_));
+        if !may_be_new {
+            let known = registry.knows(&order.target).await;
+            if !known.map_err(|error| refusal::storage("revoke", &error))? {
+                return Err(Status::not_found(unknown(&order.target)));
+            }
+        }
         let now = self.clock.now();
         let new = NewRevocation {
             cut: self.authority.begins(now),
@@ -268,6 +281,21 @@ pub(crate) fn entry(revocation: &Revocation) -> RevocationEntry {
         by: revocation.asker.clone(),
         cause: revocation.cause.clone().unwrap_or_default(),
     }
+}
+
+/// What an operator is told who means something that is not there.
+fn unknown(target: &Target) -> String {
+    let what = match target {
+        Target::Serial(serial) => {
+            format!(
+                "this CA has issued no certificate with the serial number {serial} that could still be valid"
+            )
+        }
+        Target::Id(id) => format!("{id} was never registered at this CA, and nothing was issued to it"),
+        Target::Node(name) => format!("the node {name} is not known"),
+        Target::Authority(key) => format!("this CA knows no authority with the key {key}"),
+    };
+    format!("{what}: nothing was revoked. If it is meant all the same, force it (`--force`)")
 }
 
 /// No certificate lives longer than the longest SVID; an authority's as long as any root.

@@ -284,6 +284,45 @@ async fn what_an_operator_should_not_do_by_mistake_is_refused() {
 }
 
 #[tokio::test]
+async fn what_the_ca_knows_nothing_of_is_revoked_only_by_force() {
+    let ca = Running::in_memory().await;
+    let node = ca.node("n1", &[]).await;
+    let ghost = Subject::SpiffeId("spiffe://td/ns/shop/sa/ghost".to_owned());
+    let unknown = [
+        Subject::Serial("77".to_owned()),
+        ghost,
+        Subject::Authority("ab".repeat(20)),
+    ];
+    for subject in unknown {
+        for rehearse in [true, false] {
+            let request = RevokeRequest {
+                rehearse,
+                ..because(subject.clone())
+            };
+            let refused = ca.revoke(request).await.unwrap_err();
+            assert_eq!(refused.code(), Code::NotFound, "{subject:?}");
+            assert!(refused.message().contains("--force"), "{refused}");
+        }
+        assert!(ca.revocations().await.is_empty(), "{subject:?}");
+    }
+    let forced = RevokeRequest {
+        force: true,
+        ..because(Subject::Serial("77".to_owned()))
+    };
+    ca.revoke(forced).await.unwrap();
+    ca.revoke(because(Subject::Serial("77".to_owned())))
+        .await
+        .expect("once more is no slip");
+    let own = serial(&ca, node.answer.svid.as_ref().unwrap());
+    ca.revoke(because(Subject::Serial(own))).await.unwrap();
+    let registered = ca.register(WEB, "n1", "unix:uid:1").await.unwrap();
+    assert_eq!(registered.spiffe_id, WEB);
+    ca.revoke(because(Subject::SpiffeId(WEB.to_owned())))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn a_restarted_ca_still_refuses_and_the_list_goes_on_where_it_was() {
     let ca = Running::on_disk(tempfile::tempdir().unwrap()).await;
     let node = ca.node("n1", &[]).await;
