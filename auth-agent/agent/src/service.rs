@@ -144,6 +144,7 @@ impl AgentService for Service {
                 .unwrap_or_default(),
             ca_connected: status.ca_connected(),
             revision: view.as_ref().map_or(0, |view| view.revision()),
+            node_svid_not_before: status.node_svid_not_before(),
             node_svid_not_after: status.node_svid_not_after(),
             svids: count(self.svids.borrow().ready()),
             sessions: count(self.sessions.count()),

@@ -9,6 +9,7 @@ pub struct Status {
     ca_connected: AtomicBool,
     mesh_connected: AtomicBool,
     keyd_connected: AtomicBool,
+    node_svid_not_before: AtomicI64,
     node_svid_not_after: AtomicI64,
     /// Signals read from the ring.
     pub signals_received: AtomicU64,
@@ -64,12 +65,18 @@ impl Status {
         self.keyd_connected.store(connected, Relaxed);
     }
 
+    /// Beginning of the node's SVID, Unix seconds; 0 before there is one.
+    pub fn node_svid_not_before(&self) -> i64 {
+        self.node_svid_not_before.load(Relaxed)
+    }
+
     /// End of the node's SVID, Unix seconds; 0 before there is one.
     pub fn node_svid_not_after(&self) -> i64 {
         self.node_svid_not_after.load(Relaxed)
     }
 
-    pub(crate) fn set_node_svid(&self, not_after: i64) {
+    pub(crate) fn set_node_svid(&self, not_before: i64, not_after: i64) {
+        self.node_svid_not_before.store(not_before, Relaxed);
         self.node_svid_not_after.store(not_after, Relaxed);
     }
 }

@@ -349,6 +349,7 @@ impl Ca {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             trust_domain: self.trust_domain().to_string(),
             revision: revision.0,
+            root_not_before: unix_seconds(self.authority.not_before()),
             root_not_after: unix_seconds(self.authority.not_after()),
             root_sha256: hex::encode(root_sha256.as_ref()),
             nodes: count(self.registry.nodes().await?.len()),

@@ -80,14 +80,14 @@ impl Keeper {
                     let error = anyhow::Error::from(revoked);
                     self.status
                         .fail("ca", &error.context("this node has lost its SVID"));
-                    self.status.set_node_svid(0);
+                    self.status.set_node_svid(0, 0);
                     publish.send_replace(None);
                     attempt = 0;
                     continue;
                 }
                 if unix_now() >= end {
                     tracing::error!("the node's SVID has expired before it could be renewed");
-                    self.status.set_node_svid(0);
+                    self.status.set_node_svid(0, 0);
                     publish.send_replace(None);
                     continue;
                 }
@@ -226,7 +226,7 @@ impl Keeper {
             &self.trust_domain,
         ) {
             Ok(channel) => {
-                self.status.set_node_svid(identity.not_after);
+                self.status.set_node_svid(identity.not_before, identity.not_after);
                 to.send_replace(Some(Arc::new(NodeAccess { identity, channel })));
             }
             Err(error) => self.status.fail("ca", &anyhow::Error::from(error)),

@@ -72,7 +72,7 @@ impl StatusView {
                 format!("root of {}", ca.trust_domain).into(),
                 "-".into(),
                 "ready".into(),
-                "-".into(),
+                since(ca.root_not_before, page.now()).into(),
                 expires,
             ]);
         }
@@ -82,11 +82,7 @@ impl StatusView {
                     "ready" => Cell::toned("ready", Tone::Good),
                     other => Cell::toned(other, Tone::Bad),
                 };
-                let age = if row.not_before == 0 {
-                    "-".to_owned()
-                } else {
-                    text::when(row.not_before, page.now())
-                };
+                let age = since(row.not_before, page.now());
                 let expires = expiry(row.not_after, page.now());
                 table.row([
                     row.spiffe_id.as_str().into(),
@@ -159,6 +155,15 @@ fn up(up: bool) -> Cell {
     }
 }
 
+/// A daemon of an earlier version does not say.
+fn since(not_before: i64, now: i64) -> String {
+    if not_before == 0 {
+        "-".to_owned()
+    } else {
+        text::when(not_before, now)
+    }
+}
+
 fn expiry(not_after: i64, now: i64) -> Cell {
     let tone = if not_after <= now { Tone::Bad } else { Tone::Plain };
     Cell::toned(text::when(not_after, now), tone)
@@ -191,6 +196,7 @@ mod tests {
             ca_connected: true,
             mesh_connected: true,
             revision: 7,
+            node_svid_not_before: 940,
             node_svid_not_after: 4600,
             svids: 1,
             proofs: 2,
@@ -248,7 +254,7 @@ n1 (1)  signet-meshd  up     0.1.0    5 endpoints (2 here), 1 policy, epoch 0; 0
 n1 (1)  signet-keyd   down   -        cannot reach signet-keyd at /x: gone
 
 CERTIFICATE                            NODE  STATE  VALID SINCE  EXPIRES
-spiffe://cluster.local/signet/node/n1  n1    ready  -            in 1h00m
+spiffe://cluster.local/signet/node/n1  n1    ready  1m00s ago    in 1h00m
 spiffe://cluster.local/ns/a/sa/b       n1    ready  1m40s ago    in 58m20s
 
 MAP   CAPACITY  n1

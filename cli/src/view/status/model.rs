@@ -87,6 +87,7 @@ pub(crate) struct CaPart {
     pub(super) version: String,
     pub(super) trust_domain: String,
     pub(super) revision: u64,
+    pub(super) root_not_before: i64,
     pub(super) root_not_after: i64,
     pub(super) nodes: u32,
     pub(super) connected: u32,
@@ -101,6 +102,7 @@ impl From<CaStatus> for CaPart {
             version: status.version,
             trust_domain: status.trust_domain,
             revision: status.revision,
+            root_not_before: status.root_not_before,
             root_not_after: status.root_not_after,
             nodes: status.nodes,
             connected: status.connected,
@@ -178,7 +180,7 @@ impl NodePart {
                 "ready"
             }
             .to_owned(),
-            not_before: 0,
+            not_before: status.node_svid_not_before,
             not_after: status.node_svid_not_after,
         });
         let peers = [
