@@ -48,6 +48,36 @@ fn a_daemon_that_is_not_there_is_3_and_its_socket_is_named() {
 }
 
 #[test]
+fn several_files_and_standard_input_are_one_set() {
+    use std::io::Write as _;
+    let folder = tempfile::tempdir().unwrap();
+    let text = "apiVersion: signet.io/v1alpha1\nkind: Policy\nmetadata: {name: web, namespace: shop}\nspec:\n  ingress: []\n";
+    std::fs::write(folder.path().join("a.yaml"), text).unwrap();
+    let check = |input: &str| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_signet"))
+            .args(["policy", "check", folder.path().to_str().unwrap(), "-"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), words(&output.stdout))
+    };
+    let other = text.replace("name: web", "name: api");
+    assert_eq!(
+        check(&other),
+        (Some(0), "2 files: good (0 workloads, 2 policies)\n".to_owned())
+    );
+    let (code, told) = check(text);
+    assert_eq!(code, Some(1));
+    assert!(
+        told.starts_with("standard input:1:1: metadata.name: policy shop/web is there already, in "),
+        "{told}"
+    );
+}
+
+#[test]
 fn wrong_usage_is_2() {
     for arguments in [
         &["explain", "a"][..],

@@ -1,9 +1,11 @@
 //! `signet policy`.
 
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use signet_proto::mesh::v1::ListPoliciesRequest;
+use signet_source::{CheckError, Input};
 
 use crate::args::Global;
 use crate::failure::{DONE, FAILED, Failure};
@@ -13,9 +15,13 @@ use crate::view::policy::{CheckView, ErrorRow, PoliciesView, PolicyRow};
 
 /// Shown at the end of the help.
 const AFTER: &str = "\
+Every field of the files, with examples: docs/reference/policy.md.
+
 Examples:
   signet policy list
-  signet policy check web.yaml                   without touching anything; exits with 1 if it is refused";
+  signet policy check web.yaml                   without touching anything; exits with 1 if it is refused
+  signet policy check /etc/signet/mesh new.yaml  what is there, with one more file
+  generate | signet policy check -               standard input";
 
 /// Arguments of `signet policy`.
 #[derive(Debug, Args)]
@@ -29,9 +35,9 @@ pub(crate) struct Arguments {
 enum Command {
     /// List the policies in force, and what is wrong with the configuration folder.
     List,
-    /// Check files of workloads and policies as signet-meshd would.
+    /// Check files of workloads and policies as signet-meshd would, all of them as one set.
     Check {
-        /// YAML files.
+        /// YAML files, directories with such files, or `-` for standard input.
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
@@ -70,17 +76,47 @@ async fn list(target: &Target, output: &Output) -> Result<u8, Failure> {
 }
 
 fn check(files: &[PathBuf], output: &Output) -> Result<u8, Failure> {
-    let mut code = DONE;
-    for file in files {
-        let name = file.display().to_string();
-        let view = match signet_source::check_file(file) {
-            Ok(checked) => CheckView::good(name, &checked.set),
-            Err(errors) => {
-                code = FAILED;
-                CheckView::bad(name, &errors)
-            }
-        };
-        output.show_line(&view)?;
-    }
+    let inputs = files
+        .iter()
+        .map(|file| input(file))
+        .collect::<Result<Vec<_>, _>>()?;
+    let (view, code) = match signet_source::check(&inputs) {
+        Ok(checked) => {
+            let code = if checked.conflicts.is_empty() {
+                DONE
+            } else {
+                FAILED
+            };
+            (CheckView::read(checked), code)
+        }
+        Err(CheckError::Refused(errors)) => (CheckView::refused(&errors), FAILED),
+        Err(CheckError::Unreadable(errors)) => {
+            return Err(Failure::Usage(errors.lines().join("\n")));
+        }
+    };
+    output.show_line(&view)?;
     Ok(code)
+}
+
+/// A file or directory; `-` is standard input.
+fn input(file: &Path) -> Result<Input, Failure> {
+    if file != Path::new("-") {
+        return Ok(Input::Path(file.to_owned()));
+    }
+    let mut text = String::new();
+    let read = std::io::stdin()
+        .lock()
+        .take(signet_source::MAX_FILE_BYTES + 1)
+        .read_to_string(&mut text);
+    read.map_err(|error| Failure::Usage(format!("cannot read standard input: {error}")))?;
+    if u64::try_from(text.len()).is_ok_and(|length| length > signet_source::MAX_FILE_BYTES) {
+        return Err(Failure::Usage(format!(
+            "standard input is larger than {} bytes: split it",
+            signet_source::MAX_FILE_BYTES
+        )));
+    }
+    Ok(Input::Text {
+        name: "standard input".to_owned(),
+        text,
+    })
 }

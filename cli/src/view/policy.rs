@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use signet_proto::mesh::v1::PolicyEntry;
-use signet_source::{Errors, Set, SourceError};
+use signet_source::{Checked, Errors, SourceError};
 
 use crate::output::{Cell, Page, Table, Tone, View};
 use crate::text;
@@ -105,23 +105,34 @@ impl View for PoliciesView {
     }
 }
 
-/// A checked file.
-#[derive(Debug, Serialize)]
+/// Files that were checked as one set.
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct CheckView {
-    file: String,
+    /// Those that were read; empty where something is wrong.
+    files: Vec<String>,
     good: bool,
     workloads: usize,
     policies: usize,
     /// Rules that let pass without any proof.
-    unproven: Vec<String>,
+    unproven: Vec<UnprovenRow>,
     problems: Vec<ProblemRow>,
+    /// What may be a slip of the pen.
+    remarks: Vec<String>,
     #[serde(skip)]
     lines: Vec<String>,
 }
 
-/// One thing that is wrong with a file. Lines and columns count from 1; 0: no place of its own.
+/// A rule that lets pass without any proof.
+#[derive(Debug, Serialize)]
+struct UnprovenRow {
+    file: String,
+    rule: String,
+}
+
+/// One thing that is wrong. Lines and columns count from 1; 0: no place of its own.
 #[derive(Debug, Serialize)]
 struct ProblemRow {
+    file: String,
     line: u64,
     column: u64,
     field: String,
@@ -129,38 +140,47 @@ struct ProblemRow {
 }
 
 impl CheckView {
-    pub(crate) fn good(file: String, set: &Set) -> Self {
-        let unproven = set
-            .policies()
-            .iter()
-            .flat_map(|policy| policy.unproven().map(|rule| format!("{} {rule}", policy.name)));
+    /// What could be read; it is good if nothing of it would be left out.
+    pub(crate) fn read(checked: Checked) -> Self {
+        let set = &checked.set;
+        let unproven = set.policies().iter().flat_map(|policy| {
+            policy.unproven().map(|rule| UnprovenRow {
+                file: set.policy_file(&policy.name).unwrap_or_default().to_owned(),
+                rule: format!("{} {rule}", policy.name),
+            })
+        });
+        let conflict = |message: &String| ProblemRow {
+            file: String::new(),
+            line: 0,
+            column: 0,
+            field: String::new(),
+            message: message.clone(),
+        };
         Self {
-            file,
-            good: true,
+            good: checked.conflicts.is_empty(),
             workloads: set.workloads().len(),
             policies: set.policies().len(),
             unproven: unproven.collect(),
-            problems: Vec::new(),
-            lines: Vec::new(),
+            problems: checked.conflicts.iter().map(conflict).collect(),
+            remarks: checked.remarks,
+            lines: checked.conflicts,
+            files: checked.files,
         }
     }
 
-    pub(crate) fn bad(file: String, errors: &Errors) -> Self {
+    /// What is refused.
+    pub(crate) fn refused(errors: &Errors) -> Self {
         let row = |error: &SourceError| ProblemRow {
+            file: error.file.clone(),
             line: error.line,
             column: error.column,
             field: error.field.clone(),
             message: error.message.clone(),
         };
-        let problems = errors.iter().map(row).collect();
         Self {
-            file,
-            good: false,
-            workloads: 0,
-            policies: 0,
-            unproven: Vec::new(),
-            problems,
+            problems: errors.iter().map(row).collect(),
             lines: errors.lines(),
+            ..Self::default()
         }
     }
 }
@@ -170,15 +190,14 @@ impl View for CheckView {
         for line in &self.lines {
             page.toned_line(line, Tone::Bad);
         }
-        for rule in &self.unproven {
+        for UnprovenRow { file, rule } in &self.unproven {
             page.toned_line(
-                format!(
-                    "{}: {rule} lets pass without a proof: write `authentication: required` to have one, or \
-                     `authentication: disabled` to say that it is meant",
-                    self.file
-                ),
+                format!("{file}: {rule} lets pass without a proof; `authentication: required` asks for one"),
                 Tone::Odd,
             );
+        }
+        for remark in &self.remarks {
+            page.toned_line(remark, Tone::Odd);
         }
         if self.good {
             let policies = if self.policies == 1 {
@@ -187,16 +206,19 @@ impl View for CheckView {
                 format!("{} policies", self.policies)
             };
             let workloads = text::count(self.workloads as u64, "workload");
-            page.toned_line(
-                format!("{}: good ({workloads}, {policies})", self.file),
-                Tone::Good,
-            );
+            let what = match self.files.as_slice() {
+                [only] => only.clone(),
+                several => text::count(several.len() as u64, "file"),
+            };
+            page.toned_line(format!("{what}: good ({workloads}, {policies})"), Tone::Good);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use signet_source::Input;
+
     use super::*;
 
     #[test]
@@ -233,12 +255,16 @@ n2: bad.yaml:3: unknown field; what was good before, if there was, stays in forc
     fn a_good_file_shows_the_rules_for_which_nothing_is_proven() {
         let text = "apiVersion: signet.io/v1alpha1\nkind: Policy\nmetadata: {name: web, namespace: shop}\nspec:\n  ingress:\n  \
             - {from: [{entity: all}], authentication: required}\n  - {from: [{entity: host}]}\n";
-        let set = Set::parse([("web.yaml", text)]).unwrap();
+        let input = Input::Text {
+            name: "web.yaml".into(),
+            text: text.into(),
+        };
+        let checked = signet_source::check(&[input]).unwrap();
         let mut page = Page::new(0, false);
-        CheckView::good("web.yaml".into(), &set).draw(&mut page);
+        CheckView::read(checked).draw(&mut page);
         let shown = page.finish();
         assert!(
-            shown.starts_with("web.yaml: shop/web ingress[1] lets pass without a proof: "),
+            shown.starts_with("web.yaml: shop/web ingress[1] lets pass without a proof; "),
             "{shown}"
         );
         assert!(
@@ -257,7 +283,7 @@ n2: bad.yaml:3: unknown field; what was good before, if there was, stays in forc
             field: "spec.ingres".into(),
             message: "unknown field".into(),
         };
-        let view = CheckView::bad("web.yaml".into(), &Errors::from(error));
+        let view = CheckView::refused(&Errors::from(error));
         let mut page = Page::new(0, false);
         view.draw(&mut page);
         assert_eq!(page.finish(), "web.yaml:3:5: spec.ingres: unknown field\n");

@@ -19,7 +19,7 @@ mod snapshot;
 mod watch;
 mod workload;
 
-pub use check::{Checked, check_file};
+pub use check::{CheckError, Checked, Input, check};
 pub use directory::{Reading, read_directory};
 pub use error::{Errors, SourceError};
 pub use files::{MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES};

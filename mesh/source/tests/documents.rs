@@ -7,7 +7,7 @@ use std::path::Path;
 use signet_policy::{
     Authentication, Direction, Effect, Entity, Name, Namespace, Peer, PortRange, Protocol, Traffic,
 };
-use signet_source::{Set, check_file, json_schema};
+use signet_source::{CheckError, Input, Set, check, json_schema};
 
 const WORKLOAD: &str = "\
 apiVersion: signet.io/v1alpha1
@@ -250,21 +250,77 @@ fn a_workload_and_a_policy_may_share_a_name() {
 fn a_file_is_checked_without_a_daemon() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("bad.yaml");
+    let checked = |path: &Path| check(&[Input::Path(path.to_owned())]);
     std::fs::write(&path, POLICY.replace("ingress:", "ingres:")).unwrap();
-    let errors = check_file(&path).unwrap_err().lines();
-    assert_eq!(errors.len(), 1);
-    assert!(errors[0].starts_with(&format!(
+    let Err(CheckError::Refused(errors)) = checked(&path) else {
+        panic!("a mistake is refused");
+    };
+    assert_eq!(errors.lines().len(), 1);
+    assert!(errors.lines()[0].starts_with(&format!(
         "{}:6:3: spec.ingres: unknown field `ingres`",
         path.display()
     )));
     std::fs::write(&path, POLICY).unwrap();
-    assert_eq!(check_file(&path).unwrap().set.policies().len(), 1);
-    assert!(
-        check_file(&directory.path().join("none.yaml"))
-            .unwrap_err()
-            .lines()[0]
-            .contains("cannot be read")
+    assert_eq!(checked(&path).unwrap().set.policies().len(), 1);
+    let Err(CheckError::Unreadable(errors)) = checked(&directory.path().join("none.yaml")) else {
+        panic!("what is not there cannot be read");
+    };
+    assert!(errors.lines()[0].contains("cannot be read"));
+}
+
+#[test]
+fn files_directories_and_texts_are_checked_as_one_set() {
+    let directory = tempfile::tempdir().unwrap();
+    let (one, two) = (
+        directory.path().join("one.yaml"),
+        directory.path().join("two.yml"),
     );
+    std::fs::write(&one, WORKLOAD).unwrap();
+    std::fs::write(&two, POLICY).unwrap();
+    let path = |path: &Path| Input::Path(path.to_owned());
+    let text = |text: &str| Input::Text {
+        name: "standard input".to_owned(),
+        text: text.to_owned(),
+    };
+    let all = check(&[path(directory.path()), path(&one), path(&one)]).unwrap();
+    assert_eq!((all.set.workloads().len(), all.set.policies().len()), (1, 1));
+    assert_eq!(all.files.len(), 2, "{:?}", all.files);
+    let twice = check(&[path(directory.path()), text(POLICY)]).unwrap_err();
+    assert_eq!(
+        twice.errors().lines(),
+        [format!(
+            "standard input:1:1: metadata.name: policy shop/web is there already, in {}:1",
+            two.display()
+        )]
+    );
+}
+
+#[test]
+fn what_workloads_claim_twice_and_rules_that_name_nobody_here_are_told() {
+    let text = |name: &str, text: String| Input::Text {
+        name: name.to_owned(),
+        text,
+    };
+    let second = WORKLOAD.replace("name: web", "name: twin");
+    let policy = POLICY.replace("name: web", "name: odd");
+    let checked = check(&[
+        text("a.yaml", WORKLOAD.to_owned()),
+        text("b.yaml", format!("{second}---\n{policy}")),
+    ])
+    .unwrap();
+    let told = checked.conflicts.join("\n");
+    assert!(told.contains("is claimed by shop/twin, shop/web"), "{told}");
+    assert!(
+        told.contains("on node n2 interface sgv-web is claimed by"),
+        "{told}"
+    );
+    let remarks = checked.remarks.join("\n");
+    assert!(
+        remarks.contains("policy shop/odd: ingress[0] names service account shop/client, which none"),
+        "{remarks}"
+    );
+    assert!(remarks.starts_with("b.yaml:"), "{remarks}");
+    assert!(check(&[text("c.yaml", policy)]).unwrap().remarks.is_empty());
 }
 
 #[test]
