@@ -16,12 +16,13 @@ Examples:
   signet encryption set wireguard                encrypt between nodes, without losing a connection
   signet lab up demo.yaml                        a cluster on this machine, to try things
 
-Exit codes:
-  0  done (explain: allowed)
-  1  failed or refused (explain: refused)
-  2  wrong usage
-  3  a daemon cannot be reached
-  4  explain only: waiting for a proof, or unknown";
+Exit codes of every command:
+  0  done, and the answer is yes: allowed, proven, verified, good
+  1  the answer is no: refused, not there, a problem found, or failed; standard error says which
+  2  the command line, or a file or text that it names, cannot be understood or makes no sense
+  3  a daemon cannot be reached; what the others said is shown, and who is missing is named
+  4  explain only: waiting for a proof, or unknown
+`signet lab exec` ends with the code of the command that it runs.";
 
 /// See and steer Signet: identities, proofs, policies, encryption, flows.
 #[derive(Debug, Parser)]
@@ -48,24 +49,56 @@ pub(crate) struct Global {
     )]
     pub(crate) output: Format,
     /// Folder of the node's daemon sockets.
-    #[arg(long, global = true, env = "SIGNET_RUN_DIR", default_value = "/run/signet")]
-    #[arg(help_heading = "Global options")]
-    pub(crate) run_dir: PathBuf,
+    #[arg(long, global = true, help_heading = "Global options")]
+    #[arg(help = "Folder of the node's daemon sockets [env: SIGNET_RUN_DIR] [default: /run/signet]")]
+    run_dir: Option<PathBuf>,
     /// The CA's operator socket.
-    #[arg(
-        long,
-        global = true,
-        env = "SIGNET_CA_SOCKET",
-        default_value = "/run/signet/ca.sock"
-    )]
-    #[arg(help_heading = "Global options")]
-    pub(crate) ca_socket: PathBuf,
+    #[arg(long, global = true, help_heading = "Global options")]
+    #[arg(help = "The CA's operator socket [env: SIGNET_CA_SOCKET] [default: /run/signet/ca.sock]")]
+    ca_socket: Option<PathBuf>,
     /// Ask the daemons of this lab: all its nodes, or the one of --node.
-    #[arg(long, global = true, env = "SIGNET_LAB", help_heading = "Global options")]
-    pub(crate) lab: Option<String>,
+    #[arg(long, global = true, help_heading = "Global options")]
+    #[arg(help = "Ask the daemons of this lab: all its nodes, or the one of --node [env: SIGNET_LAB]")]
+    lab: Option<String>,
     /// One node of the lab; for `ca revoke` the node to revoke.
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) node: Option<String>,
+}
+
+/// What the environment says is looked up here and not by clap, which would put it into every "Usage:" as if it had to be
+/// written.
+impl Global {
+    /// Where the node's daemons are.
+    pub(crate) fn run_dir(&self) -> PathBuf {
+        path(self.run_dir.as_ref(), "SIGNET_RUN_DIR", "/run/signet")
+    }
+
+    /// Where the CA is.
+    pub(crate) fn ca_socket(&self) -> PathBuf {
+        path(self.ca_socket.as_ref(), "SIGNET_CA_SOCKET", "/run/signet/ca.sock")
+    }
+
+    /// The same, where --node means something else than whom to ask.
+    pub(crate) fn without_node(&self) -> Self {
+        Self {
+            node: None,
+            ..self.clone()
+        }
+    }
+
+    /// The lab that is meant, if one is.
+    pub(crate) fn lab(&self) -> Option<String> {
+        let variable = || std::env::var("SIGNET_LAB").ok();
+        self.lab.clone().or_else(variable).filter(|lab| !lab.is_empty())
+    }
+}
+
+fn path(given: Option<&PathBuf>, variable: &str, default: &str) -> PathBuf {
+    let from_environment = || std::env::var_os(variable).filter(|value| !value.is_empty());
+    given.map_or_else(
+        || from_environment().map_or_else(|| PathBuf::from(default), PathBuf::from),
+        PathBuf::clone,
+    )
 }
 
 /// How results are written.

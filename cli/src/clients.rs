@@ -70,6 +70,9 @@ impl Daemon {
             };
             return self.unreachable(why.to_owned());
         }
+        if status.code() == Code::InvalidArgument {
+            return Failure::Usage(format!("{}: {}", self.name, status.message()));
+        }
         let advice = if status.code() == Code::PermissionDenied {
             " (try again as root)"
         } else {

@@ -1,16 +1,17 @@
-//! What a command can fail with, and the exit code for it.
+//! What a command can fail with, and the exit code for it. All commands keep to one table; it stands in `signet --help`
+//! (`args.rs`) and docs/reference/cli.md.
 
 use std::path::PathBuf;
 
 use signet_lab::LabError;
 
-/// Done; for `explain`: allowed.
+/// Done, and the answer is yes: allowed, proven, verified, good.
 pub(crate) const DONE: u8 = 0;
-/// Failed or refused.
+/// The answer is no: refused, not there, a problem found, or failed.
 pub(crate) const FAILED: u8 = 1;
-/// Wrong usage.
+/// The command line, or a file or text that it names, is not one that can be carried out, whatever is running.
 pub(crate) const USAGE: u8 = 2;
-/// A daemon cannot be reached.
+/// A daemon cannot be reached; what others said was shown.
 pub(crate) const UNREACHABLE: u8 = 3;
 /// `explain` only: waiting for a proof, or unknown.
 pub(crate) const UNDECIDED: u8 = 4;
@@ -49,13 +50,12 @@ impl Failure {
             Self::Usage(_) => USAGE,
             Self::Unreachable { .. } => UNREACHABLE,
             Self::Lab(error) => match error {
-                LabError::Spec(_)
-                | LabError::Name(_)
-                | LabError::NoPlace { .. }
-                | LabError::NoProcess { .. } => USAGE,
+                LabError::Spec(_) | LabError::Name(_) => USAGE,
                 LabError::Unreachable { .. } => UNREACHABLE,
                 LabError::NotRoot
                 | LabError::Exists(_)
+                | LabError::NoPlace { .. }
+                | LabError::NoProcess { .. }
                 | LabError::Unknown(_)
                 | LabError::Locked { .. }
                 | LabError::NoBinary { .. }

@@ -96,6 +96,13 @@ impl Output {
         }
     }
 
+    /// Something that is missing from the result: on standard error, also beside JSON.
+    #[expect(clippy::unused_self, reason = "whoever writes has an Output in hand")]
+    pub(crate) fn warn(&self, text: &str) {
+        // Standard error may be closed: nobody wants it then.
+        let _ = writeln!(std::io::stderr(), "signet: {text}");
+    }
+
     /// Tells of a failure and gives its exit code.
     #[expect(clippy::unused_self, reason = "whoever writes has an Output in hand")]
     pub(crate) fn fail(&self, failure: &Failure) -> ExitCode {

@@ -20,18 +20,18 @@ pub(crate) struct Target {
 impl Target {
     /// Follows the global options.
     pub(crate) fn new(global: &Global) -> Result<Self, Failure> {
-        let Some(lab) = &global.lab else {
+        let Some(lab) = global.lab() else {
             if global.node.is_some() {
                 return Err(Failure::Usage(
                     "--node chooses a node of a lab: give --lab too".to_owned(),
                 ));
             }
             return Ok(Self {
-                nodes: vec![Node::new(None, &global.run_dir)?],
-                ca: Ca::new(&global.ca_socket)?,
+                nodes: vec![Node::new(None, &global.run_dir())?],
+                ca: Ca::new(&global.ca_socket())?,
             });
         };
-        let lab = LabName::parse(lab).map_err(|error| Failure::Usage(error.to_string()))?;
+        let lab = LabName::parse(&lab).map_err(|error| Failure::Usage(error.to_string()))?;
         let paths = LabPaths::new(&lab);
         let names = nodes(&paths, global.node.as_deref())?;
         let nodes = names
@@ -47,13 +47,6 @@ impl Target {
     pub(crate) fn ca(global: &Global) -> Result<Ca, Failure> {
         Ok(Self::new(global)?.ca)
     }
-
-    /// The first node, for what all of them know.
-    pub(crate) fn any_node(&self) -> Result<&Node, Failure> {
-        self.nodes
-            .first()
-            .ok_or_else(|| Failure::Failed("the lab has no nodes".to_owned()))
-    }
 }
 
 /// The lab's nodes, or the one asked for.
@@ -68,7 +61,7 @@ fn nodes(paths: &LabPaths, wanted: Option<&str>) -> Result<Vec<String>, Failure>
     if all.iter().any(|name| name == wanted) {
         return Ok(vec![wanted.to_owned()]);
     }
-    Err(Failure::Usage(format!(
+    Err(Failure::Failed(format!(
         "lab `{}` has no node `{wanted}`; it has {}",
         paths.lab(),
         all.join(", ")

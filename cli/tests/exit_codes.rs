@@ -22,29 +22,200 @@ fn words(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
+/// Every command that asks a daemon, as it is typed, with the socket of the one that is not there.
+const ASKING: [(&str, &str); 35] = [
+    ("status", "agent.sock"),
+    ("auth list", "agent.sock"),
+    ("auth sessions", "agent.sock"),
+    ("auth prove a b", "agent.sock"),
+    ("identity list", "agent.sock"),
+    ("policy list", "meshd.sock"),
+    ("flows", "meshd.sock"),
+    ("flows --follow", "meshd.sock"),
+    ("explain a b 80", "meshd.sock"),
+    ("encryption status", "keyd.sock"),
+    ("encryption set off", "ca.sock"),
+    ("ca status", "ca.sock"),
+    ("ca bundle", "ca.sock"),
+    ("ca token n1", "ca.sock"),
+    (
+        "ca register spiffe://td/a --on n1 --selector unix:uid:1",
+        "ca.sock",
+    ),
+    ("ca deregister x", "ca.sock"),
+    ("ca list", "ca.sock"),
+    ("ca list --nodes", "ca.sock"),
+    ("ca list --identities", "ca.sock"),
+    ("ca show x", "ca.sock"),
+    ("ca revoke --serial 1 --reason x", "ca.sock"),
+    ("ca revoke --serial 1 --reason x --yes", "ca.sock"),
+    ("ca reopen spiffe://td/a", "ca.sock"),
+    ("ca revocations", "ca.sock"),
+    ("ca ban n1 --reason x", "ca.sock"),
+    ("ca evict n1 --reason x", "ca.sock"),
+    ("ca crl", "ca.sock"),
+    ("ca log show", "ca.sock"),
+    ("ca log key", "ca.sock"),
+    ("ca log checkpoint", "ca.sock"),
+    ("ca log prove 01", "ca.sock"),
+    ("ca log prove --position 1", "ca.sock"),
+    ("ca log export /nonexistent/log", "ca.sock"),
+    ("ca log verify", "ca.sock"),
+    ("ca log show --from 1", "ca.sock"),
+];
+
+/// Every command that asks for a lab, about one that is not up: that is an answer, no.
+const OF_A_LAB: [&str; 7] = [
+    "lab status",
+    "lab exec n1 -- true",
+    "lab logs n1 agent",
+    "lab kill n1 agent",
+    "lab release n1 agent",
+    "status",
+    "flows",
+];
+
+/// Commands that ask nobody: one that is well, one whose answer is no (where it can be), one with bad input.
+const ALONE: [(&str, &str, &str); 6] = [
+    (
+        "policy check GOOD",
+        "policy check BAD",
+        "policy check /nonexistent/x.yaml",
+    ),
+    ("lab schema", "", "lab schema x"),
+    ("lab list", "", "lab list x"),
+    ("lab down --lab nosuchlab", "", "lab down NO-LAB"),
+    ("completions bash", "", "completions csh"),
+    ("--help", "", "lab up /nonexistent/lab.yaml"),
+];
+
 #[test]
 fn a_daemon_that_is_not_there_is_3_and_its_socket_is_named() {
-    let cases: [(&[&str], &str); 9] = [
-        (&["status"], "agent.sock"),
-        (&["auth", "list"], "agent.sock"),
-        (&["identity", "list"], "agent.sock"),
-        (&["policy", "list"], "meshd.sock"),
-        (&["flows"], "meshd.sock"),
-        (&["explain", "a", "b", "80"], "meshd.sock"),
-        (&["encryption", "status"], "keyd.sock"),
-        (&["ca", "list"], "ca.sock"),
-        (&["ca", "ban", "n1", "--reason", "x"], "ca.sock"),
-    ];
-    for (arguments, socket) in cases {
-        let output = signet(arguments);
+    for (line, socket) in ASKING {
+        let output = signet(&line.split(' ').collect::<Vec<_>>());
         let error = words(&output.stderr);
-        assert_eq!(output.status.code(), Some(3), "{arguments:?}: {error}");
+        assert_eq!(output.status.code(), Some(3), "{line}: {error}");
         assert!(
             error.contains(&format!("/nonexistent/{socket}: there is no such socket")),
-            "{error}"
+            "{line}: {error}"
         );
-        assert!(output.stdout.is_empty());
+        assert!(output.stdout.is_empty(), "{line}");
     }
+}
+
+#[test]
+fn what_is_not_there_is_1() {
+    for line in OF_A_LAB {
+        let arguments: Vec<_> = ["--lab", "nosuchlab"]
+            .into_iter()
+            .chain(line.split(' '))
+            .collect();
+        let output = signet(&arguments);
+        assert_eq!(output.status.code(), Some(1), "{line}: {}", words(&output.stderr));
+        assert!(
+            words(&output.stderr).contains("no lab `nosuchlab` is up"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_command_that_asks_nobody_is_0_1_or_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "apiVersion: signet.io/v1alpha1\nkind: Policy\nmetadata: {name: web, namespace: shop}\nspec:\n  ingress: []\n";
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let good = file("good.yaml", text);
+    let bad = file("bad.yaml", &text.replace("ingress", "ingres"));
+    for (well, no, wrong) in ALONE {
+        for (line, code) in [(well, 0), (no, 1), (wrong, 2)] {
+            if line.is_empty() {
+                continue;
+            }
+            let line = line.replace("GOOD", &good).replace("BAD", &bad);
+            let output = signet(&line.split(' ').collect::<Vec<_>>());
+            let told = words(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{line}: {told}");
+        }
+    }
+}
+
+/// The words of every command that has no further ones, as `--help` lists them.
+fn leaves(path: &[String]) -> Vec<String> {
+    let mut arguments: Vec<_> = path.iter().map(String::as_str).collect();
+    arguments.push("--help");
+    let help = words(&signet(&arguments).stdout);
+    let listed = help.split_once("\nCommands:\n").map(|(_, rest)| rest);
+    let Some(listed) = listed else {
+        return vec![path.join(" ")];
+    };
+    let names = listed
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help");
+    names
+        .flat_map(|name| leaves(&[path, &[name.to_owned()]].concat()))
+        .collect()
+}
+
+#[test]
+fn every_command_is_held_to_the_table_and_refuses_what_it_does_not_know_with_2() {
+    let leaves = leaves(&[]);
+    assert!(leaves.len() >= 40, "{leaves:?}");
+    for leaf in &leaves {
+        let begins = |line: &str| line == leaf || line.starts_with(&format!("{leaf} "));
+        let held = ASKING.iter().any(|(line, _)| begins(line))
+            || OF_A_LAB.iter().any(|line| begins(line))
+            || ALONE.iter().any(|(well, _, wrong)| begins(well) || begins(wrong));
+        assert!(held, "no exit code of `{leaf}` is tested");
+        let arguments: Vec<_> = leaf.split(' ').chain(["--no-such-option"]).collect();
+        assert_eq!(signet(&arguments).status.code(), Some(2), "{leaf}");
+    }
+}
+
+#[test]
+fn the_usage_does_not_ask_for_what_the_environment_says() {
+    let output = Command::new(env!("CARGO_BIN_EXE_signet"))
+        .env("SIGNET_LAB", "demo")
+        .env("SIGNET_RUN_DIR", "/nonexistent")
+        .args(["explain", "a"])
+        .output()
+        .unwrap();
+    let error = words(&output.stderr);
+    assert!(
+        error.contains("Usage: signet explain <SOURCE> <DESTINATION> <PORT>"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_environment_says_where_daemons_are() {
+    let ask = |variable: &str, value: &str, arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_signet"))
+            .env_remove("SIGNET_LAB")
+            .env(variable, value)
+            .args(arguments)
+            .output()
+            .unwrap();
+        (output.status.code(), words(&output.stderr))
+    };
+    let (code, error) = ask("SIGNET_RUN_DIR", "/nonexistent/run", &["flows"]);
+    assert!(
+        code == Some(3) && error.contains("/nonexistent/run/meshd.sock"),
+        "{error}"
+    );
+    let (code, error) = ask("SIGNET_CA_SOCKET", "/nonexistent/a.sock", &["ca", "list"]);
+    assert!(
+        code == Some(3) && error.contains("/nonexistent/a.sock"),
+        "{error}"
+    );
+    let (code, error) = ask("SIGNET_LAB", "nosuchlab", &["flows"]);
+    assert!(code == Some(1) && error.contains("nosuchlab"), "{error}");
 }
 
 #[test]

@@ -6,8 +6,9 @@ use clap::{Args, Subcommand};
 use signet_proto::agent::v1::{ListProofsRequest, ListSessionsRequest, ProveRequest};
 
 use crate::args::Global;
+use crate::command::heard::{Heard, any};
 use crate::command::identity::Directory;
-use crate::failure::Failure;
+use crate::failure::{DONE, Failure};
 use crate::output::Output;
 use crate::target::Target;
 use crate::view::auth::{ProofRow, ProofsView, ProvenView, SessionRow, SessionsView};
@@ -50,7 +51,7 @@ enum Command {
 }
 
 /// Runs a subcommand.
-pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output) -> Result<u8, Failure> {
     let target = Target::new(global)?;
     match &arguments.command {
         Command::List => list(&target, output).await,
@@ -59,39 +60,44 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
     }
 }
 
-async fn list(target: &Target, output: &Output) -> Result<(), Failure> {
-    let mut proofs = Vec::new();
-    for node in &target.nodes {
-        let name = node.name().await;
+async fn list(target: &Target, output: &Output) -> Result<u8, Failure> {
+    let heard = Heard::from(target, async |node, name| {
         let answer = node
             .agent_daemon
             .answer(node.agent.clone().list_proofs(ListProofsRequest {}))
             .await?;
-        proofs.extend(answer.proofs.into_iter().map(|proof| ProofRow::new(&name, proof)));
-    }
-    output.show(&ProofsView { proofs })
+        let rows = answer.proofs.into_iter().map(|proof| ProofRow::new(name, proof));
+        Ok(rows.collect::<Vec<_>>())
+    })
+    .await?;
+    let code = heard.tell(output);
+    output.show(&ProofsView {
+        proofs: heard.answers.into_iter().flatten().collect(),
+    })?;
+    Ok(code)
 }
 
-async fn sessions(target: &Target, output: &Output) -> Result<(), Failure> {
-    let mut sessions = Vec::new();
-    for node in &target.nodes {
-        let name = node.name().await;
+async fn sessions(target: &Target, output: &Output) -> Result<u8, Failure> {
+    let heard = Heard::from(target, async |node, name| {
         let answer = node
             .agent_daemon
             .answer(node.agent.clone().list_sessions(ListSessionsRequest {}))
             .await?;
-        sessions.extend(
-            answer
-                .sessions
-                .into_iter()
-                .map(|session| SessionRow::new(&name, session)),
-        );
-    }
-    output.show(&SessionsView { sessions })
+        let rows = answer.sessions.into_iter();
+        Ok(rows
+            .map(|session| SessionRow::new(name, session))
+            .collect::<Vec<_>>())
+    })
+    .await?;
+    let code = heard.tell(output);
+    output.show(&SessionsView {
+        sessions: heard.answers.into_iter().flatten().collect(),
+    })?;
+    Ok(code)
 }
 
-async fn prove(target: &Target, local: &str, remote: &str, output: &Output) -> Result<(), Failure> {
-    let directory = Directory::fetch(target.any_node()?).await?;
+async fn prove(target: &Target, local: &str, remote: &str, output: &Output) -> Result<u8, Failure> {
+    let directory = any(target, Directory::fetch).await?;
     let local = directory.workload(local)?;
     let remote = directory.workload(remote)?;
     let node_id = directory.node_id(&remote.node)?;
@@ -114,7 +120,7 @@ async fn prove(target: &Target, local: &str, remote: &str, output: &Output) -> R
     };
     output.show(&view)?;
     if view.proof.is_proven() {
-        Ok(())
+        Ok(DONE)
     } else {
         Err(Failure::Failed(view.proof.refusal()))
     }

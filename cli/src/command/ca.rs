@@ -120,10 +120,7 @@ enum Format {
 /// Runs a subcommand.
 pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output) -> Result<(), Failure> {
     // The CA is not of a node: for `revoke`, --node says what is revoked.
-    let ca = Target::ca(&Global {
-        node: None,
-        ..global.clone()
-    })?;
+    let ca = Target::ca(&global.without_node())?;
     let mut client = ca.client.clone();
     match &arguments.command {
         Command::Status => output.show(&StatusView::from(

@@ -4,25 +4,33 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use signet_proto::ca::v1::SetEncryptionRequest;
+use signet_proto::ca::v1::{SetEncryptionRequest, StatusRequest};
 use signet_proto::view::v1::EncryptionMode;
 use tokio::time::sleep;
 
 use crate::args::Global;
-use crate::clients::Node;
-use crate::failure::Failure;
+use crate::clients::{Ca, Node};
+use crate::command::heard::Heard;
+use crate::failure::{DONE, FAILED, Failure, UNREACHABLE};
 use crate::output::Output;
 use crate::target::Target;
-use crate::view::encryption::{EncryptionView, NodeEncryption, Settled, mode_name, settled};
+use crate::view::encryption::{
+    Behind, EncryptionView, NodeEncryption, Settled, mode_name, settled, taken, unfinished,
+};
 
 /// How often nodes are asked.
 const POLL: Duration = Duration::from_millis(100);
 
+/// How long nodes are waited for that do not answer, when all others are done.
+const SILENCE: Duration = Duration::from_secs(10);
+
 /// Shown at the end of the help.
 const AFTER: &str = "\
 Switching takes three steps between every two nodes (both can receive, both send encrypted, the
-old way is retired), so that no connection breaks. `set` waits until every node that it can ask has
-taken the last one.
+old way is retired), so that no connection breaks. `set` tells the CA, which from then on holds the
+nodes to it, and waits until every node that it can ask has taken the last step. Exit codes 1 and 3
+say that the CA has taken it and that some nodes have not yet, or do not answer; they follow by
+themselves.
 
 Examples:
   signet encryption status
@@ -72,39 +80,43 @@ impl From<Mode> for EncryptionMode {
 }
 
 /// Runs a subcommand.
-pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output) -> Result<u8, Failure> {
     let target = Target::new(global)?;
     match arguments.command {
-        Command::Status => output.show(&EncryptionView {
-            nodes: ask_all(&target).await?,
-        }),
+        Command::Status => {
+            let heard = Heard::from(&target, ask).await?;
+            let code = heard.tell(output);
+            output.show(&EncryptionView { nodes: heard.answers })?;
+            Ok(code)
+        }
         Command::Set {
             mode,
             no_wait,
             timeout,
         } => {
             let mode = mode.into();
-            set(&target, mode).await?;
+            set(&target.ca, mode).await?;
             if no_wait {
-                output.remark(&format!(
-                    "the CA has taken it: encryption is to be {}",
-                    mode_name(mode)
-                ));
-                return Ok(());
+                output.remark(&format!("{}; the nodes follow", taken(mode)));
+                return Ok(DONE);
             }
             wait(&target, mode, Duration::from_secs(timeout), output).await
         }
     }
 }
 
-async fn set(target: &Target, mode: EncryptionMode) -> Result<(), Failure> {
+/// Tells the CA. Where its answer is lost, it is asked what holds now.
+async fn set(ca: &Ca, mode: EncryptionMode) -> Result<(), Failure> {
     let request = SetEncryptionRequest { mode: mode.into() };
-    target
-        .ca
-        .daemon
-        .answer(target.ca.client.clone().set_encryption(request))
-        .await?;
-    Ok(())
+    let answer = ca.daemon.answer(ca.client.clone().set_encryption(request)).await;
+    let Err(failure @ Failure::Unreachable { .. }) = answer else {
+        return answer.map(drop);
+    };
+    let status = ca.daemon.answer(ca.client.clone().status(StatusRequest {})).await;
+    match status.map(|status| status.cluster.unwrap_or_default().encryption()) {
+        Ok(found) if mode_name(found) == mode_name(mode) => Ok(()),
+        Ok(_) | Err(_) => Err(failure),
+    }
 }
 
 /// Waits for every node at hand, showing how far they are.
@@ -113,40 +125,48 @@ async fn wait(
     mode: EncryptionMode,
     patience: Duration,
     output: &Output,
-) -> Result<(), Failure> {
+) -> Result<u8, Failure> {
     let started = Instant::now();
     let bar = bar(target.nodes.len(), output);
     loop {
-        let nodes = ask_all(target).await?;
-        let behind: Vec<_> = nodes
-            .iter()
-            .filter_map(|node| match settled(mode, node) {
-                Settled::Yes => None,
-                Settled::Not(what) => Some(format!("{} {what}", node.node)),
-            })
-            .collect();
-        bar.set_position(u64::try_from(nodes.len() - behind.len()).unwrap_or(0));
-        bar.set_message(behind.first().cloned().unwrap_or_default());
-        if behind.is_empty() {
-            bar.finish_and_clear();
+        let mut nodes = Vec::with_capacity(target.nodes.len());
+        let mut behind = Vec::new();
+        for node in &target.nodes {
+            let name = node.name().await;
+            match ask(node, &name).await {
+                Ok(found) => {
+                    if let Settled::Not(what) = settled(mode, &found) {
+                        behind.push(Behind::waiting(name, what));
+                    }
+                    nodes.push(found);
+                }
+                Err(failure) => behind.push(Behind::silent(name, &failure)),
+            }
+        }
+        bar.set_position(u64::try_from(target.nodes.len() - behind.len()).unwrap_or(0));
+        bar.set_message(behind.first().map(ToString::to_string).unwrap_or_default());
+        let elapsed = started.elapsed();
+        // Whoever can be asked is done: the others are not waited for to the end.
+        let only_silent = behind.iter().all(|node| node.is_silent) && elapsed >= patience.min(SILENCE);
+        if !behind.is_empty() && elapsed < patience && !only_silent {
+            sleep(POLL).await;
+            continue;
+        }
+        bar.finish_and_clear();
+        if !nodes.is_empty() {
             output.show(&EncryptionView { nodes })?;
-            output.remark(&format!(
-                "encryption is {} after {:.1?}",
-                mode_name(mode),
-                started.elapsed()
-            ));
-            return Ok(());
         }
-        if started.elapsed() >= patience {
-            bar.finish_and_clear();
-            let what = format!(
-                "after {} s these are behind: {}",
-                patience.as_secs(),
-                behind.join("; ")
-            );
-            return Err(Failure::Failed(what));
+        if behind.is_empty() {
+            output.remark(&format!("encryption is {} after {elapsed:.1?}", mode_name(mode)));
+            return Ok(DONE);
         }
-        sleep(POLL).await;
+        let done = target.nodes.len() - behind.len();
+        output.warn(&unfinished(mode, done, &behind, elapsed.as_secs()));
+        return Ok(if behind.iter().any(|node| node.is_silent) {
+            UNREACHABLE
+        } else {
+            FAILED
+        });
     }
 }
 
@@ -162,15 +182,7 @@ fn bar(nodes: usize, output: &Output) -> ProgressBar {
     bar
 }
 
-async fn ask_all(target: &Target) -> Result<Vec<NodeEncryption>, Failure> {
-    let mut nodes = Vec::with_capacity(target.nodes.len());
-    for node in &target.nodes {
-        nodes.push(ask(node).await?);
-    }
-    Ok(nodes)
-}
-
-async fn ask(node: &Node) -> Result<NodeEncryption, Failure> {
+async fn ask(node: &Node, name: &str) -> Result<NodeEncryption, Failure> {
     let status = node.keyd_status().await?;
     let view = node.view().await?;
     // Every node of the view but this one.
@@ -179,5 +191,5 @@ async fn ask(node: &Node) -> Result<NodeEncryption, Failure> {
         .iter()
         .filter(|other| other.name != view.self_node)
         .count();
-    Ok(NodeEncryption::new(&node.name().await, others, status))
+    Ok(NodeEncryption::new(name, others, status))
 }

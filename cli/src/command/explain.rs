@@ -5,8 +5,9 @@ use signet_proto::mesh::v1::ExplainRequest;
 
 use crate::args::Global;
 use crate::clients::Node;
+use crate::command::heard::{Heard, any};
 use crate::command::identity::is_named;
-use crate::failure::Failure;
+use crate::failure::{DONE, FAILED, Failure};
 use crate::output::Output;
 use crate::target::Target;
 use crate::view::explain::{ExplainView, NodeExplanation};
@@ -17,7 +18,7 @@ Both ends judge: the source's node what leaves it, the destination's what reache
 both are asked; on a real node, run it on each.
 
 Exit codes:
-  0 allowed, 1 refused, 4 waiting for a proof or unknown, 3 a daemon cannot be reached
+  0 allowed, 1 refused, 3 a daemon that has a say cannot be reached, 4 waiting for a proof or unknown
 
 Examples:
   signet explain shop/client shop/web 8080
@@ -41,8 +42,11 @@ pub(crate) struct Arguments {
 /// Explains.
 pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output) -> Result<u8, Failure> {
     let target = Target::new(global)?;
-    let mut explanations = Vec::new();
-    for node in ends(&target, arguments).await? {
+    let target = Target {
+        nodes: ends(&target, arguments).await?,
+        ..target
+    };
+    let heard = Heard::from(&target, async |node, name| {
         let request = ExplainRequest {
             source: arguments.source.clone(),
             destination: arguments.destination.clone(),
@@ -53,20 +57,26 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
             .mesh_daemon
             .answer(node.mesh.clone().explain(request))
             .await?;
-        explanations.push(NodeExplanation::new(&node.name().await, answer));
-    }
-    let view = ExplainView::new(explanations);
+        Ok(NodeExplanation::new(name, answer))
+    })
+    .await?;
+    let missing = heard.tell(output);
+    let view = ExplainView::new(heard.answers);
     output.show(&view)?;
-    Ok(view.exit_code())
+    // What one end refuses the other cannot allow; anything else could still be refused by the one that is missing.
+    Ok(match view.exit_code() {
+        FAILED => FAILED,
+        code if missing == DONE => code,
+        _ => missing,
+    })
 }
 
 /// The nodes that judge: those where one of the two lives. Where neither is known, the first one says so.
-async fn ends<'a>(target: &'a Target, arguments: &Arguments) -> Result<Vec<&'a Node>, Failure> {
-    let first = target.any_node()?;
+async fn ends(target: &Target, arguments: &Arguments) -> Result<Vec<Node>, Failure> {
     if target.nodes.len() == 1 {
-        return Ok(vec![first]);
+        return Ok(target.nodes.clone());
     }
-    let endpoints = first.endpoints().await?;
+    let (first, endpoints) = any(target, async |node| Ok((node.clone(), node.endpoints().await?))).await?;
     let home = |name: &str| {
         let entry = endpoints.iter().find(|entry| is_named(entry, name))?;
         target
@@ -74,13 +84,13 @@ async fn ends<'a>(target: &'a Target, arguments: &Arguments) -> Result<Vec<&'a N
             .iter()
             .find(|node| node.name.as_deref() == Some(&entry.node))
     };
-    let mut ends: Vec<&Node> = Vec::new();
+    let mut ends: Vec<Node> = Vec::new();
     for node in [home(&arguments.source), home(&arguments.destination)]
         .into_iter()
         .flatten()
     {
         if !ends.iter().any(|known| known.name == node.name) {
-            ends.push(node);
+            ends.push(node.clone());
         }
     }
     Ok(if ends.is_empty() { vec![first] } else { ends })

@@ -6,7 +6,8 @@ use tokio::sync::mpsc;
 
 use crate::args::Global;
 use crate::clients::Node;
-use crate::failure::Failure;
+use crate::command::heard::{Heard, Missing};
+use crate::failure::{DONE, Failure};
 use crate::output::Output;
 use crate::target::Target;
 use crate::view::flows::FlowView;
@@ -16,7 +17,9 @@ const QUEUE: usize = 1024;
 
 /// Shown at the end of the help.
 const AFTER: &str = "\
-A flow event is the first packet of a connection, its end, or a drop. Times are UTC.
+A flow event is the first packet of a connection (opened), its end (closed), or a drop; at both ends, as each sees it.
+What it says last is the reason with its number: `encrypted` went into the tunnel to the other node, `decrypted` came
+out of it, `forwarded` passed as it was. docs/reference/reasons.md has all of them. Times are UTC.
 
 Examples:
   signet flows                                   the last 20
@@ -39,38 +42,32 @@ pub(crate) struct Arguments {
 }
 
 /// Shows events: past ones in order of time, new ones as they come.
-pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output) -> Result<u8, Failure> {
     let target = Target::new(global)?;
     let request = FlowsRequest {
         last: arguments.last,
         follow: false,
         dropped: arguments.dropped,
     };
-    let mut past = Vec::new();
-    if !arguments.follow || target.nodes.len() > 1 {
-        for node in &target.nodes {
-            past.extend(collect(node, request).await?);
-        }
+    if arguments.follow && target.nodes.len() == 1 {
+        return follow(&target, request, output).await;
     }
+    let heard = Heard::from(&target, async |node, _| collect(node, request).await).await?;
+    let code = if arguments.follow {
+        DONE
+    } else {
+        heard.tell(output)
+    };
+    let mut past: Vec<_> = heard.answers.into_iter().flatten().collect();
     past.sort_by_key(|flow| flow.at);
     for flow in past {
         output.show_line(&FlowView::from(flow))?;
     }
     if !arguments.follow {
-        return Ok(());
+        return Ok(code);
     }
-    // Several nodes were asked for the past above, so that it could be put in order.
-    let last = if target.nodes.len() > 1 { 0 } else { arguments.last };
-    follow(
-        &target,
-        FlowsRequest {
-            last,
-            follow: true,
-            ..request
-        },
-        output,
-    )
-    .await
+    // The past was asked for above, so that it could be put in order.
+    follow(&target, FlowsRequest { last: 0, ..request }, output).await
 }
 
 async fn collect(node: &Node, request: FlowsRequest) -> Result<Vec<FlowEvent>, Failure> {
@@ -86,26 +83,42 @@ async fn collect(node: &Node, request: FlowsRequest) -> Result<Vec<FlowEvent>, F
     Ok(flows)
 }
 
-/// Shows the events of all nodes until one of them ends, or the reader goes away.
-async fn follow(target: &Target, request: FlowsRequest, output: &Output) -> Result<(), Failure> {
+/// Shows the events of all nodes until the last of them ends, or the reader goes away.
+async fn follow(target: &Target, request: FlowsRequest, output: &Output) -> Result<u8, Failure> {
     let (sender, mut receiver) = mpsc::channel(QUEUE);
+    let request = FlowsRequest {
+        follow: true,
+        ..request
+    };
     for node in &target.nodes {
         tokio::spawn(forward(node.clone(), request, sender.clone()));
     }
     drop(sender);
-    while let Some(flow) = receiver.recv().await {
-        output.show_line(&FlowView::from(flow?))?;
+    let mut code = DONE;
+    while let Some((node, flow)) = receiver.recv().await {
+        match flow {
+            Ok(flow) => output.show_line(&FlowView::from(flow))?,
+            Err(failure) if target.nodes.len() == 1 => return Err(failure),
+            Err(failure) => {
+                let mut missing = Missing::default();
+                missing.push(node, failure);
+                code = code.max(missing.tell(output));
+            }
+        }
     }
-    Ok(())
+    Ok(code)
 }
 
-async fn forward(node: Node, request: FlowsRequest, sender: mpsc::Sender<Result<FlowEvent, Failure>>) {
+type Followed = (String, Result<FlowEvent, Failure>);
+
+async fn forward(node: Node, request: FlowsRequest, sender: mpsc::Sender<Followed>) {
+    let name = node.name().await;
     let mut client = node.mesh.clone();
     let mut stream = match node.mesh_daemon.answer(client.flows(request)).await {
         Ok(stream) => stream,
         Err(failure) => {
             // Nobody reads any more: nothing to tell.
-            let _ = sender.send(Err(failure)).await;
+            let _ = sender.send((name, Err(failure))).await;
             return;
         }
     };
@@ -116,7 +129,7 @@ async fn forward(node: Node, request: FlowsRequest, sender: mpsc::Sender<Result<
             Err(status) => Err(node.mesh_daemon.failure(&status)),
         };
         let ended = event.is_err();
-        if sender.send(event).await.is_err() || ended {
+        if sender.send((name.clone(), event)).await.is_err() || ended {
             return;
         }
     }

@@ -6,6 +6,7 @@ use signet_proto::view::v1::Update;
 
 use crate::args::Global;
 use crate::clients::Node;
+use crate::command::heard::{Heard, any};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::target::Target;
@@ -32,27 +33,29 @@ enum Command {
 }
 
 /// Runs a subcommand.
-pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output) -> Result<u8, Failure> {
     let target = Target::new(global)?;
     match arguments.command {
         Command::List => list(&target, output).await,
     }
 }
 
-async fn list(target: &Target, output: &Output) -> Result<(), Failure> {
-    let directory = Directory::fetch(target.any_node()?).await?;
-    let mut svids = Vec::with_capacity(target.nodes.len());
-    for node in &target.nodes {
-        svids.push(NodeKnowledge {
-            node: node.name().await,
+async fn list(target: &Target, output: &Output) -> Result<u8, Failure> {
+    let directory = any(target, Directory::fetch).await?;
+    let heard = Heard::from(target, async |node, name| {
+        Ok(NodeKnowledge {
+            node: name.to_owned(),
             svids: node.svids().await?,
-        });
-    }
+        })
+    })
+    .await?;
+    let code = heard.tell(output);
     output.show(&IdentitiesView::new(
         &directory.view.identities,
         &directory.endpoints,
-        &svids,
-    ))
+        &heard.answers,
+    ))?;
+    Ok(code)
 }
 
 /// What a node knows of names and numbers.
@@ -94,7 +97,7 @@ impl Directory {
                     node: entry.node.clone(),
                 })
             }
-            [] => Err(Failure::Usage(format!(
+            [] => Err(Failure::Failed(format!(
                 "no workload `{name}`; `signet identity list` shows them"
             ))),
             _ => Err(Failure::Usage(format!(

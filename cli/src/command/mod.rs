@@ -7,6 +7,7 @@ pub(crate) mod completions;
 pub(crate) mod encryption;
 pub(crate) mod explain;
 pub(crate) mod flows;
+pub(crate) mod heard;
 pub(crate) mod identity;
 pub(crate) mod lab;
 pub(crate) mod policy;

@@ -8,6 +8,7 @@ use signet_proto::mesh::v1::ListPoliciesRequest;
 use signet_source::{CheckError, Input};
 
 use crate::args::Global;
+use crate::command::heard::Heard;
 use crate::failure::{DONE, FAILED, Failure};
 use crate::output::Output;
 use crate::target::Target;
@@ -52,27 +53,35 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
 }
 
 async fn list(target: &Target, output: &Output) -> Result<u8, Failure> {
-    let mut view = PoliciesView::default();
-    for node in &target.nodes {
-        let name = node.name().await;
+    let heard = Heard::from(target, async |node, name| {
         let answer = node
             .mesh_daemon
             .answer(node.mesh.clone().list_policies(ListPoliciesRequest {}))
             .await?;
-        view.policies.extend(
-            answer
-                .policies
-                .into_iter()
-                .map(|policy| PolicyRow::new(&name, policy)),
-        );
-        view.errors
-            .extend(answer.errors.into_iter().map(|error| ErrorRow {
-                node: name.clone(),
-                error,
-            }));
+        let policies = answer.policies.into_iter();
+        let errors = answer.errors.into_iter().map(|error| ErrorRow {
+            node: name.to_owned(),
+            error,
+        });
+        Ok((
+            policies
+                .map(|policy| PolicyRow::new(name, policy))
+                .collect::<Vec<_>>(),
+            errors.collect::<Vec<_>>(),
+        ))
+    })
+    .await?;
+    let mut code = heard.tell(output);
+    let mut view = PoliciesView::default();
+    for (policies, errors) in heard.answers {
+        view.policies.extend(policies);
+        view.errors.extend(errors);
     }
     output.show(&view)?;
-    Ok(DONE)
+    if code == DONE && !view.errors.is_empty() {
+        code = FAILED;
+    }
+    Ok(code)
 }
 
 fn check(files: &[PathBuf], output: &Output) -> Result<u8, Failure> {

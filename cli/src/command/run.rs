@@ -9,16 +9,15 @@ use crate::output::Output;
 pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<u8, Failure> {
     let global = &arguments.global;
     match arguments.command {
-        Command::Explain(command) => return explain::run(&command, global, output).await,
-        Command::Policy(command) => return policy::run(&command, global, output).await,
-        Command::Lab(command) => return lab::run(&command, global, output).await,
+        Command::Explain(command) => explain::run(&command, global, output).await,
+        Command::Policy(command) => policy::run(&command, global, output).await,
+        Command::Lab(command) => lab::run(&command, global, output).await,
         Command::Status(command) => status::run(&command, global, output).await,
         Command::Auth(command) => auth::run(&command, global, output).await,
         Command::Identity(command) => identity::run(&command, global, output).await,
         Command::Encryption(command) => encryption::run(&command, global, output).await,
         Command::Flows(command) => flows::run(&command, global, output).await,
-        Command::Ca(command) => ca::run(&command, global, output).await,
-        Command::Completions(command) => completions::run(&command, output),
-    }?;
-    Ok(DONE)
+        Command::Ca(command) => ca::run(&command, global, output).await.map(|()| DONE),
+        Command::Completions(command) => completions::run(&command, output).map(|()| DONE),
+    }
 }

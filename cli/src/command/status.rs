@@ -5,15 +5,14 @@ use signet_proto::ca::v1::StatusRequest;
 
 use crate::args::Global;
 use crate::clients::{Ca, Node};
-use crate::failure::Failure;
+use crate::failure::{DONE, Failure};
 use crate::output::Output;
 use crate::target::Target;
 use crate::view::status::{CaPart, NodePart, Part, StatusView};
 
 /// Shown at the end of the help.
 const AFTER: &str = "\
-A daemon that does not answer is shown as down, with what to do; the command fails (3) only if
-none answers.
+A daemon that does not answer is shown as down, with what to do, and the exit code is 3.
 
 Examples:
   signet status
@@ -26,10 +25,10 @@ Examples:
 pub(crate) struct Arguments {}
 
 /// Asks every daemon and shows all of them.
-pub(crate) async fn run(_: &Arguments, global: &Global, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn run(_: &Arguments, global: &Global, output: &Output) -> Result<u8, Failure> {
     let target = Target::new(global)?;
     let mut nodes = Vec::with_capacity(target.nodes.len());
-    let mut first_failure = None;
+    let mut first_failure: Option<Failure> = None;
     let mut answered = false;
     for node in &target.nodes {
         let part = ask(node, &mut first_failure).await;
@@ -38,10 +37,13 @@ pub(crate) async fn run(_: &Arguments, global: &Global, output: &Output) -> Resu
     }
     let ca = ask_ca(&target.ca).await;
     answered |= ca.is_some();
-    if let (false, Some(failure)) = (answered, first_failure) {
-        return Err(failure);
-    }
-    output.show(&StatusView { nodes, ca })
+    let code = match first_failure {
+        Some(failure) if !answered => return Err(failure),
+        Some(failure) => failure.exit_code(),
+        None => DONE,
+    };
+    output.show(&StatusView { nodes, ca })?;
+    Ok(code)
 }
 
 async fn ask(node: &Node, first_failure: &mut Option<Failure>) -> NodePart {

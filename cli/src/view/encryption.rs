@@ -1,9 +1,12 @@
 //! Encryption between nodes.
 
+use std::fmt::{self, Write as _};
+
 use serde::Serialize;
 use signet_proto::keyd::v1::{PeerStatus, StatusResponse};
 use signet_proto::view::v1::EncryptionMode;
 
+use crate::failure::Failure;
 use crate::output::{Cell, Page, Table, Tone, View};
 use crate::text;
 
@@ -120,6 +123,62 @@ pub(crate) fn settled(mode: EncryptionMode, node: &NodeEncryption) -> Settled {
     }
 }
 
+/// A node that is not where it should be.
+#[derive(Debug)]
+pub(crate) struct Behind {
+    node: String,
+    what: String,
+    /// It does not answer.
+    pub(crate) is_silent: bool,
+}
+
+impl Behind {
+    /// It has steps before it.
+    pub(crate) fn waiting(node: String, what: String) -> Self {
+        Self {
+            node,
+            what,
+            is_silent: false,
+        }
+    }
+
+    /// Nobody can say where it is.
+    pub(crate) fn silent(node: String, failure: &Failure) -> Self {
+        let what = failure.to_string();
+        Self {
+            node,
+            what: what.lines().next().unwrap_or_default().to_owned(),
+            is_silent: true,
+        }
+    }
+}
+
+impl fmt::Display for Behind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.node, self.what)
+    }
+}
+
+/// What has happened once the CA has answered.
+pub(crate) fn taken(mode: EncryptionMode) -> String {
+    format!("the CA has taken it: encryption is to be {}", mode_name(mode))
+}
+
+/// What took effect and what did not yet.
+pub(crate) fn unfinished(mode: EncryptionMode, done: usize, behind: &[Behind], seconds: u64) -> String {
+    let mut text = format!(
+        "{}, and that stands. After {seconds} s {done} of {} are done; not yet:",
+        taken(mode),
+        text::count((done + behind.len()) as u64, "node")
+    );
+    for node in behind {
+        // Writing to a String does not fail.
+        let _ = write!(text, "\n  {node}");
+    }
+    text.push_str("\nThey follow by themselves once they can; `signet encryption status` shows it.");
+    text
+}
+
 impl View for EncryptionView {
     fn draw(&self, page: &mut Page) {
         let mut nodes = Table::new([
@@ -212,6 +271,21 @@ mod tests {
         assert_eq!(
             settled(on, &node(EncryptionMode::Off, &[])),
             Settled::Not("is still off".into())
+        );
+    }
+
+    #[test]
+    fn what_took_effect_is_told_from_what_did_not_yet() {
+        let silent = Failure::Failed("cannot reach signet-keyd at /x: gone\nis it running?".into());
+        let behind = [
+            Behind::waiting("n2".into(), "sends encrypted to 1 of 2 nodes".into()),
+            Behind::silent("n3".into(), &silent),
+        ];
+        assert_eq!(
+            unfinished(EncryptionMode::Wireguard, 1, &behind, 60),
+            "the CA has taken it: encryption is to be wireguard, and that stands. After 60 s 1 of 3 nodes are done; not yet:\n  \
+             n2 sends encrypted to 1 of 2 nodes\n  n3 cannot reach signet-keyd at /x: gone\n\
+             They follow by themselves once they can; `signet encryption status` shows it."
         );
     }
 

@@ -14,8 +14,8 @@ use crate::view::lab::{LabsView, StatusView, words};
 /// Makes a lab. What does not get ready is removed, unless it is to be looked at.
 pub(super) async fn up(up: &Up, global: &Global, output: &Output) -> Result<(), Failure> {
     let mut file = LabFile::read(&up.file).map_err(LabError::from)?;
-    if let Some(name) = up.name.as_deref().or(global.lab.as_deref()) {
-        file = file.renamed(&parse(name)?);
+    if let Some(name) = up.name.clone().or_else(|| global.lab()) {
+        file = file.renamed(&parse(&name)?);
     }
     let lab = Plan::new(&file).map_err(LabError::from)?.lab;
     if up.replace {

@@ -31,8 +31,8 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
 
 /// The lab that is named, or the only one.
 fn which(name: Option<&str>, global: &Global) -> Result<LabName, Failure> {
-    if let Some(name) = name.or(global.lab.as_deref()) {
-        return parse(name);
+    if let Some(name) = name.map(str::to_owned).or_else(|| global.lab()) {
+        return parse(&name);
     }
     let labs = signet_lab::labs()?;
     match labs.as_slice() {
