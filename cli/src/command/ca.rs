@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use signet_proto::ca::v1::{
     BundleRequest, CreateJoinTokenRequest, DeregisterRequest, ListIdentitiesRequest, ListNodesRequest,
-    ListRegistrationsRequest, RegisterRequest, StatusRequest,
+    ListRegistrationsRequest, ListRevocationsRequest, RegisterRequest, StatusRequest,
 };
 use signet_proto::view::v1::Registration;
 
@@ -174,9 +174,12 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
         }
         Command::Log(arguments) => ca_log::run(arguments, &ca, output).await,
         Command::Deregister { what } => deregister(&ca, what, output).await,
-        Command::List { nodes: true, .. } => output.show(&NodesView::from(
-            ca.daemon.answer(client.list_nodes(ListNodesRequest {})).await?,
-        )),
+        Command::List { nodes: true, .. } => {
+            let nodes = ca.daemon.answer(client.list_nodes(ListNodesRequest {})).await?;
+            let revocations = client.list_revocations(ListRevocationsRequest {});
+            let revocations = ca.daemon.answer(revocations).await?.revocations;
+            output.show(&NodesView::new(nodes, &revocations))
+        }
         Command::List { identities: true, .. } => {
             let answer = ca
                 .daemon

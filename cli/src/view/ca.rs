@@ -1,9 +1,12 @@
 //! The CA: its state, nodes, registrations, identities.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use signet_proto::ca::v1::list_nodes_response::Entry;
-use signet_proto::ca::v1::{ListIdentitiesResponse, ListNodesResponse, StatusResponse};
+use signet_proto::ca::v1::{ListIdentitiesResponse, ListNodesResponse, RevocationEntry, StatusResponse};
 use signet_proto::view::v1::Registration;
+use signet_proto::view::v1::revocation::Subject;
 
 use super::encryption::mode_name;
 use crate::output::{Cell, Page, Table, Tone, View};
@@ -222,13 +225,28 @@ struct NodeRow {
     pod_cidrs: Vec<String>,
     svid_not_after: i64,
     revision: u64,
+    banned: bool,
+    /// In the operator's words; empty where it is not banned.
+    ban_reason: String,
 }
 
-impl From<ListNodesResponse> for NodesView {
-    fn from(answer: ListNodesResponse) -> Self {
+impl NodesView {
+    /// The nodes, and those beside them that are kept out.
+    pub(crate) fn new(answer: ListNodesResponse, revocations: &[RevocationEntry]) -> Self {
+        let bans = revocations.iter().filter_map(|entry| entry.revocation.as_ref());
+        let mut bans: BTreeMap<_, _> = bans
+            .filter(|revocation| revocation.banned)
+            .filter_map(|revocation| match &revocation.subject {
+                Some(Subject::Node(name)) => Some((name.clone(), revocation)),
+                Some(Subject::Serial(_) | Subject::SpiffeId(_) | Subject::Authority(_)) | None => None,
+            })
+            .collect();
         let row = |entry: Entry| {
             let node = entry.node.unwrap_or_default();
+            let ban = bans.remove(&node.name);
             NodeRow {
+                banned: ban.is_some(),
+                ban_reason: ban.map(|ban| ban.reason.clone()).unwrap_or_default(),
                 node: node.name,
                 node_id: node.id,
                 connected: entry.connected,
@@ -239,9 +257,21 @@ impl From<ListNodesResponse> for NodesView {
                 revision: entry.revision,
             }
         };
-        Self {
-            nodes: answer.nodes.into_iter().map(row).collect(),
-        }
+        let mut nodes: Vec<_> = answer.nodes.into_iter().map(row).collect();
+        // A ban outlasts the node, and may come before it.
+        nodes.extend(bans.into_iter().map(|(node, ban)| NodeRow {
+            node,
+            node_id: ban.node_id,
+            connected: false,
+            addresses: Vec::new(),
+            session_port: 0,
+            pod_cidrs: Vec::new(),
+            svid_not_after: 0,
+            revision: 0,
+            banned: true,
+            ban_reason: ban.reason.clone(),
+        }));
+        Self { nodes }
     }
 }
 
@@ -255,9 +285,12 @@ impl View for NodesView {
             "POD CIDRS",
             "SVID EXPIRES",
             "REVISION",
+            "BECAUSE",
         ]);
         for node in &self.nodes {
-            let state = if node.connected {
+            let state = if node.banned {
+                Cell::toned("banned", Tone::Bad)
+            } else if node.connected {
                 Cell::toned("connected", Tone::Good)
             } else {
                 Cell::toned("away", Tone::Bad)
@@ -268,8 +301,12 @@ impl View for NodesView {
                 state,
                 text::dash(&node.addresses.join(", ")).into(),
                 text::dash(&node.pod_cidrs.join(", ")).into(),
-                text::when(node.svid_not_after, page.now()).into(),
+                match node.svid_not_after {
+                    0 => "-".into(),
+                    end => text::when(end, page.now()).into(),
+                },
                 node.revision.into(),
+                text::dash(&node.ban_reason).into(),
             ]);
         }
         page.table(table, "no nodes: `signet ca token` lets one attest");
@@ -314,12 +351,12 @@ impl View for IdentitiesView {
 
 #[cfg(test)]
 mod tests {
-    use signet_proto::view::v1::Node;
+    use signet_proto::view::v1::{Node, Revocation};
 
     use super::*;
 
     #[test]
-    fn a_node_that_is_away_is_told_from_one_that_is_connected() {
+    fn a_node_that_is_away_is_told_from_one_that_is_connected_and_from_one_that_is_banned() {
         let entry = |name: &str, connected| Entry {
             node: Some(Node {
                 name: name.into(),
@@ -330,15 +367,26 @@ mod tests {
             svid_not_after: 60,
             revision: 3,
         };
-        let view = NodesView::from(ListNodesResponse {
-            nodes: vec![entry("n1", true), entry("n2", false)],
-        });
+        let ban = |node: &str| RevocationEntry {
+            revocation: Some(Revocation {
+                subject: Some(Subject::Node(node.into())),
+                banned: true,
+                reason: "stolen".into(),
+                node_id: 4,
+                ..Revocation::default()
+            }),
+            ..RevocationEntry::default()
+        };
+        let nodes = vec![entry("n1", true), entry("n2", false), entry("n3", true)];
+        let view = NodesView::new(ListNodesResponse { nodes }, &[ban("n3"), ban("n4")]);
         let mut page = Page::new(0, false);
         view.draw(&mut page);
         let expected = "\
-NODE  ID  STATE      ADDRESSES  POD CIDRS  SVID EXPIRES  REVISION
-n1    1   connected  -          -          in 1m00s      3
-n2    1   away       -          -          in 1m00s      3
+NODE  ID  STATE      ADDRESSES  POD CIDRS  SVID EXPIRES  REVISION  BECAUSE
+n1    1   connected  -          -          in 1m00s      3         -
+n2    1   away       -          -          in 1m00s      3         -
+n3    1   banned     -          -          in 1m00s      3         stolen
+n4    4   banned     -          -          -             0         stolen
 ";
         assert_eq!(page.finish(), expected);
     }

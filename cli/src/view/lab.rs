@@ -3,6 +3,7 @@
 use serde::Serialize;
 use signet_lab::traffic::{ProbeReport, StreamReport};
 use signet_lab::{LabName, LabStatus, Progress};
+use signet_proto::view::v1::Registration;
 
 use crate::output::{Cell, Page, Table, Tone, View};
 use crate::text;
@@ -33,9 +34,6 @@ impl View for LabsView {
         for lab in &self.labs {
             page.line(lab.as_str());
         }
-        if self.labs.is_empty() {
-            page.line("no labs: `signet lab up FILE` makes one");
-        }
     }
 }
 
@@ -44,6 +42,18 @@ impl View for LabsView {
 #[serde(transparent)]
 pub(crate) struct StatusView {
     pub(crate) lab: LabStatus,
+}
+
+impl StatusView {
+    /// Notes whose SPIFFE ID is registered on its node.
+    pub(crate) fn registered(&mut self, registrations: &[Registration]) {
+        for workload in &mut self.lab.workloads {
+            let path = format!("ns/{}/sa/{}", workload.namespace, workload.service_account);
+            workload.registered = registrations.iter().any(|registration| {
+                registration.node == workload.node && text::short_id(&registration.spiffe_id) == path
+            });
+        }
+    }
 }
 
 impl View for StatusView {
@@ -161,9 +171,32 @@ impl View for StreamView {
 
 #[cfg(test)]
 mod tests {
-    use signet_lab::{ProcessStatus, Role};
+    use signet_lab::{LabFile, Plan, ProcessStatus, Role};
 
     use super::*;
+
+    #[test]
+    fn who_is_registered_is_what_the_ca_says_and_not_the_lab_file() {
+        let text = "name: x\nnodes: [{name: n1}, {name: n2}]\nworkloads:\n- {name: a, node: n1}\n- {name: b, node: n1, registered: false}\n- {name: c, node: n1}\n";
+        let plan = Plan::new(&LabFile::parse(text, "x").unwrap()).unwrap();
+        let lab = LabStatus {
+            lab: plan.lab,
+            created: 0,
+            supervisor: None,
+            nodes: plan.nodes,
+            workloads: plan.workloads,
+            processes: Vec::new(),
+        };
+        let mut view = StatusView { lab };
+        let registration = |name: &str, node: &str| Registration {
+            spiffe_id: format!("spiffe://cluster.local/ns/default/sa/{name}"),
+            node: node.into(),
+            ..Registration::default()
+        };
+        view.registered(&[registration("b", "n1"), registration("c", "n2")]);
+        let registered: Vec<_> = view.lab.workloads.iter().map(|w| w.registered).collect();
+        assert_eq!(registered, [false, true, false]);
+    }
 
     #[test]
     fn a_process_that_is_not_running_shows_how_it_ended_and_no_uptime() {

@@ -66,6 +66,15 @@ impl From<RevocationEntry> for RevocationRow {
 }
 
 impl RevocationRow {
+    /// What ends it before its time. What is revoked stays so; but a ban, or that an ID gets nothing new, can be lifted.
+    fn lifted_by(&self) -> String {
+        match (self.banned, self.closed) {
+            (true, _) => format!("signet ca evict {}", self.subject),
+            (false, true) => format!("signet ca reopen {}", self.subject),
+            (false, false) => "-".to_owned(),
+        }
+    }
+
     fn state(&self) -> Cell {
         match (self.banned, self.closed) {
             (true, _) => Cell::toned("banned", Tone::Bad),
@@ -99,16 +108,11 @@ impl View for RevocationsView {
             "STATE",
             "WHEN",
             "BY",
-            "MATTERS UNTIL",
+            "LAST EXPIRES",
+            "LIFTED BY",
             "REASON",
         ]);
         for row in &self.revocations {
-            // A ban or a closed ID stands until it is lifted.
-            let until = if row.banned || row.closed {
-                "lifted".to_owned()
-            } else {
-                text::when(row.until, page.now())
-            };
             table.row([
                 row.kind.into(),
                 row.subject.as_str().into(),
@@ -116,7 +120,8 @@ impl View for RevocationsView {
                 row.state(),
                 text::when(row.at, page.now()).into(),
                 row.by.as_str().into(),
-                until.into(),
+                text::when(row.until, page.now()).into(),
+                row.lifted_by().into(),
                 row.reason.as_str().into(),
             ]);
         }
@@ -298,6 +303,43 @@ mod tests {
                 connected: 3,
             },
         )
+    }
+
+    #[test]
+    fn the_list_says_until_when_each_matters_and_what_lifts_it() {
+        let entry = |id: &str, subject, closed, banned| RevocationEntry {
+            revocation: Some(Revocation {
+                id: id.into(),
+                subject: Some(subject),
+                closed,
+                banned,
+                at: 940,
+                until: 4600,
+                reason: "why".into(),
+                ..Revocation::default()
+            }),
+            by: "uid:0".into(),
+            ..RevocationEntry::default()
+        };
+        let revocations = vec![
+            entry("node:n3", Subject::Node("n3".into()), false, true),
+            entry(
+                "spiffe-id:spiffe://td/a",
+                Subject::SpiffeId("spiffe://td/a".into()),
+                true,
+                false,
+            ),
+            entry("serial:ab", Subject::Serial(vec![0xab]), false, false),
+        ];
+        let mut page = Page::new(1000, false);
+        RevocationsView::from(ListRevocationsResponse { revocations }).draw(&mut page);
+        let expected = "\
+KIND       SUBJECT        OF  STATE    WHEN       BY     LAST EXPIRES  LIFTED BY                       REASON
+node       n3             -   banned   1m00s ago  uid:0  in 1h00m      signet ca evict n3              why
+spiffe-id  spiffe://td/a  -   closed   1m00s ago  uid:0  in 1h00m      signet ca reopen spiffe://td/a  why
+serial     ab             -   revoked  1m00s ago  uid:0  in 1h00m      -                               why
+";
+        assert_eq!(page.finish(), expected);
     }
 
     #[test]

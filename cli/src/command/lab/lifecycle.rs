@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use signet_lab::{LabError, LabFile, LabName, Plan, Progress, UpOptions};
+use signet_lab::{LabError, LabFile, LabName, LabPaths, Plan, Progress, UpOptions};
+use signet_proto::ca::v1::ListRegistrationsRequest;
+use signet_proto::view::v1::Registration;
 
 use super::arguments::Up;
 use super::run::parse;
 use crate::args::Global;
+use crate::clients::Ca;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::view::lab::{LabsView, StatusView, words};
@@ -50,7 +53,7 @@ pub(super) async fn up(up: &Up, global: &Global, output: &Output) -> Result<(), 
         }
         return Err(failure);
     }
-    show(&lab, output)?;
+    show(&lab, output).await?;
     output.remark(&format!(
         "lab {lab} is up. Next: signet --lab {lab} status, signet lab exec WORKLOAD -- COMMAND, signet lab down {lab}"
     ));
@@ -78,14 +81,35 @@ pub(super) fn down_all(output: &Output) -> Result<(), Failure> {
 
 /// Lists labs.
 pub(super) fn list(output: &Output) -> Result<(), Failure> {
-    output.show(&LabsView {
-        labs: signet_lab::labs()?,
-    })
+    let labs = signet_lab::labs()?;
+    if labs.is_empty() {
+        output.remark("no labs: `signet lab up FILE` makes one");
+    }
+    output.show(&LabsView { labs })
 }
 
-/// Shows a lab.
-pub(super) fn show(lab: &LabName, output: &Output) -> Result<(), Failure> {
-    output.show(&StatusView {
+/// Shows a lab; who is registered is what the CA says now.
+pub(super) async fn show(lab: &LabName, output: &Output) -> Result<(), Failure> {
+    let mut view = StatusView {
         lab: signet_lab::status(lab)?,
-    })
+    };
+    if !view.lab.processes.is_empty() {
+        match registrations(lab).await {
+            Ok(registrations) => view.registered(&registrations),
+            Err(failure) => output.warn(&format!(
+                "whether workloads are registered is as in the lab's file: {failure}"
+            )),
+        }
+    }
+    output.show(&view)
+}
+
+async fn registrations(lab: &LabName) -> Result<Vec<Registration>, Failure> {
+    let ca = Ca::new(&LabPaths::new(lab).ca_socket())?;
+    let request = ListRegistrationsRequest {};
+    let answer = ca
+        .daemon
+        .answer(ca.client.clone().list_registrations(request))
+        .await?;
+    Ok(answer.registrations)
 }

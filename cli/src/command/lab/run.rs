@@ -15,7 +15,7 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
         Command::Down { all: true, .. } => lifecycle::down_all(output),
         Command::Down { name, .. } => lifecycle::down(&which(name.as_deref(), global)?, output),
         Command::List => lifecycle::list(output),
-        Command::Status { name } => lifecycle::show(&which(name.as_deref(), global)?, output),
+        Command::Status { name } => lifecycle::show(&which(name.as_deref(), global)?, output).await,
         Command::Exec { place, command } => return Err(inside::exec(&which(None, global)?, place, command)),
         Command::Logs { place, role } => inside::logs(&which(None, global)?, place, *role, output),
         Command::Kill { place, role, hold } => inside::kill(&which(None, global)?, place, *role, *hold),
