@@ -219,6 +219,20 @@ fn the_environment_says_where_daemons_are() {
 }
 
 #[test]
+fn what_is_no_exported_log_is_2_and_no_lie_of_the_ca() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("svid.pem");
+    std::fs::write(&file, "-----BEGIN CERTIFICATE-----\n").unwrap();
+    let output = signet(&["ca", "log", "verify", "--file", file.to_str().unwrap()]);
+    let error = words(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(
+        error.contains("is no exported log") && !error.contains("lies"),
+        "{error}"
+    );
+}
+
+#[test]
 fn several_files_and_standard_input_are_one_set() {
     use std::io::Write as _;
     let folder = tempfile::tempdir().unwrap();

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use signet_log::{Hash, VerifierKey, verify_inclusion};
 use signet_proto::ca::v1::prove_log_entry_request::Entry as Wanted;
-use signet_proto::ca::v1::{ProveLogEntryRequest, ReadLogRequest, SignLogCheckpointRequest};
+use signet_proto::ca::v1::{
+    ListRegistrationsRequest, ProveLogEntryRequest, ReadLogRequest, SignLogCheckpointRequest,
+};
 
 use crate::clients::Ca;
 use crate::failure::Failure;
@@ -152,12 +154,19 @@ async fn show(
         (size.saturating_sub(last), last)
     };
     let mut entries = Vec::new();
+    let request = ListRegistrationsRequest {};
+    let known = ca
+        .daemon
+        .answer(ca.client.clone().list_registrations(request))
+        .await?
+        .registrations;
     // To the CA, a limit of none means all.
     if limit == 0 {
         return output.show(&EntriesView { entries });
     }
     source::read(ca, ReadLogRequest { start, limit }, |entry| {
-        let row = EntryRow::new(entry.position, &entry.leaf);
+        let mut row = EntryRow::new(entry.position, &entry.leaf);
+        row.recall(&known);
         if spiffe_id.is_none_or(|wanted| row.is_about(wanted)) {
             entries.push(row);
         }

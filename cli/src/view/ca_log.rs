@@ -2,7 +2,8 @@
 
 use data_encoding::BASE64;
 use serde::Serialize;
-use signet_log::{Checkpoint, Entry, Hash, Issuance, Record, VerifierKey};
+use signet_log::{ChangeKind, Checkpoint, Entry, Hash, Issuance, Record, VerifierKey};
+use signet_proto::view::v1::Registration;
 
 use crate::output::{Page, Table, Tone, View};
 use crate::text;
@@ -32,6 +33,9 @@ pub(crate) struct EntryRow {
     before: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<String>,
+    /// Of a registration that still stands: what the CA says of it now, which the log has only a hash of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    now: Option<String>,
     /// Why the entry cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     unreadable: Option<String>,
@@ -90,17 +94,33 @@ impl EntryRow {
         self.serial.as_ref().is_some_and(|serial| *serial == wanted)
     }
 
+    /// Says of a registration what it is, going by those that there are now.
+    pub(crate) fn recall(&mut self, registrations: &[Registration]) {
+        let of_registration = self.kind == ChangeKind::Registration.as_str();
+        let found = registrations
+            .iter()
+            .find(|registration| of_registration && registration.id == self.subject);
+        self.now = found.map(|registration| format!("{} on {}", registration.spiffe_id, registration.node));
+    }
+
     /// What happened, in a few words.
-    fn what(&self) -> String {
-        let short = |digest: &Option<String>| {
-            digest
-                .as_ref()
-                .map_or_else(|| "-".to_owned(), |digest| digest.chars().take(12).collect())
+    fn what(&self, now: i64) -> String {
+        if let Some(why) = &self.unreadable {
+            return why.clone();
+        }
+        if let Some(serial) = &self.serial {
+            let end = i64::try_from(self.not_after.unwrap_or(0)).unwrap_or(i64::MAX);
+            let verb = if end > now { "expires" } else { "expired" };
+            return format!("serial {serial}, {verb} {}", text::when(end, now));
+        }
+        let done = match (&self.before, &self.after) {
+            (None, _) => "made",
+            (Some(_), Some(_)) => "changed",
+            (Some(_), None) => "removed",
         };
-        match (&self.serial, &self.unreadable) {
-            (_, Some(why)) => why.clone(),
-            (Some(serial), None) => format!("serial {serial}"),
-            (None, None) => format!("{} → {}", short(&self.before), short(&self.after)),
+        match &self.now {
+            Some(what) => format!("{done}: {what}"),
+            None => done.to_owned(),
         }
     }
 }
@@ -114,7 +134,7 @@ pub(crate) struct EntriesView {
 
 impl View for EntriesView {
     fn draw(&self, page: &mut Page) {
-        let mut table = Table::new(["POSITION", "WHEN", "KIND", "SUBJECT", "BY", "WHAT"]);
+        let mut table = Table::new(["POSITION", "WHEN", "KIND", "SUBJECT", "ON", "BY", "WHAT"]);
         for entry in &self.entries {
             let at = i64::try_from(entry.at).unwrap_or(i64::MAX);
             table.row([
@@ -122,8 +142,9 @@ impl View for EntriesView {
                 text::when(at, page.now()).into(),
                 entry.kind.as_str().into(),
                 text::dash(&entry.subject).into(),
+                text::dash(entry.node.as_deref().unwrap_or_default()).into(),
                 text::dash(&entry.caller).into(),
-                entry.what().into(),
+                entry.what(page.now()).into(),
             ]);
         }
         page.table(table, "no such entries");
@@ -282,5 +303,51 @@ impl View for VerifiedView {
                 Tone::Odd,
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_says_who_got_what_on_which_node_and_until_when() {
+        let issued = EntryRow {
+            position: 7,
+            at: 940,
+            kind: "x509".into(),
+            subject: "spiffe://td/ns/shop/sa/web".into(),
+            caller: "node:n2".into(),
+            node: Some("n2".into()),
+            serial: Some("ab12".into()),
+            not_after: Some(4600),
+            ..EntryRow::default()
+        };
+        let mut made = EntryRow {
+            position: 8,
+            at: 950,
+            kind: ChangeKind::Registration.as_str().into(),
+            subject: "id-1".into(),
+            caller: "uid:0".into(),
+            after: Some("cafe".into()),
+            ..EntryRow::default()
+        };
+        made.recall(&[Registration {
+            id: "id-1".into(),
+            spiffe_id: "spiffe://td/ns/shop/sa/web".into(),
+            node: "n2".into(),
+            ..Registration::default()
+        }]);
+        let mut page = Page::new(1000, false);
+        EntriesView {
+            entries: vec![issued, made],
+        }
+        .draw(&mut page);
+        let expected = "\
+POSITION  WHEN       KIND          SUBJECT                     ON  BY       WHAT
+7         1m00s ago  x509          spiffe://td/ns/shop/sa/web  n2  node:n2  serial ab12, expires in 1h00m
+8         50s ago    registration  id-1                        -   uid:0    made: spiffe://td/ns/shop/sa/web on n2
+";
+        assert_eq!(page.finish(), expected);
     }
 }

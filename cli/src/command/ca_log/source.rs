@@ -96,13 +96,13 @@ impl Exported {
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         let name = path.display().to_string();
         let file =
-            File::open(path).map_err(|error| Failure::Failed(format!("cannot read {name}: {error}")))?;
+            File::open(path).map_err(|error| Failure::Usage(format!("cannot read {name}: {error}")))?;
         let (mut lines, mut reader) = (BufReader::new(file), ExportReader::default());
-        let mut next = || next(&mut lines, &mut reader, &name);
+        let mut next = || next(&mut lines, &mut reader).map_err(|why| no_log(&name, why));
         let (Some(ExportLine::Header), Some(ExportLine::Key(key)), Some(ExportLine::Checkpoint(note))) =
             (next()?, next()?, next()?)
         else {
-            return Err(Failure::Failed(format!("{name} ends before the log begins")));
+            return Err(no_log(&name, "it ends before the log begins"));
         };
         Ok(Self {
             lines,
@@ -114,7 +114,13 @@ impl Exported {
     }
 
     pub(super) fn leaf(&mut self) -> Result<Option<Vec<u8>>, Failure> {
-        match next(&mut self.lines, &mut self.reader, &self.path)? {
+        let damaged = |why: String| {
+            Failure::Failed(format!(
+                "{} is damaged: {why}. That says nothing of the log itself: export it anew",
+                self.path
+            ))
+        };
+        match next(&mut self.lines, &mut self.reader).map_err(damaged)? {
             Some(ExportLine::Leaf(leaf)) => Ok(Some(leaf)),
             Some(ExportLine::Header | ExportLine::Key(_) | ExportLine::Checkpoint(_)) | None => Ok(None),
         }
@@ -122,23 +128,28 @@ impl Exported {
 }
 
 /// The next line; no more of it is held than any line may have.
-fn next(
-    lines: &mut BufReader<File>,
-    reader: &mut ExportReader,
-    name: &str,
-) -> Result<Option<ExportLine>, Failure> {
-    let failed = |error: &dyn Display| Failure::Failed(format!("{name}: {error}"));
+fn next(lines: &mut BufReader<File>, reader: &mut ExportReader) -> Result<Option<ExportLine>, String> {
     let most = u64::try_from(ExportReader::MAX_LINE).unwrap_or(u64::MAX);
-    let mut line = String::new();
+    let mut line = Vec::new();
     let read = lines
         .take(most)
-        .read_line(&mut line)
-        .map_err(|error| failed(&error))?;
+        .read_until(b'\n', &mut line)
+        .map_err(|error| format!("it cannot be read: {error}"))?;
     if read == 0 {
         return Ok(None);
     }
-    let line = line.strip_suffix('\n').unwrap_or(&line);
-    reader.line(line).map(Some).map_err(|error| failed(&error))
+    let line = line.strip_suffix(b"\n").unwrap_or(&line);
+    // What is no text is no line of a log either.
+    let line = std::str::from_utf8(line).unwrap_or("\0");
+    reader.line(line).map(Some).map_err(|error| error.to_string())
+}
+
+/// It is another file.
+fn no_log(name: &str, why: impl Display) -> Failure {
+    Failure::Usage(format!(
+        "{name} is no exported log: {why}. --file takes what `signet ca log export` wrote; a kept checkpoint \
+         goes to --checkpoint, a certificate to --certificate, the key to --key"
+    ))
 }
 
 /// The key that a user gave, itself or in a file; without one, the one that came with the log.

@@ -6,7 +6,8 @@ use clap::Args;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use signet_log::{
-    Audit, Audited, Checkpoint, Fault, Hash, VerifierKey, verify_consistency, verify_inclusion,
+    Audit, Audited, Checkpoint, CheckpointError, Fault, Hash, NoteError, VerifierKey, verify_consistency,
+    verify_inclusion,
 };
 use signet_proto::ca::v1::prove_log_entry_request::Entry as Wanted;
 use signet_proto::ca::v1::{LogEntry, ProveLogEntryRequest, ProveLogGrowthRequest, ReadLogRequest};
@@ -63,12 +64,17 @@ pub(super) async fn run(arguments: &Arguments, ca: &Ca, output: &Output) -> Resu
 
 impl Against {
     fn new(arguments: &Arguments, key: VerifierKey, note: &str) -> Result<Self, Failure> {
-        let head = key.open(note).map_err(lies)?;
+        let head = key.open(note).map_err(|error| {
+            Failure::Failed(format!(
+                "the checkpoint that came with the log does not count: {error}. It is the log of another CA than the key, or \
+                 somebody has changed it"
+            ))
+        })?;
         let kept = arguments.checkpoints.iter().map(|path| {
             let note = small_file(path)?;
             let checkpoint = key
                 .open(&note)
-                .map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
+                .map_err(|error| not_its_checkpoint(path, &error))?;
             Ok((path.clone(), checkpoint))
         });
         let kept = kept.collect::<Result<Vec<_>, Failure>>()?;
@@ -85,6 +91,19 @@ impl Against {
         })
     }
 
+    /// A certificate that is not there need not be one of this CA.
+    fn lies(&self, fault: &Fault) -> Failure {
+        let Fault::NotLogged { sha256 } = fault else {
+            return lies(fault);
+        };
+        let files = self.certificates.iter().filter(|(_, wanted)| wanted == sha256);
+        let files: Vec<_> = files.map(|(path, _)| path.display().to_string()).collect();
+        Failure::Failed(format!(
+            "{} is not in the log: if this CA is said to have signed it, its key was used outside of the log (SHA-256 {sha256})",
+            files.join(", ")
+        ))
+    }
+
     fn audit(&self) -> Result<Audit, Fault> {
         let kept = self.kept.iter().map(|(_, checkpoint)| checkpoint.clone());
         let wanted = self.certificates.iter().map(|(_, sha256)| *sha256);
@@ -99,7 +118,7 @@ fn audit_file(exported: &mut Exported, against: &Against) -> Result<Audited, Fai
         audit.entry(position, &leaf, &[]).map_err(lies)?;
         position += 1;
     }
-    audit.finish().map_err(lies)
+    audit.finish().map_err(|fault| against.lies(&fault))
 }
 
 async fn audit_ca(ca: &Ca, against: &Against) -> Result<Audited, Failure> {
@@ -121,7 +140,7 @@ async fn audit_ca(ca: &Ca, against: &Against) -> Result<Audited, Failure> {
         },
     )
     .await?;
-    audit.finish().map_err(lies)
+    audit.finish().map_err(|fault| against.lies(&fault))
 }
 
 /// Who does not read the whole log relies on the CA's proofs: they must hold as well.
@@ -153,6 +172,22 @@ async fn check_proofs(ca: &Ca, against: &Against, audited: &Audited) -> Result<(
         verify_inclusion(leaf, position, head.size(), &proof, &head.root()).map_err(lies)?;
     }
     Ok(())
+}
+
+/// No checkpoint at all is the wrong file; one of another log may be, or tells of a forgery.
+fn not_its_checkpoint(path: &Path, error: &CheckpointError) -> Failure {
+    let name = path.display();
+    match error {
+        CheckpointError::Note(NoteError::Malformed | NoteError::TooLong { .. })
+        | CheckpointError::Malformed => Failure::Usage(format!(
+            "{name} is no checkpoint: {error}. --checkpoint takes what `signet ca log checkpoint` wrote"
+        )),
+        CheckpointError::Note(NoteError::Unsigned | NoteError::Signature)
+        | CheckpointError::Origin
+        | CheckpointError::Sign => Failure::Failed(format!(
+            "{name} does not count: {error}. It is of another log than the key, or forged"
+        )),
+    }
 }
 
 fn certificate(path: &Path) -> Result<Hash, Failure> {
