@@ -24,7 +24,7 @@ const INTRODUCTION: &str = "\
 <!-- Written by `cargo run -p xtask -- reasons` from ebpf/abi/src/reason.rs and xtask/src/reasons.rs. -->
 
 Every packet that Signet's kernel programs judge gets one reason. `signet flows` shows it for the first packet of a
-connection and for every drop, `signet status` counts it, and `signet explain` says which one a connection would meet.
+connection, for its end and for every drop, `signet status` counts it, and `signet explain` says which one a connection would meet.
 The numbers 132 to 203 are the ones that Cilium and Hubble use for the same things.
 
 | number | reason | what happened | what to do |
@@ -74,14 +74,14 @@ fn page() -> String {
 const fn explain(reason: Reason) -> (&'static str, &'static str) {
     match reason {
         Reason::Forwarded => (
-            "It passed, in plaintext.",
-            "Nothing. `signet encryption set wireguard` encrypts it.",
+            "It passed: to or from another workload of its node, or over the wire in plaintext.",
+            "Nothing. `signet encryption set wireguard` encrypts what goes over the wire.",
         ),
-        Reason::Encrypted => ("It passed into the tunnel.", "Nothing."),
-        Reason::Decrypted => (
-            "It came out of the tunnel; the verdict at the workload follows.",
+        Reason::Encrypted => (
+            "It passed, and went into the tunnel to the other workload's node.",
             "Nothing.",
         ),
+        Reason::Decrypted => ("It came out of the tunnel, and passed.", "Nothing."),
         Reason::InvalidSourceIp => (
             "A workload sent from an address that is not its own.",
             "Give the address to the workload (`spec.addresses`), or stop the sender: this is how spoofing looks.",
@@ -96,8 +96,8 @@ const fn explain(reason: Reason) -> (&'static str, &'static str) {
         ),
         Reason::UnknownL3 => ("Neither IPv4, IPv6 nor ARP.", "Signet carries IP only."),
         Reason::UnknownL4 => (
-            "A transport protocol or control message that no workload may send or be sent: ICMP redirects, routers' messages, neighbour discovery beyond its link.",
-            "Nothing, if the sender means no harm. Routes and neighbours of a workload are its node's business.",
+            "A transport protocol or control message that no workload may send or be sent: ICMP redirects, routers' messages, neighbour discovery beyond its link, multicast groups.",
+            "Nothing, if the sender means no harm. Routes, neighbours and groups of a workload are its node's business. Every IPv6 stack reports its groups (MLD) when an interface comes up: that is counted, and no flow.",
         ),
         Reason::CtCreateFailed => (
             "The connection could not be remembered.",

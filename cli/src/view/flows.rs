@@ -29,6 +29,10 @@ pub(crate) struct FlowView {
     hook: String,
     length: u32,
     lost: u64,
+    /// `opened`, `closed`; empty for a drop.
+    event: String,
+    /// Whether it went into the tunnel or came out of it.
+    encrypted: bool,
 }
 
 impl From<FlowEvent> for FlowView {
@@ -54,6 +58,8 @@ impl From<FlowEvent> for FlowView {
             hook: flow.hook,
             length: flow.length,
             lost: flow.lost,
+            event: flow.event,
+            encrypted: flow.encrypted,
         }
     }
 }
@@ -68,7 +74,12 @@ impl View for FlowView {
         } else {
             Tone::Good
         };
-        let verdict = page.paint(&format!("{:<8}", self.verdict), tone);
+        // What passed was told because of what it did to its connection.
+        let verdict = match self.event.as_str() {
+            "" => &self.verdict,
+            event => event,
+        };
+        let verdict = page.paint(&format!("{verdict:<7}"), tone);
         // The date is the same for hours; the time of day to the millisecond is enough for people.
         let clock = self.time.get(11..23).unwrap_or(&self.time);
         let rule = if self.rule.is_empty() {
@@ -77,7 +88,7 @@ impl View for FlowView {
             format!("  rule {}", self.rule)
         };
         page.line(format!(
-            "{clock}  {:<4} {verdict} {:<5} {} ({}) -> {} ({})  {}{rule}",
+            "{clock}  {:<4} {verdict} {:<5} {} ({}) -> {} ({})  {} ({}){rule}",
             self.node,
             self.protocol,
             text::endpoint(&self.source, self.source_port),
@@ -85,6 +96,7 @@ impl View for FlowView {
             text::endpoint(&self.destination, self.destination_port),
             text::short_id(&self.destination_name),
             self.reason_text,
+            self.reason,
         ));
     }
 }
@@ -112,11 +124,25 @@ mod tests {
             ..FlowEvent::default()
         };
         let mut page = Page::new(0, false);
-        FlowView::from(flow).draw(&mut page);
+        FlowView::from(flow.clone()).draw(&mut page);
         let expected = "\
 (2 events lost)
-22:13:20.123  n2   dropped  tcp   10.244.1.10:40000 (ns/shop/sa/client) -> 10.244.2.10:8080 (world)  policy denied
+22:13:20.123  n2   dropped tcp   10.244.1.10:40000 (ns/shop/sa/client) -> 10.244.2.10:8080 (world)  policy denied (133)
 ";
         assert_eq!(page.finish(), expected);
+        let opened = FlowEvent {
+            verdict: "allowed".into(),
+            event: "opened".into(),
+            encrypted: true,
+            reason: 1,
+            reason_text: "encrypted".into(),
+            lost: 0,
+            ..flow
+        };
+        let mut page = Page::new(0, false);
+        FlowView::from(opened).draw(&mut page);
+        let line = page.finish();
+        assert!(line.contains("  n2   opened  tcp  "), "{line}");
+        assert!(line.ends_with("(world)  encrypted (1)\n"), "{line}");
     }
 }

@@ -61,7 +61,7 @@ pub struct Flow {
     pub destination_port: [u8; 2],
     /// IP protocol number.
     pub protocol: u8,
-    /// [`crate::Reason`] as `u8`.
+    /// [`crate::Reason`] as `u8`. Of what passed at a workload: whether the tunnel has it next, or had it before.
     pub reason: u8,
     /// [`flow_hooks`].
     pub hook: u8,

@@ -6,7 +6,7 @@ use crate::policy::Direction;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Reason {
-    /// Passed on in plaintext.
+    /// Passed on, in plaintext where it goes to another node.
     Forwarded = 0,
     /// Passed into the tunnel.
     Encrypted = 1,
@@ -20,8 +20,8 @@ pub enum Reason {
     InvalidPacket = 134,
     /// Neither IPv4, IPv6 nor ARP.
     UnknownL3 = 139,
-    /// A transport protocol or control message that no workload may send or be sent (ICMP redirects, "no next
-    /// header").
+    /// A transport protocol or control message that no workload may send or be sent (ICMP redirects, multicast groups,
+    /// "no next header").
     UnknownL4 = 142,
     /// The conntrack entry could not be made.
     CtCreateFailed = 155,

@@ -44,6 +44,12 @@ pub fn is_local(ctx: &TcContext) -> bool {
     crate::parse::mark(ctx) & MARK_MASK == MARK_LOCAL
 }
 
+/// Whether the packet came out of the tunnel.
+#[inline(always)]
+pub fn is_decrypted(ctx: &TcContext) -> bool {
+    crate::parse::mark(ctx) & MARK_MASK == MARK_DECRYPTED
+}
+
 /// Whether the packet is the tunnel's own, encrypted one.
 #[inline(always)]
 pub fn is_tunnel(ctx: &TcContext) -> bool {

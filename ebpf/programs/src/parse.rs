@@ -120,6 +120,15 @@ impl Packet {
         apart::embedded(ctx, self)
     }
 
+    /// Whether it is about the groups of its link, which nobody here forwards: every IPv6 stack sends such messages by
+    /// itself when an interface comes up.
+    #[inline(always)]
+    pub fn is_group_message(&self) -> bool {
+        self.family == Family::V6
+            && self.tuple.protocol == protocol::ICMPV6
+            && is_group_message(self.icmp_type)
+    }
+
     /// Whether a neighbour advertisement is about the address that it comes from, or about a link-local one (RFC 4861
     /// section 4.4).
     #[inline(always)]
@@ -282,6 +291,7 @@ impl Packet {
             1..=4 => self.kind = Kind::Error,
             133..=136 if hop_limit == 255 && code == 0 => self.kind = Kind::Discovery,
             133..=136 | REDIRECT => return Err(Reason::UnknownL4),
+            kind if is_group_message(kind) => return Err(Reason::UnknownL4),
             _ => {}
         }
         Ok(())
@@ -344,6 +354,12 @@ impl Packet {
         }
         Some(tuple)
     }
+}
+
+/// Multicast listener discovery (RFC 2710 section 3, RFC 3810 section 5).
+#[inline(always)]
+fn is_group_message(icmp_type: u8) -> bool {
+    matches!(icmp_type, 130..=132 | 143)
 }
 
 #[inline(always)]

@@ -5,13 +5,14 @@ use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_redirect};
 use aya_ebpf::programs::TcContext;
 use signet_abi::{
     ABI_VERSION, AuthKey, Authentication, CtValue, Direction, NodeId, Reason, SignalCause, flow_hooks,
+    node_flags,
 };
 
 use crate::conntrack::{self, Change, ConnectionKey, Found};
 use crate::events::{self, Judged, Trace};
-use crate::maps::CONFIG;
+use crate::maps::{CONFIG, NODES};
 use crate::parse::{self, Kind, Packet, Tuple};
-use crate::{identity, policy, proof};
+use crate::{identity, mark, policy, proof};
 
 /// Where and when a packet is judged, and under which settings.
 #[derive(Clone, Copy)]
@@ -258,7 +259,8 @@ pub fn conclude(
     let (reason, worth_telling) = match outcome {
         Ok(Change::None) => (Reason::Forwarded, false),
         Ok(Change::Opened | Change::Closed) => (Reason::Forwarded, true),
-        Err(reason) => (reason, true),
+        // Counted alone: that nobody hears of groups is no news.
+        Err(reason) => (reason, !packet.is_group_message()),
     };
     let length = ctx.len();
     events::count(reason, direction, length);
@@ -271,10 +273,36 @@ pub fn conclude(
             Some(scene) => (scene.now, scene.ifindex),
             None => (now(), parse::ifindex(ctx)),
         };
-        let judged = Judged::new(at, ifindex, length, reason, hook, direction);
+        let told = match reason {
+            Reason::Forwarded => over_the_wire(ctx, direction, trace.node),
+            reason => reason,
+        };
+        let judged = Judged::new(at, ifindex, length, told, hook, direction);
         events::flow(packet, trace, &judged);
     }
     action(reason, scene.map_or(0, |scene| scene.parking_ifindex))
+}
+
+/// How a packet that passes goes to the other node, or has come from there, for its flow event. One that leaves meets the
+/// same entry of `NODES` once more, in `to_netdev`; one that arrives bears the tunnel's mark. The counters count what
+/// those programs do.
+#[inline(always)]
+fn over_the_wire(ctx: &TcContext, direction: Direction, peer: NodeId) -> Reason {
+    match direction {
+        Direction::Ingress if mark::is_decrypted(ctx) => Reason::Decrypted,
+        Direction::Egress => {
+            #[expect(unsafe_code, reason = "map values are shared with user space")]
+            // SAFETY: two aligned words are read.
+            let state = unsafe { NODES.get(&peer) };
+            match state {
+                Some(state) if state.flags & node_flags::SEND_ENCRYPTED != 0 && state.tunnel_ifindex != 0 => {
+                    Reason::Encrypted
+                }
+                Some(_) | None => Reason::Forwarded,
+            }
+        }
+        Direction::Ingress => Reason::Forwarded,
+    }
 }
 
 /// The table. What passes goes on to the programs behind ours (`TC_ACT_UNSPEC`), so that others may still refuse it.

@@ -42,6 +42,39 @@ fn a_workloads_packet_goes_into_the_tunnel_once_the_peer_can_receive() {
 }
 
 #[test]
+fn a_flow_says_whether_the_tunnel_has_the_packet_next_or_had_it_before() {
+    let mut node = Node::new();
+    for family in Family::BOTH {
+        node.reset();
+        let packet = |direction| Transport::Tcp.opening(family, direction);
+        let told = |node: &mut Node, direction, mark| {
+            let _ = node.flows();
+            // The counters of the workload's own hooks count that it passed.
+            let origin = Origin {
+                mark,
+                ..Origin::NOWHERE
+            };
+            let reason = node.judge_from(origin, direction, &packet(direction));
+            assert_eq!(reason, Reason::Forwarded);
+            let flows = node.flows();
+            let reasons: Vec<_> = flows.iter().map(|flow| Reason::from_u8(flow.reason)).collect();
+            assert_eq!(reasons.len(), 1, "{family:?}");
+            reasons.into_iter().next().flatten()
+        };
+        let (out, back) = (Direction::Egress, Direction::Ingress);
+        assert_eq!(told(&mut node, out, 0), Some(Reason::Forwarded));
+        assert_eq!(told(&mut node, back, 0), Some(Reason::Forwarded));
+        assert_eq!(told(&mut node, back, MARK_DECRYPTED), Some(Reason::Decrypted));
+        node.tunnel(INTERFACE, 0);
+        assert_eq!(told(&mut node, out, 0), Some(Reason::Forwarded), "not yet");
+        node.tunnel(0, node_flags::SEND_ENCRYPTED);
+        assert_eq!(told(&mut node, out, 0), Some(Reason::Forwarded), "no device");
+        node.tunnel(INTERFACE, node_flags::SEND_ENCRYPTED);
+        assert_eq!(told(&mut node, out, 0), Some(Reason::Encrypted));
+    }
+}
+
+#[test]
 fn what_is_not_from_a_workload_to_a_remote_one_leaves_as_it_is() {
     let mut node = Node::new();
     let encrypting = NodeState {

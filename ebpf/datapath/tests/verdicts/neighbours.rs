@@ -158,6 +158,31 @@ fn a_workload_discovers_its_node_and_poses_as_nobody_else() {
 }
 
 #[test]
+fn what_a_stack_says_of_its_groups_is_dropped_and_counted_and_no_flow() {
+    const HOP_BY_HOP: u8 = 0;
+    let mut node = node();
+    let report = |kind, source: &str| {
+        let message = packet::icmp(kind, 0, [0, 0, 0, 1], &[4, 0, 0, 0]);
+        let (from, to) = (source.parse().unwrap(), "ff02::16".parse().unwrap());
+        packet::extended(
+            &packet::ip_hops(from, to, packet::ICMPV6, 1, &message),
+            &[HOP_BY_HOP],
+        )
+    };
+    let _ = node.flows();
+    for kind in [130, 131, 132, 143] {
+        for source in ["::", "fe80::2", OWN] {
+            let reason = node.judge(Direction::Egress, &report(kind, source));
+            assert_eq!(reason, Reason::UnknownL4, "{kind} from {source}");
+        }
+    }
+    assert!(node.flows().is_empty());
+    let other = node.judge(Direction::Egress, &report(144, "fe80::2"));
+    assert_eq!(other, Reason::InvalidSourceIp);
+    assert_eq!(node.flows().len(), 1);
+}
+
+#[test]
 fn a_workload_is_told_of_neighbours_by_its_own_node_alone() {
     let mut node = node();
     node.know(

@@ -54,6 +54,20 @@ pub(crate) fn event(flow: &Flow, lost: u64, known: &Known, clock: Clock) -> Flow
         node: known.node.to_string(),
         length: flow.length,
         lost,
+        event: happened(flow).to_owned(),
+        encrypted: matches!(reason, Some(Reason::Encrypted | Reason::Decrypted)),
+    }
+}
+
+/// What a packet that passed did to its connection: the kernel tells of the first one and of the one that ends it, and
+/// only a TCP packet with FIN or RST ends one.
+fn happened(flow: &Flow) -> &'static str {
+    const FIN_OR_RST: u8 = 1 | 4;
+    let is_tcp = flow.protocol == Protocol::Tcp.number();
+    match (is_drop(flow), is_tcp && flow.tcp_flags & FIN_OR_RST != 0) {
+        (true, _) => "",
+        (false, true) => "closed",
+        (false, false) => "opened",
     }
 }
 
@@ -125,6 +139,27 @@ mod tests {
         );
         assert_eq!((event.rule.as_str(), event.lost), ("a rule that is gone", 3));
         assert_eq!(event.node, "n1");
+    }
+
+    #[test]
+    fn an_event_says_whether_it_opened_or_closed_a_connection_and_whether_it_was_encrypted() {
+        let known = Known::nothing(NodeName::parse("n1").unwrap(), false, MeshConfig::default());
+        let told = |reason: Reason, protocol, tcp_flags| {
+            let flow = Flow {
+                reason: reason as u8,
+                protocol,
+                tcp_flags,
+                ..Flow::default()
+            };
+            let event = event(&flow, 0, &known, Clock { wall: 0, boot: 0 });
+            (event.event, event.encrypted)
+        };
+        assert_eq!(told(Reason::Forwarded, 6, 2), ("opened".into(), false));
+        assert_eq!(told(Reason::Encrypted, 6, 2), ("opened".into(), true));
+        assert_eq!(told(Reason::Decrypted, 6, 17), ("closed".into(), true));
+        assert_eq!(told(Reason::Forwarded, 6, 4), ("closed".into(), false));
+        assert_eq!(told(Reason::Forwarded, 17, 0), ("opened".into(), false));
+        assert_eq!(told(Reason::PolicyDenied, 6, 2), (String::new(), false));
     }
 
     #[test]
