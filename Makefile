@@ -9,7 +9,7 @@ tools = PATH="$$(scripts/toolchain):$$PATH"
 cargo = $(tools) cargo
 xtask = $(tools) target/debug/xtask
 
-.PHONY: help setup build demo test test-fast vm bench lint docs audit clean-labs
+.PHONY: help setup build release demo test test-fast vm bench lint docs audit clean-labs
 
 help: ## Show this
 	@echo "Signet: SPIFFE identity, proven out of band, enforced in the kernel, encrypted by WireGuard."
@@ -27,6 +27,14 @@ setup: ## Install what the other targets need; says what, skips what is there
 build: ## Build everything, kernel programs included
 	@scripts/setup build
 	@$(cargo) build --workspace --bins
+
+release: ## Build the five programs for use on hosts, optimized; says where they are
+	@scripts/setup build
+	@$(cargo) build --release --bins -p signet-ca -p signet-agent -p signet-meshd -p signet-keyd -p signet
+	@echo
+	@echo "For every node: signet-agent, signet-meshd, signet-keyd, signet; for the CA's host: signet-ca, signet."
+	@cd target/release && du -h signet-ca signet-agent signet-meshd signet-keyd signet | sed "s|\t|  $$PWD/|"
+	@echo "Units for systemd, and the order of commands: deploy/systemd/README.md. Completion: signet completions bash"
 
 demo: ## Three nodes, five workloads: see packets proven, refused and encrypted
 	@scripts/need-root "make demo" "makes network namespaces and loads kernel programs"

@@ -219,6 +219,22 @@ fn the_environment_says_where_daemons_are() {
 }
 
 #[test]
+fn lives_that_cannot_be_are_refused_in_words() {
+    for (line, words_of_it) in [
+        ("ca token n1 --ttl 0", "a token lives 1 to 86400 seconds"),
+        (
+            "ca register spiffe://td/a --on n1 --selector unix:uid:1 --ttl 0",
+            "SVIDs live 10 to 86400 seconds",
+        ),
+    ] {
+        let output = signet(&line.split(' ').collect::<Vec<_>>());
+        let error = words(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{line}: {error}");
+        assert!(error.contains(words_of_it), "{error}");
+    }
+}
+
+#[test]
 fn what_is_no_exported_log_is_2_and_no_lie_of_the_ca() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("svid.pem");

@@ -63,8 +63,8 @@ enum Command {
         /// times. None leaves those that it may already.
         #[arg(long = "address", value_name = "IP")]
         addresses: Vec<std::net::IpAddr>,
-        /// Life of the token, seconds.
-        #[arg(long, default_value_t = 600)]
+        /// Life of the token, seconds, at most 86400.
+        #[arg(long, default_value_t = 600, value_parser = token_life)]
         ttl: u32,
     },
     /// Say that workloads which match all selectors have a SPIFFE ID.
@@ -77,9 +77,9 @@ enum Command {
         /// What a workload must be; may be given several times.
         #[arg(long = "selector", value_name = "SELECTOR", required = true)]
         selectors: Vec<String>,
-        /// Life of its SVIDs, seconds; 0: the CA's default.
-        #[arg(long, default_value_t = 0)]
-        ttl: u32,
+        /// Life of its SVIDs, seconds, 10 to 86400 [default: the CA's --svid-ttl].
+        #[arg(long, value_parser = svid_life)]
+        ttl: Option<u32>,
     },
     /// Delete registrations: their SVIDs are given up and their traffic stops.
     Deregister {
@@ -104,6 +104,20 @@ enum Command {
     Revocation(revocation::Command),
     /// Read and check the log of all that was issued and changed.
     Log(ca_log::Arguments),
+}
+
+fn token_life(text: &str) -> Result<u32, String> {
+    life(text, 1).ok_or_else(|| "a token lives 1 to 86400 seconds; write a whole number".to_owned())
+}
+
+fn svid_life(text: &str) -> Result<u32, String> {
+    let why = "SVIDs live 10 to 86400 seconds; write a whole number, or leave --ttl out for the CA's default";
+    life(text, 10).ok_or_else(|| why.to_owned())
+}
+
+/// Seconds, at most a day.
+fn life(text: &str, least: u32) -> Option<u32> {
+    text.parse().ok().filter(|ttl| (least..=86_400).contains(ttl))
 }
 
 /// Forms of the trust bundle.
@@ -166,7 +180,7 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
                 spiffe_id: spiffe_id.clone(),
                 node: on.clone(),
                 selectors: selectors.clone(),
-                ttl: *ttl,
+                ttl: ttl.unwrap_or(0),
             };
             output.show(&RegistrationView::from(
                 ca.daemon.answer(client.register(request)).await?,

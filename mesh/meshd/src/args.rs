@@ -23,7 +23,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the mesh daemon of one node.
     #[command(
-        after_long_help = "Needs root, or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, and Linux 5.15 or newer.\n\n\
+        after_long_help = "Needs root, or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, and Linux 6.6 or newer, as Signet's other daemons do. (Its \
+        programs alone load from 5.15 on; before 6.6 they are attached as classic tc filters and not as tcx links.)\n\n\
         The configuration directory holds Workload and Policy documents, `*.yaml`; see `signet-meshd schema` and \
         `signet policy check FILE`. Changes are taken as they are written; a file with an error changes nothing, and \
         `signet policy list` shows the error.\n\n\
