@@ -1,12 +1,12 @@
 //! The certificates that have been issued, for as long as they may be valid.
 
-use signet_spiffe::{NodeName, SerialNumber, SpiffeId, UnixTime};
+use signet_spiffe::{NODE_SERIAL_BYTES, NodeName, SerialNumber, SpiffeId, UnixTime};
 
 use crate::database::{Registry, StorageError, moment, seconds};
 use crate::many::{batch, many};
-use crate::revocation::{Issued, Revocation, Shown, Target, Withheld};
+use crate::revocation::{Issued, MAX_NAMED, MAX_REVOCATIONS, Revocation, Shown, Target, Withheld};
 use crate::revocations;
-use crate::sql::{self, Connection};
+use crate::sql::{self, Connection, Value};
 
 /// Most serial numbers in one list of revoked certificates.
 const MAX_LISTED: i64 = 500_000;
@@ -271,40 +271,92 @@ pub(crate) async fn latest(connection: &mut Connection, target: &Target) -> Resu
     moment(latest.unwrap_or(0), "issued.not_before")
 }
 
-/// The certificates of a target, as far as they are known and have not expired. An authority's are all.
+/// What a target means of the certificates that are known and have not expired.
+#[derive(Debug, Default)]
+pub(crate) struct Meant {
+    /// How many.
+    pub(crate) count: usize,
+    /// Whose, sorted, at most [`MAX_NAMED`].
+    pub(crate) ids: Vec<SpiffeId>,
+    /// When the last one ends.
+    pub(crate) end: Option<UnixTime>,
+}
+
+/// Counts what a target means. Which of several authorities signed a certificate is in the certificate alone.
 pub(crate) async fn meant(
     connection: &mut Connection,
     target: &Target,
     now: UnixTime,
-) -> Result<Vec<Issued>, StorageError> {
-    let query = match target {
-        Target::Serial(serial) => sql::query_as(
-            "SELECT serial, spiffe_id, node, not_before, not_after FROM issued WHERE not_after > ? AND serial = ?",
-        )
-        .bind(seconds(now))
-        .bind(serial.as_bytes().to_vec()),
-        Target::Id(id) => sql::query_as(
-            "SELECT serial, spiffe_id, node, not_before, not_after FROM issued
-             WHERE not_after > ? AND spiffe_id = ? ORDER BY serial",
-        )
-        .bind(seconds(now))
-        .bind(id.to_string()),
-        Target::Node(name) => sql::query_as(
-            "SELECT serial, spiffe_id, node, not_before, not_after FROM issued
-             WHERE not_after > ? AND node = ? ORDER BY serial",
-        )
-        .bind(seconds(now))
-        .bind(name.to_string()),
-        // Which of several authorities signed a certificate is in the certificate alone.
-        Target::Authority(_) => return Ok(Vec::new()),
+) -> Result<Meant, StorageError> {
+    let (count, ids, subject): (_, _, Value) = match target {
+        Target::Serial(serial) => (
+            "SELECT COUNT(*), MAX(not_after) FROM issued WHERE not_after > ? AND serial = ?",
+            "SELECT DISTINCT spiffe_id FROM issued WHERE not_after > ? AND serial = ? ORDER BY spiffe_id LIMIT ?",
+            serial.as_bytes().into(),
+        ),
+        Target::Id(id) => (
+            "SELECT COUNT(*), MAX(not_after) FROM issued WHERE not_after > ? AND spiffe_id = ?",
+            "SELECT DISTINCT spiffe_id FROM issued WHERE not_after > ? AND spiffe_id = ? ORDER BY spiffe_id LIMIT ?",
+            id.as_str().into(),
+        ),
+        Target::Node(name) => (
+            "SELECT COUNT(*), MAX(not_after) FROM issued WHERE not_after > ? AND node = ?",
+            "SELECT DISTINCT spiffe_id FROM issued WHERE not_after > ? AND node = ? ORDER BY spiffe_id LIMIT ?",
+            name.as_str().into(),
+        ),
+        Target::Authority(_) => return Ok(Meant::default()),
     };
-    let rows: Vec<(Vec<u8>, String, String, i64, i64)> = query.fetch_all(connection).await?;
+    let (count, end): (i64, Option<i64>) = sql::query_as(count)
+        .bind(seconds(now))
+        .bind(subject.clone())
+        .fetch_one(connection)
+        .await?;
+    let ids: Vec<(String,)> = sql::query_as(ids)
+        .bind(seconds(now))
+        .bind(subject)
+        .bind(i64::try_from(MAX_NAMED).unwrap_or(i64::MAX))
+        .fetch_all(connection)
+        .await?;
+    let id = |(id,): (String,)| {
+        SpiffeId::parse(&id).map_err(|_| StorageError::Corrupt {
+            column: "issued.spiffe_id",
+        })
+    };
+    Ok(Meant {
+        count: usize::try_from(count).unwrap_or(usize::MAX),
+        ids: ids.into_iter().map(id).collect::<Result<_, _>>()?,
+        end: end.map(|end| moment(end, "issued.not_after")).transpose()?,
+    })
+}
+
+/// The certificates of a node that have not expired and whose serial numbers do not name it, as an earlier version made them.
+/// There are no new ones, so soon there are none.
+pub(crate) async fn nameless(
+    connection: &mut Connection,
+    node: &NodeName,
+    now: UnixTime,
+) -> Result<Vec<Issued>, StorageError> {
+    let rows: Vec<Row> = sql::query_as(
+        "SELECT serial, spiffe_id, node, not_before, not_after FROM issued
+         WHERE not_after > ? AND node = ? AND length(serial) <> ? ORDER BY serial LIMIT ?",
+    )
+    .bind(seconds(now))
+    .bind(node.as_str())
+    .bind(i64::try_from(NODE_SERIAL_BYTES).unwrap_or(i64::MAX))
+    .bind(
+        i64::try_from(MAX_REVOCATIONS)
+            .unwrap_or(i64::MAX)
+            .saturating_add(1),
+    )
+    .fetch_all(connection)
+    .await?;
     rows.into_iter().map(parse).collect()
 }
 
-fn parse(
-    (serial, spiffe_id, node, not_before, not_after): (Vec<u8>, String, String, i64, i64),
-) -> Result<Issued, StorageError> {
+/// Serial number, SPIFFE ID, node, beginning and end of validity.
+type Row = (Vec<u8>, String, String, i64, i64);
+
+fn parse((serial, spiffe_id, node, not_before, not_after): Row) -> Result<Issued, StorageError> {
     let corrupt = |column| StorageError::Corrupt { column };
     Ok(Issued {
         serial: SerialNumber::new(&serial).map_err(|_| corrupt("issued.serial"))?,

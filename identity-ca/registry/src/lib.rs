@@ -41,8 +41,8 @@ pub use registrations::{
     DeregisterError, MAX_REGISTRATIONS, MAX_SELECTORS, NewRegistration, RegisterError, Registration,
 };
 pub use revocation::{
-    Effect, Issued, MAX_REVOCATIONS, NewRevocation, NodeFate, Revocation, RevokeError, Shown, Submission,
-    Target, Withheld,
+    Effect, Issued, MAX_NAMED, MAX_REVOCATIONS, NewRevocation, NodeFate, Revocation, RevokeError, Shown,
+    Submission, Target, Withheld,
 };
 pub use selector::{Selector, SelectorError};
 pub use settings::{Encryption, KeysError, TrustDomainError};

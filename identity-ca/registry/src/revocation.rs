@@ -9,8 +9,12 @@ use signet_spiffe::{KeyId, NodeName, SerialNumber, SpiffeId, UnixTime};
 use crate::database::StorageError;
 use crate::nodes::NodeNumber;
 
-/// Most revocations that are kept at a time. Each is in every node's memory.
+/// Most revocations that are kept at a time, beside those of nodes, of which there are no more than nodes. Each is in every
+/// node's memory.
 pub const MAX_REVOCATIONS: usize = 100_000;
+
+/// Most SPIFFE IDs that an effect names.
+pub const MAX_NAMED: usize = 64;
 
 /// What is revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +23,7 @@ pub enum Target {
     Serial(SerialNumber),
     /// Everything issued to a SPIFFE ID so far.
     Id(SpiffeId),
-    /// A node's own SVIDs so far, and every workload's that was issued to it.
+    /// A node's own SVIDs so far, and every workload's that was issued to it: their serial numbers name it.
     Node(NodeName),
     /// Everything below a signing key.
     Authority(KeyId),
@@ -102,7 +106,7 @@ pub struct Revocation {
     pub version: u64,
     /// Of a serial: whose certificate it was, where that is known.
     pub owner: Option<SpiffeId>,
-    /// Of a serial that was revoked with its node: the name of that revocation.
+    /// Of a serial that was revoked with its node, which it does not name: the name of that revocation.
     pub cause: Option<String>,
     /// Of a node: its number, where it ever had one.
     pub node_number: Option<NodeNumber>,
@@ -198,8 +202,10 @@ pub struct Submission {
 pub struct Effect {
     /// The revocation, merged with an earlier one of the same target.
     pub revocation: Revocation,
-    /// What it revokes of the certificates that the registry knows and that have not expired.
-    pub certificates: Vec<Issued>,
+    /// How many it revokes of the certificates that the registry knows and that have not expired.
+    pub certificates: usize,
+    /// Whose they are, sorted; at most [`MAX_NAMED`].
+    pub spiffe_ids: Vec<SpiffeId>,
 }
 
 /// Why nothing was revoked. The operator is to blame.

@@ -28,23 +28,22 @@ impl Registry {
             .await?
             .max(new.cut);
         let new = &NewRevocation { cut, ..new.clone() };
-        let certificates = issued::meant(write.connection(), &new.target, now).await?;
+        let meant = issued::meant(write.connection(), &new.target, now).await?;
         if let Target::Node(name) = &new.target {
             settle(&mut write, name, fate, now).await?;
         }
         let owner = match &new.target {
-            Target::Serial(_) => certificates.first().map(|issued| issued.spiffe_id.clone()),
+            Target::Serial(_) => meant.ids.first(),
             Target::Id(_) | Target::Node(_) | Target::Authority(_) => None,
         };
-        let last = certificates.iter().map(|issued| issued.not_after).max();
         let banned = match fate {
             NodeFate::Stays => None,
             NodeFate::Banned => Some(true),
             NodeFate::Evicted => Some(false),
         };
         let row = Row {
-            until: last.unwrap_or(new.until).max(new.until),
-            owner: owner.as_ref(),
+            until: meant.end.unwrap_or(new.until).max(new.until),
+            owner,
             cause: None,
             banned,
             new,
@@ -52,7 +51,8 @@ impl Registry {
         put(&mut write, &new.target, &row, now).await?;
         if let Target::Node(name) = &new.target {
             let own = |issued: &&Issued| issued.spiffe_id.node_name().as_ref() != Some(name);
-            for issued in certificates.iter().filter(own) {
+            let nameless = issued::nameless(write.connection(), name, now).await?;
+            for issued in nameless.iter().filter(own) {
                 let target = Target::Serial(issued.serial.clone());
                 let row = Row {
                     until: issued.not_after,
@@ -76,7 +76,8 @@ impl Registry {
         }
         Ok(Effect {
             revocation,
-            certificates,
+            certificates: meant.count,
+            spiffe_ids: meant.ids,
         })
     }
 
@@ -210,8 +211,9 @@ async fn forget_expired(connection: &mut Connection, now: UnixTime) -> Result<()
     Ok(())
 }
 
+/// Without those of nodes: whatever there is, a node can be kept out.
 async fn count(connection: &mut Connection) -> Result<usize, StorageError> {
-    let (count,): (i64,) = sql::query_as("SELECT COUNT(*) FROM revocations")
+    let (count,): (i64,) = sql::query_as("SELECT COUNT(*) FROM revocations WHERE kind <> 'node'")
         .fetch_one(connection)
         .await?;
     Ok(usize::try_from(count).unwrap_or(usize::MAX))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use signet_log::Caller as LoggedCaller;
-use signet_registry::{Node, Shown, Standing};
+use signet_registry::{Node, NodeNumber, Shown, Standing};
 use signet_spiffe::{NodeName, SerialNumber, VerifiedSvid};
 use signet_tls::{BundleSource, Expect, PeerError};
 use tonic::{Request, Status};
@@ -19,6 +19,7 @@ use crate::stream::Peer;
 #[derive(Debug, Clone)]
 pub(crate) struct Applicant {
     pub(crate) node: NodeName,
+    pub(crate) number: NodeNumber,
     /// As the issuance log names it.
     pub(crate) logged: LoggedCaller,
     /// What it showed; nothing of one that is known otherwise, by a join token, say.
@@ -90,6 +91,7 @@ impl Caller {
     pub(crate) fn applicant(&self) -> Applicant {
         Applicant {
             node: self.node.name.clone(),
+            number: self.node.number,
             logged: self.logged(),
             shown: Some(self.shown()),
         }

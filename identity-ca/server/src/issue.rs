@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use signet_authority::{IssuedSvid, RequestedKey, Serial};
 use signet_log::Caller as LoggedCaller;
-use signet_registry::{Node, RegistrationId, Standing};
+use signet_registry::{Node, NodeNumber, RegistrationId, Standing};
 use signet_spiffe::{NodeName, SpiffeId, UnixTime};
 use tonic::Status;
 use tracing::{info, warn};
@@ -27,9 +27,16 @@ impl Ca {
         ttl: Duration,
         applicant: Applicant,
     ) -> Result<IssuedSvid, Status> {
-        let Applicant { node, logged, shown } = applicant;
+        let Applicant {
+            node,
+            number,
+            logged,
+            shown,
+        } = applicant;
         let now = self.clock.now();
-        let serial = self.serial(now).map_err(|error| internal("issue", &error))?;
+        let serial = self
+            .serial(now, Some(number))
+            .map_err(|error| internal("issue", &error))?;
         let permit = self.known.may_issue(&self.registry, id, &node).await;
         let floor = permit
             .map_err(|error| refusal::storage("issue", &error))?
@@ -53,10 +60,11 @@ impl Ca {
         Ok(svid)
     }
 
-    /// A new serial number.
-    pub(crate) fn serial(&self, now: UnixTime) -> Result<Serial, RandomError> {
+    /// A new serial number, which says which node asks.
+    pub(crate) fn serial(&self, now: UnixTime, node: Option<NodeNumber>) -> Result<Serial, RandomError> {
         let counter = self.serials.fetch_add(1, Ordering::Relaxed);
-        Ok(Serial::ordered(now, counter, random::bytes()?))
+        let node = node.map_or(0, |number| number.0);
+        Ok(Serial::ordered(now, counter, node, random::bytes()?))
     }
 
     /// Issues the first SVID of a node that has just attested.
@@ -68,6 +76,7 @@ impl Ca {
     ) -> Result<IssuedSvid, Status> {
         let applicant = Applicant {
             node: node.name.clone(),
+            number: node.number,
             logged: caller,
             shown: None,
         };
@@ -201,6 +210,7 @@ mod tests {
         ca.registry.consume_token(&presented, now).await.unwrap();
         let applicant = |not_before| Applicant {
             node: node.clone(),
+            number: NodeNumber(1),
             logged: LoggedCaller::Node(node.clone()),
             shown: Some(Shown {
                 node: node.clone(),

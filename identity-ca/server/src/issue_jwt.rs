@@ -32,7 +32,9 @@ impl Ca {
             seconds => self.jwt_svid_ttl.min(Duration::from_secs(seconds.into())),
         };
         let now = self.clock.now();
-        let serial = self.serial(now).map_err(|error| internal("issue", &error))?;
+        let serial = self
+            .serial(now, Some(caller.node().number))
+            .map_err(|error| internal("issue", &error))?;
         let svid = self
             .jwt
             .issue(&registration.spiffe_id, &audience, ttl, serial, now)

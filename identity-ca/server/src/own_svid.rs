@@ -66,7 +66,7 @@ async fn identity(ca: &Ca) -> Result<(SvidKeyPair, IssuedSvid), OwnSvidError> {
     let now = ca.clock.now();
     let svid = ca
         .authority
-        .issue(&requested, &id, ca.svid_ttl, ca.serial(now)?, now)?;
+        .issue(&requested, &id, ca.svid_ttl, ca.serial(now, None)?, now)?;
     ca.log.issued(&svid, Caller::Ca, None, None, now).await?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     Ok((

@@ -1,6 +1,5 @@
 //! Revocation, bans and eviction: what the operator asks for, and what the CA itself honours.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,8 @@ use signet_authority::RevokedSerial;
 use signet_proto::ca::v1::revoke_request::Subject as Asked;
 use signet_proto::ca::v1::{GetCrlResponse, RevocationEntry, RevokeRequest, RevokeResponse};
 use signet_registry::{
-    Effect, NewRevocation, NodeFate, Registry, Revision, Revocation, RevokeError, StorageError, Target,
+    Effect, NewRevocation, NodeFate, NodeNumber, Registry, Revision, Revocation, RevokeError, StorageError,
+    Target,
 };
 use signet_spiffe::{KeyId, NodeName, Revocations, SerialNumber, SpiffeId, Subject, UnixTime};
 use signet_tls::BundleSource;
@@ -27,9 +27,6 @@ const LIST_LIFE: Duration = Duration::from_hours(1);
 
 /// Longest reason, characters.
 const MAX_REASON: usize = 256;
-
-/// Most SPIFFE IDs that an answer names.
-const MAX_NAMED: usize = 64;
 
 /// An operator's request, checked.
 pub(crate) struct Order {
@@ -165,7 +162,7 @@ impl Ca {
                 target: AUDIT,
                 {
                     revocation.id = %new.target, revocation.reason = new.reason, revocation.by = new.asker,
-                    revocation.fate = ?order.fate, revocation.certificates = effect.certificates.len()
+                    revocation.fate = ?order.fate, revocation.certificates = effect.certificates
                 },
                 "revoked"
             );
@@ -209,14 +206,18 @@ impl Ca {
             } else {
                 row.reason.as_str().into()
             };
+            let until = row.cut;
             let subject = match row.target {
                 Target::Serial(serial) => Subject::Serial(serial),
                 Target::Authority(key) => Subject::Authority(key),
-                Target::Id(id) => Subject::Id { id, until: row.cut },
-                Target::Node(name) => Subject::Id {
-                    id: SpiffeId::node(self.trust_domain(), &name),
-                    until: row.cut,
-                },
+                Target::Id(id) => Subject::Id { id, until },
+                Target::Node(name) => {
+                    if let Some(NodeNumber(number)) = row.node_number {
+                        revocations.insert(Subject::Node { number, until }, reason.clone());
+                    }
+                    let id = SpiffeId::node(self.trust_domain(), &name);
+                    Subject::Id { id, until }
+                }
             };
             revocations.insert(subject, reason);
         }
@@ -228,15 +229,10 @@ impl Ca {
     }
 
     fn answer(&self, effect: &Effect) -> RevokeResponse {
-        let ids: BTreeSet<_> = effect
-            .certificates
-            .iter()
-            .map(|issued| issued.spiffe_id.to_string())
-            .collect();
         RevokeResponse {
             revocation: Some(entry(&effect.revocation)),
-            certificates: count(effect.certificates.len()),
-            spiffe_ids: ids.into_iter().take(MAX_NAMED).collect(),
+            certificates: count(effect.certificates),
+            spiffe_ids: effect.spiffe_ids.iter().map(ToString::to_string).collect(),
             connected: count(self.connected.nodes().len()),
         }
     }

@@ -40,6 +40,7 @@ use crate::operator_service::Operators;
 use crate::own_svid;
 use crate::published::Published;
 use crate::random;
+use crate::refusal;
 
 /// A running CA.
 #[derive(Debug)]
@@ -156,8 +157,12 @@ impl Server {
         registration: &str,
         csr: &[u8],
     ) -> Result<IssuedSvid, tonic::Status> {
+        let known = self.ca.known.node(&self.ca.registry, node).await;
+        let known = known.map_err(|error| refusal::storage("issue", &error))?;
+        let known = known.ok_or_else(|| tonic::Status::not_found(format!("there is no node {node}")))?;
         let applicant = Applicant {
             node: node.clone(),
+            number: known.number,
             logged: Caller::Node(node.clone()),
             shown: None,
         };

@@ -1,7 +1,7 @@
 //! Which SVIDs count no more although their time is not over.
 //!
-//! A certificate is revoked by itself (its serial number), with all that its SPIFFE ID was issued up to a moment, or with
-//! the authority that signed it. [`Revocations`] belongs to the [`BundleSet`](crate::BundleSet) that SVIDs are verified
+//! A certificate is revoked by itself (its serial number), with all that its SPIFFE ID was issued up to a moment, with all
+//! that a node asked for up to a moment, or with the authority that signed it. [`Revocations`] belongs to the [`BundleSet`](crate::BundleSet) that SVIDs are verified
 //! against, so no verifier can forget to ask.
 
 use std::collections::BTreeMap;
@@ -128,6 +128,13 @@ pub enum Subject {
         /// The last beginning of validity that is revoked.
         until: UnixTime,
     },
+    /// Every certificate that a node asked for, by its serial number, whose validity begins at this moment or before it.
+    Node {
+        /// The node's number.
+        number: u16,
+        /// The last beginning of validity that is revoked.
+        until: UnixTime,
+    },
     /// Every certificate below a signing key.
     Authority(KeyId),
 }
@@ -139,6 +146,8 @@ pub enum RevokedBy {
     Serial,
     /// Its SPIFFE ID.
     Id,
+    /// The node that asked for it.
+    Node,
     /// The authority that signed it, or one further up.
     Authority,
     /// A revocation that this program cannot read, and so takes to mean everything.
@@ -150,6 +159,7 @@ impl fmt::Display for RevokedBy {
         f.write_str(match self {
             Self::Serial => "by its serial number",
             Self::Id => "by its SPIFFE ID",
+            Self::Node => "with the node that asked for it",
             Self::Authority => "with its authority",
             Self::Unreadable => "because a revocation cannot be read",
         })
@@ -170,17 +180,38 @@ pub struct Revoked {
     pub reason: Arc<str>,
 }
 
+/// Up to where something is revoked, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Cut {
+    until: UnixTime,
+    reason: Arc<str>,
+}
+
+impl Cut {
+    /// Of two for one subject the one that reaches further counts.
+    fn enter<K: Ord>(self, subject: K, cuts: &mut BTreeMap<K, Self>) {
+        if cuts.get(&subject).is_none_or(|before| before.until <= self.until) {
+            cuts.insert(subject, self);
+        }
+    }
+
+    fn meets(&self, svid: &VerifiedSvid) -> Option<Arc<str>> {
+        (svid.not_before() <= self.until).then(|| self.reason.clone())
+    }
+}
+
 /// All that is revoked at a moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Revocations {
     serials: BTreeMap<SerialNumber, Arc<str>>,
-    ids: BTreeMap<SpiffeId, (UnixTime, Arc<str>)>,
+    ids: BTreeMap<SpiffeId, Cut>,
+    nodes: BTreeMap<u16, Cut>,
     authorities: BTreeMap<KeyId, Arc<str>>,
     unreadable: Option<Arc<str>>,
 }
 
 impl Revocations {
-    /// Adds one. Of two for one SPIFFE ID the one that reaches further counts.
+    /// Adds one. Of two for one SPIFFE ID or node the one that reaches further counts.
     pub fn insert(&mut self, subject: Subject, reason: Arc<str>) {
         match subject {
             Subject::Serial(serial) => {
@@ -189,11 +220,8 @@ impl Revocations {
             Subject::Authority(key) => {
                 self.authorities.insert(key, reason);
             }
-            Subject::Id { id, until } => {
-                if self.ids.get(&id).is_none_or(|(before, _)| *before <= until) {
-                    self.ids.insert(id, (until, reason));
-                }
-            }
+            Subject::Id { id, until } => Cut { until, reason }.enter(id, &mut self.ids),
+            Subject::Node { number, until } => Cut { until, reason }.enter(number, &mut self.nodes),
         }
     }
 
@@ -239,16 +267,16 @@ impl Revocations {
             return Some((RevokedBy::Unreadable, reason.clone()));
         }
         // Every certificate that verifies has a serial number; were it not one of ours, it would match none.
-        let by_serial = SerialNumber::new(svid.serial())
-            .ok()
-            .and_then(|serial| self.serials.get(&serial));
-        if let Some(reason) = by_serial {
+        let serial = SerialNumber::new(svid.serial()).ok();
+        if let Some(reason) = serial.as_ref().and_then(|serial| self.serials.get(serial)) {
             return Some((RevokedBy::Serial, reason.clone()));
         }
-        if let Some((until, reason)) = self.ids.get(svid.id())
-            && svid.not_before() <= *until
-        {
-            return Some((RevokedBy::Id, reason.clone()));
+        if let Some(reason) = self.ids.get(svid.id()).and_then(|cut| cut.meets(svid)) {
+            return Some((RevokedBy::Id, reason));
+        }
+        let node = serial.and_then(|serial| self.nodes.get(&serial.node()?));
+        if let Some(reason) = node.and_then(|cut| cut.meets(svid)) {
+            return Some((RevokedBy::Node, reason));
         }
         let by_authority = svid
             .authorities()
@@ -259,6 +287,6 @@ impl Revocations {
 
     /// The revocation of a SPIFFE ID, if there is one: the last beginning of validity that it reaches, and why.
     pub fn of_id(&self, id: &SpiffeId) -> Option<(UnixTime, &str)> {
-        self.ids.get(id).map(|(until, reason)| (*until, reason.as_ref()))
+        self.ids.get(id).map(|cut| (cut.until, cut.reason.as_ref()))
     }
 }

@@ -154,7 +154,18 @@ impl Knowledge {
             return Some(reason);
         }
         let ids = [view.spiffe_id(key.local)?, view.spiffe_id(key.remote)?];
-        made_of.is_none().then(|| table.suspects(settled, ids))?
+        if made_of.is_some() {
+            return None;
+        }
+        // It may have been made with what one of these nodes had asked for.
+        let mut nodes = table.nodes_revoked_after(settled);
+        let suspect = nodes.find(|(name, _)| ids.iter().any(|id| view.is_registered_on(id, name)));
+        if let Some((name, reason)) = suspect {
+            return Some(format!(
+                "it may rest on what node {name} had, which is revoked: {reason}"
+            ));
+        }
+        table.suspects(settled, ids)
     }
 
     fn view(&self) -> Result<Arc<View>, ProveError> {

@@ -150,6 +150,11 @@ impl RevocationTable {
                 } else {
                     reason
                 };
+                // 0: it has none, and so has asked for nothing.
+                let Ok(number) = u16::try_from(row.node_id) else {
+                    return false;
+                };
+                set.insert(Subject::Node { number, until }, reason.clone());
                 (Subject::Id { id, until }, reason)
             }
             None => return false,
@@ -221,7 +226,7 @@ impl RevocationTable {
             Some(WireSubject::Serial(_)) => {
                 row.owner.is_empty() || ids.iter().any(|other| other.as_str() == row.owner)
             }
-            // Nodes are looked at by themselves.
+            // What was asked for on a node is looked at by itself.
             Some(WireSubject::Node(_)) => false,
             Some(WireSubject::Authority(_)) | None => true,
         };
@@ -234,6 +239,19 @@ impl RevocationTable {
         let row = self.rows.get(&format!("node:{node}"))?;
         let is_new = settled.get(&row.id).is_none_or(|version| *version < row.version);
         is_new.then(|| format!("node {node} is revoked: {}", row.reason))
+    }
+
+    /// Which nodes were revoked, and why, of what is newer than `settled`.
+    pub fn nodes_revoked_after<'a>(
+        &'a self,
+        settled: &'a BTreeMap<String, u64>,
+    ) -> impl Iterator<Item = (NodeName, &'a str)> {
+        self.newer(settled).filter_map(|row| match &row.subject {
+            Some(WireSubject::Node(name)) => Some((NodeName::parse(name).ok()?, row.reason.as_str())),
+            Some(WireSubject::Serial(_) | WireSubject::SpiffeId(_) | WireSubject::Authority(_)) | None => {
+                None
+            }
+        })
     }
 
     fn newer(&self, settled: &BTreeMap<String, u64>) -> impl Iterator<Item = &Revocation> {
@@ -342,7 +360,14 @@ mod tests {
             ..Revocation::default()
         };
         let number = NodeNumber::new(2).expect("not zero");
+        let mut set = Revocations::default();
+        let until = UnixTime::since_unix_epoch(Duration::ZERO);
+        let reason: Arc<str> = "the node is banned: stolen".into();
+        set.insert(Subject::Node { number: 2, until }, reason.clone());
+        let own = SpiffeId::parse("spiffe://t.example/signet/node/n2").expect("valid");
+        set.insert(Subject::Id { id: own, until }, reason);
         let table = merged(&RevocationTable::default(), std::slice::from_ref(&ban), true, NOW);
+        assert_eq!(**table.set(), set, "with all that it asked for");
         let later = merged(&table, &[], false, NOW + 1000);
         let (name, reason) = later.banned(number).expect("banned");
         assert!(name.as_str() == "n2" && reason.contains("stolen"));

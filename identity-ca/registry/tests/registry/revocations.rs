@@ -5,19 +5,25 @@ use signet_registry::{
     AppendError, Changes, ConsumeError, CreateTokenError, Effect, Issued, NewRevocation, NodeFate, Revision,
     RevokeError, Shown, Standing, Submission, Target, Withheld,
 };
-use signet_spiffe::{SerialNumber, SpiffeId, UnixTime};
+use signet_spiffe::{SerialNumber, SpiffeId, UnixTime, node_serial};
 
 use crate::desk::{Desk, NOW, at, id, node, now, shown, token};
 
 const HOUR: u64 = 3600;
 
+/// Of node n1.
 fn serial(number: u8) -> SerialNumber {
-    SerialNumber::new(&[number; 16]).unwrap()
+    serial_on("n1", u32::from(number))
+}
+
+fn serial_on(on: &str, number: u32) -> SerialNumber {
+    let node = on.trim_start_matches('n').parse().unwrap();
+    SerialNumber::new(&node_serial(now(), number, node, [7; 9])).unwrap()
 }
 
 fn issued(number: u8, spiffe_id: SpiffeId, on: &str, not_before: u64) -> Issued {
     Issued {
-        serial: serial(number),
+        serial: serial_on(on, u32::from(number)),
         spiffe_id,
         node: node(on),
         not_before: at(not_before),
@@ -107,7 +113,7 @@ async fn a_serial_is_revoked_with_its_owner_s_name_until_it_expires() {
         )
         .await
         .unwrap();
-    assert_eq!(effect.certificates.len(), 1);
+    assert_eq!(effect.certificates, 1);
     assert_eq!(effect.revocation.owner, Some(id("web")));
     assert_eq!(effect.revocation.until, at(NOW + HOUR));
     assert_eq!(desk.listed(now()).await, [serial(1)]);
@@ -126,7 +132,7 @@ async fn a_serial_is_revoked_with_its_owner_s_name_until_it_expires() {
 async fn an_unknown_serial_is_revoked_all_the_same() {
     let desk = Desk::with_certificates().await;
     let effect = desk.revoke(Target::Serial(serial(77))).await;
-    assert!(effect.certificates.is_empty());
+    assert_eq!((effect.certificates, effect.spiffe_ids), (0, Vec::new()));
     assert_eq!(effect.revocation.owner, None);
     assert_eq!(desk.listed(now()).await, [serial(77)]);
 }
@@ -141,7 +147,10 @@ async fn a_rehearsal_tells_everything_and_changes_nothing() {
         .revoke(&new, NodeFate::Stays, now(), true)
         .await
         .unwrap();
-    assert_eq!(rehearsed.certificates.len(), 2);
+    assert_eq!(
+        (rehearsed.certificates, &*rehearsed.spiffe_ids),
+        (2, &[id("web")][..])
+    );
     assert!(desk.registry.revocations().await.unwrap().is_empty());
     assert_eq!(desk.revision(), before);
     let done = desk
@@ -176,7 +185,7 @@ async fn a_closed_id_gets_nothing_until_it_is_reopened_and_then_only_what_begins
     assert_eq!(record(22, NOW + 1).await, Ok(()));
     assert_eq!(
         desk.listed(now()).await,
-        [serial(1), serial(2)],
+        [serial(1), serial_on("n2", 2)],
         "the new one is good"
     );
     let again = desk.registry.reopen(&id("web")).await;
@@ -288,7 +297,7 @@ async fn everything_issued_before_is_meant_even_what_a_clock_ahead_has_issued() 
     let ahead = issued(30, id("web"), "n1", NOW + 500);
     desk.registry.record_issued(&[ahead], now()).await.unwrap();
     let effect = desk.revoke(Target::Id(id("web"))).await;
-    assert_eq!(effect.certificates.len(), 3);
+    assert_eq!(effect.certificates, 3);
     assert_eq!(effect.revocation.cut, at(NOW + 500));
 }
 
@@ -296,13 +305,62 @@ async fn everything_issued_before_is_meant_even_what_a_clock_ahead_has_issued() 
 async fn a_node_goes_with_every_certificate_it_asked_for_and_with_no_other() {
     let desk = Desk::with_certificates().await;
     let effect = desk.fate("n1", NodeFate::Stays).await.unwrap();
-    assert_eq!(effect.certificates.len(), 3);
+    assert_eq!(effect.certificates, 3);
+    assert_eq!(effect.spiffe_ids, [id("api"), id("web"), own_id("n1")]);
     assert_eq!(desk.listed(now()).await, [serial(1), serial(3), serial(4)]);
     let rows = desk.registry.revocations().await.unwrap();
-    let caused = rows.iter().filter(|row| row.cause.as_deref() == Some("node:n1"));
-    assert_eq!(caused.count(), 2, "its workloads', by serial: {rows:?}");
+    assert_eq!(rows.len(), 1, "one for all: {rows:?}");
     assert!(desk.registry.node(&node("n1")).await.unwrap().is_some());
     desk.attest(3, "n1", &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn certificates_that_do_not_name_their_node_go_with_it_one_by_one() {
+    let desk = Desk::with_certificates().await;
+    let old = |number| SerialNumber::new(&[number; 16]).unwrap();
+    for (number, spiffe_id, on) in [
+        (1, id("web"), "n1"),
+        (2, id("web"), "n2"),
+        (3, own_id("n1"), "n1"),
+    ] {
+        let one = Issued {
+            serial: old(number),
+            ..issued(0, spiffe_id, on, NOW - 10)
+        };
+        desk.registry
+            .record_issued(&[one], now())
+            .await
+            .unwrap()
+            .remove(0)
+            .unwrap();
+    }
+    desk.fate("n1", NodeFate::Stays).await.unwrap();
+    let rows = desk.registry.revocations().await.unwrap();
+    let caused = rows.iter().filter(|row| row.cause.as_deref() == Some("node:n1"));
+    let caused: Vec<_> = caused.map(|row| row.target.clone()).collect();
+    assert_eq!(
+        caused,
+        [Target::Serial(old(1))],
+        "beside the node itself: {rows:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_node_that_asked_for_more_than_can_be_counted_off_is_banned_by_one_row() {
+    const MANY: u32 = 100_010;
+    let desk = Desk::with_two_nodes().await;
+    let all: Vec<_> = (0..MANY)
+        .map(|number| Issued {
+            serial: serial_on("n1", number),
+            ..issued(0, id("web"), "n1", NOW - 10)
+        })
+        .collect();
+    desk.registry.record_issued(&all, now()).await.unwrap();
+    let effect = desk.fate("n1", NodeFate::Banned).await.unwrap();
+    assert_eq!(effect.certificates, usize::try_from(MANY).unwrap());
+    assert_eq!(desk.registry.revocations().await.unwrap().len(), 1);
+    assert_eq!(desk.news(Revision(0)).await.revocations.len(), 1);
+    assert_eq!(desk.listed(now()).await.len(), usize::try_from(MANY).unwrap());
 }
 
 #[tokio::test]
@@ -318,10 +376,10 @@ async fn a_banned_node_is_out_of_the_view_and_its_tokens_are_refused_until_it_is
 
     let news = desk.news(seen).await;
     assert_eq!(news.removed_nodes, [node("n1")]);
-    assert_eq!(news.revocations.len(), 3);
+    assert_eq!(news.revocations.len(), 1);
     let all = desk.news(Revision(0)).await;
     assert_eq!(all.nodes.len(), 1, "not in a snapshot either");
-    assert_eq!(all.revocations.len(), 3);
+    assert_eq!(all.revocations.len(), 1);
 
     let made = desk.registry.create_token(&token(4, "n1", &[]), now()).await;
     assert!(matches!(made, Err(CreateTokenError::Banned { .. })));
@@ -405,6 +463,6 @@ async fn certificates_are_forgotten_some_time_after_they_expire_and_this_happens
             )
             .await
             .unwrap();
-        assert_eq!(effect.certificates.len(), 1, "round {round}");
+        assert_eq!(effect.certificates, 1, "round {round}");
     }
 }

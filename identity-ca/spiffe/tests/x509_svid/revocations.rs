@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rcgen::KeyIdMethod;
 use signet_spiffe::{
     BundleSet, CertificateDer, KeyId, Revocations, RevokedBy, SerialNumber, SpiffeId, Subject, SvidError,
-    VerifiedSvid, verify_x509_svid,
+    VerifiedSvid, node_serial, verify_x509_svid,
 };
 
 use crate::maker::{HOUR, NOW, Signer, at, leaf_params, now, signer_params, valid};
@@ -97,6 +97,32 @@ fn a_revoked_id_refuses_what_was_issued_up_to_the_moment_and_not_what_comes_afte
         let other = by(judge(&[issued(OTHER, age)], &bundles, &revocations));
         assert_eq!(other, None, "{age}");
     }
+}
+
+#[test]
+fn a_revoked_node_refuses_what_it_asked_for_up_to_the_moment_whoever_shows_it() {
+    let root = Signer::root("td");
+    let bundles = root.bundles("td");
+    let issued = |node: u16, age: u64| {
+        let mut params = leaf_params(WEB);
+        let serial = node_serial(now(), 1, node, [9; 9]);
+        params.serial_number = Some(rcgen::SerialNumber::from_slice(&serial));
+        valid(&mut params, NOW - age, NOW + HOUR);
+        root.leaf(&params)
+    };
+    let until = at(NOW - 300);
+    let revocations = revoked(Subject::Node { number: 7, until });
+    for (age, refused) in [(600, true), (300, true), (299, false), (0, false)] {
+        let found = by(judge(&[issued(7, age)], &bundles, &revocations));
+        assert_eq!(found, refused.then_some(RevokedBy::Node), "{age}");
+        for other in [8, 0, 0x0700] {
+            let found = by(judge(&[issued(other, age)], &bundles, &revocations));
+            assert_eq!(found, None, "{other}, {age}");
+        }
+    }
+    // Nobody's number is 0: that is who did not ask.
+    let nobody = revoked(Subject::Node { number: 0, until });
+    assert_eq!(by(judge(&[issued(0, 600)], &bundles, &nobody)), None);
 }
 
 #[test]
