@@ -21,10 +21,11 @@ use signet_proto::ca::v1::{
     AttestRequest, AttestResponse, IssueJwtSvidRequest, IssueX509SvidRequest, JwtSvid, RenewNodeSvidRequest,
     Svid, SyncRequest,
 };
-use signet_proto::view::v1::{EncryptionMode, Update};
+use signet_proto::view::v1::revocation::Subject;
+use signet_proto::view::v1::{EncryptionMode, Revocation, Update};
 use signet_spiffe::{
-    Audience, JwtAlgorithm, JwtBundle, JwtKey, JwtSigner, JwtSignerError, JwtSvidClaims, SpiffeId, UnixTime,
-    sign_jwt_svid,
+    Audience, JwtAlgorithm, JwtBundle, JwtKey, JwtSigner, JwtSignerError, JwtSvidClaims, JwtSvidError,
+    SpiffeId, UnixTime, sign_jwt_svid, verify_jwt_svid,
 };
 use signet_uds::{Access, connect, serve_incoming};
 use support::{Authority, Cluster, eventually, node_name, workload};
@@ -279,6 +280,49 @@ async fn an_answer_that_a_peer_would_refuse_or_that_was_not_asked_for_is_not_giv
     *world.ca.signer.lock().expect("whole") = Arc::new(Signer::new());
     let error = world.get("db").await.expect_err("refused");
     assert!(error.contains("does not verify"), "{error}");
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_with_its_identity_or_by_itself_does_not_verify_here_and_is_not_given_out() {
+    for by_itself in [false, true] {
+        let world = World::new();
+        let token = world.get("db").await.expect("a token");
+        let verify = || {
+            let view = world.view.current().expect("a view");
+            verify_jwt_svid(&token, view.jwt_bundles(), "db", UnixTime::now()).map(|svid| svid.id().clone())
+        };
+        assert_eq!(verify(), Ok(workload(WEB)));
+        let subject = if by_itself {
+            Subject::Serial(vec![1])
+        } else {
+            Subject::SpiffeId(workload(WEB).to_string())
+        };
+        let now = UnixTime::now().as_secs().cast_signed();
+        let revoked = Revocation {
+            id: "it".to_owned(),
+            subject: Some(subject),
+            at: now,
+            until: now + 3600,
+            version: 1,
+            ..Revocation::default()
+        };
+        let update = Update {
+            revision: world.cluster.revision + 1,
+            revocations: vec![revoked],
+            ..Update::default()
+        };
+        world.view.apply(update).expect("applies");
+        assert!(matches!(verify(), Err(JwtSvidError::Revoked(_))), "{by_itself}");
+        eventually_asks_again(&world).await;
+    }
+}
+
+/// Until what was kept is forgotten.
+async fn eventually_asks_again(world: &World) {
+    while world.calls() < 2 {
+        tokio::task::yield_now().await;
+        let _ = world.get("db").await;
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@ use signet_proto::workload::{
     ValidateJwtsvidResponse,
 };
 use signet_spiffe::{
-    Audience, JwtBundle, JwtBundleSet, SpiffeBundle, SpiffeId, TrustDomain, UnixTime, verify_jwt_svid,
+    Audience, JwtBundle, JwtBundleSet, Revocations, SpiffeBundle, SpiffeId, Subject, TrustDomain, UnixTime,
+    verify_jwt_svid,
 };
 use tonic::{Code, Request, Status, Streaming};
 use tonic_health::pb::health_client::HealthClient;
@@ -266,6 +267,41 @@ async fn spiffe_row_52_and_53_every_rule_is_applied_and_the_subject_s_own_trust_
         assert_eq!(refusal.code(), Code::InvalidArgument, "{case}: {refusal}");
     }
     validate(&mut client, "db", &good).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_revoked_token_does_not_validate_and_those_who_follow_the_keys_hear_nothing_of_it() {
+    let served = Served::new();
+    let authority = Arc::new(Authority::new("td.test"));
+    let offers = vec![Offer::ready(for_us(), authority.svid("/web"))];
+    served.agent.publish_jwt(offers.clone(), &[&authority]);
+    let mut client = served.client().await;
+    let mut stream = bundles(&mut client).await.unwrap();
+    next(&mut stream).await.unwrap();
+    let audience = Audience::new(&["db".to_owned()]).unwrap();
+    let token = authority.token(&id(WEB), &audience, in_five_minutes());
+    validate(&mut client, "db", &token).await.unwrap();
+
+    let mut revocations = Revocations::default();
+    let (until, at) = (in_five_minutes(), in_five_minutes());
+    let subject = Subject::Id {
+        id: id(WEB),
+        until,
+        at,
+    };
+    revocations.insert(subject, "key leaked".into());
+    served
+        .agent
+        .publish_revoking(offers.clone(), &[&authority], revocations);
+    let refusal = validate(&mut client, "db", &token).await.unwrap_err();
+    assert_eq!(refusal.code(), Code::InvalidArgument);
+    assert!(refusal.message().contains("key leaked"), "{refusal}");
+    let renewed = Arc::new(Authority::new("td.test"));
+    served.agent.publish_jwt(offers, &[&renewed]);
+    let message = next(&mut stream).await.unwrap();
+    let text = std::str::from_utf8(&message.bundles["spiffe://td.test"]).unwrap();
+    let keys = JwtBundle::from_jwks(TrustDomain::parse("td.test").unwrap(), text).unwrap();
+    assert_eq!(keys, renewed.jwt_bundle(), "nothing came in between");
 }
 
 #[tokio::test]

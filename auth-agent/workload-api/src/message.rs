@@ -69,11 +69,12 @@ impl Profile for X509Bundles {
 pub(crate) struct JwtBundles;
 
 impl Profile for JwtBundles {
-    type Content = Arc<JwtBundleSet>;
+    type Content = JwtBundleSet;
     type Message = workload::JwtBundlesResponse;
 
     fn content(grant: Grant) -> Option<Self::Content> {
-        Some(grant.jwt_bundles)
+        // What is revoked is our own knowledge: its news are none for those who follow the keys.
+        Some(JwtBundleSet::clone(&grant.jwt_bundles).with_revocations(Arc::default()))
     }
 
     fn message(bundles: &Self::Content) -> Self::Message {

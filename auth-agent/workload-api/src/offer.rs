@@ -103,7 +103,8 @@ impl Offers {
         }))
     }
 
-    /// The same with the keys that JWT-SVIDs are checked with, of the own trust domain and of those that it trusts.
+    /// The same with the keys that JWT-SVIDs are checked with, of the own trust domain and of those that it trusts. What is
+    /// revoked of them is honoured by `ValidateJWTSVID`, and told to nobody.
     #[must_use]
     pub fn with_jwt_bundles(mut self, bundles: Arc<JwtBundleSet>) -> Self {
         if let State::Ready { jwt_bundles, .. } = &mut self.0 {

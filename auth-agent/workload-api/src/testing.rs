@@ -17,7 +17,7 @@ use signet_attest::{EndpointTable, RequiredSelectors};
 use signet_proto::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use signet_spiffe::{
     Audience, BundleSet, JwtAlgorithm, JwtBundle, JwtBundleSet, JwtKey, JwtSigner, JwtSignerError,
-    JwtSvidClaims, SpiffeId, TrustDomain, UnixTime, X509Bundle, sign_jwt_svid,
+    JwtSvidClaims, Revocations, SpiffeId, TrustDomain, UnixTime, X509Bundle, sign_jwt_svid,
 };
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -186,6 +186,16 @@ impl FakeAgent {
 impl FakeAgent {
     /// Publishes offers, the keys of these authorities, and tokens of the first.
     pub(crate) fn publish_jwt(&self, offers: Vec<Offer>, authorities: &[&Arc<Authority>]) {
+        self.publish_revoking(offers, authorities, Revocations::default());
+    }
+
+    /// The same while some tokens are revoked.
+    pub(crate) fn publish_revoking(
+        &self,
+        offers: Vec<Offer>,
+        authorities: &[&Arc<Authority>],
+        revocations: Revocations,
+    ) {
         let (mut bundles, mut keys) = (BundleSet::default(), JwtBundleSet::default());
         for authority in authorities {
             bundles.insert(authority.bundle());
@@ -194,8 +204,9 @@ impl FakeAgent {
         self.tokens
             .send_replace(authorities.first().map(|first| Arc::clone(first)));
         let offers = Offers::new(offers, Arc::new(bundles)).unwrap();
-        self.offers
-            .send_replace(Arc::new(offers.with_jwt_bundles(Arc::new(keys))));
+        self.offers.send_replace(Arc::new(
+            offers.with_jwt_bundles(Arc::new(keys.with_revocations(Arc::new(revocations)))),
+        ));
     }
 }
 

@@ -15,7 +15,8 @@ use zeroize::Zeroizing;
 use crate::key::{KeyError, SigningKey};
 use crate::serial::Serial;
 
-/// Longest life of a JWT-SVID. It is a bearer token that nothing but its end takes back (JWT-SVID §7.1).
+/// Longest life of a JWT-SVID. It is a bearer token that nothing but its end takes back from those who only have the keys
+/// (JWT-SVID §7.1).
 pub const MAX_JWT_SVID_LIFE: Duration = Duration::from_hours(1);
 
 /// A key for JWT-SVIDs, ES256. `Debug` shows nothing of it.

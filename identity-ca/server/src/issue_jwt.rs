@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use signet_authority::{IssuedJwtSvid, JwtIssueError};
 use signet_log::{Document, Entry, Hash, Issuance, Record};
-use signet_registry::Submission;
-use signet_spiffe::Audience;
+use signet_registry::{Submission, Withheld};
+use signet_spiffe::{Audience, NodeName, SpiffeId, UnixTime};
+use tokio::time::sleep;
 use tonic::Status;
 use tracing::info;
 
@@ -14,6 +15,9 @@ use crate::audit::AUDIT;
 use crate::ca::Ca;
 use crate::caller::Caller;
 use crate::refusal::{self, internal};
+
+/// What tokens count in.
+const SECOND: Duration = Duration::from_secs(1);
 
 impl Ca {
     /// A workload's token, which stands in the issuance log before it is handed out. As with certificates the node names a registration, never an ID, and it must be its own.
@@ -31,7 +35,8 @@ impl Ca {
             0 => self.jwt_svid_ttl,
             seconds => self.jwt_svid_ttl.min(Duration::from_secs(seconds.into())),
         };
-        let now = self.clock.now();
+        self.check_not_withheld(&registration.spiffe_id, node).await?;
+        let now = self.after_revocations(&registration.spiffe_id, node).await?;
         let serial = self
             .serial(now, Some(caller.node().number))
             .map_err(|error| internal("issue", &error))?;
@@ -62,10 +67,12 @@ impl Ca {
             .await
             .map_err(|error| refusal::append("issue", &error))?;
         // What has been revoked gets nothing new. Asked last, so that this holds also if it was revoked just now.
-        let permit = self.known.may_issue(&self.registry, &svid.id, node).await;
-        permit
-            .map_err(|error| refusal::storage("issue", &error))?
-            .map_err(|withheld| refusal::withheld(&withheld))?;
+        self.check_not_withheld(&svid.id, node).await?;
+        if self.revoked_at(&svid.id, node).await? >= Some(svid.issued_at) {
+            return Err(refusal::withheld(&Withheld::Overtaken {
+                reason: "ask again".to_owned(),
+            }));
+        }
         self.issued_jwt.fetch_add(1, Ordering::Relaxed);
         info!(
             target: AUDIT,
@@ -76,5 +83,35 @@ impl Ca {
             "issued a JWT-SVID"
         );
         Ok(svid)
+    }
+    async fn check_not_withheld(&self, id: &SpiffeId, node: &NodeName) -> Result<(), Status> {
+        let permit = self.known.may_issue(&self.registry, id, node).await;
+        permit
+            .map_err(|error| refusal::storage("issue", &error))?
+            .map(drop)
+            .map_err(|withheld| refusal::withheld(&withheld))
+    }
+
+    async fn revoked_at(&self, id: &SpiffeId, node: &NodeName) -> Result<Option<UnixTime>, Status> {
+        let at = self.known.revoked_at(&self.registry, id, node).await;
+        at.map_err(|error| refusal::storage("issue", &error))
+    }
+
+    /// Now, but later than anything of the two was revoked: those who verify could not tell a token from an older one. Tokens
+    /// count whole seconds, so this may take one.
+    async fn after_revocations(&self, id: &SpiffeId, node: &NodeName) -> Result<UnixTime, Status> {
+        let revoked = self.revoked_at(id, node).await?;
+        let now = self.clock.now();
+        if revoked < Some(now) {
+            return Ok(now);
+        }
+        sleep(SECOND).await;
+        let now = self.clock.now();
+        if revoked < Some(now) {
+            return Ok(now);
+        }
+        Err(Status::unavailable(
+            "what could be issued now is revoked already; look at the CA's clock",
+        ))
     }
 }

@@ -72,6 +72,18 @@ impl Known {
         Ok(weigh(rules, id, node))
     }
 
+    /// When something of `id` or of `node` was revoked last: tokens that were issued then or before do not count.
+    pub(crate) async fn revoked_at(
+        &self,
+        registry: &Registry,
+        id: &SpiffeId,
+        node: &NodeName,
+    ) -> Result<Option<UnixTime>, StorageError> {
+        let state = self.up_to_date(registry).await?;
+        let rules = [state.revoked_ids.get(id), state.revoked_nodes.get(node)];
+        Ok(rules.into_iter().flatten().map(|rule| rule.at).max())
+    }
+
     async fn up_to_date(&self, registry: &Registry) -> Result<RwLockReadGuard<'_, State>, StorageError> {
         let wanted = registry.latest().await?;
         if self.state().position.revision != wanted {

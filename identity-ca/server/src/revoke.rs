@@ -206,17 +206,17 @@ impl Ca {
             } else {
                 row.reason.as_str().into()
             };
-            let until = row.cut;
+            let (until, at) = (row.cut, row.at);
             let subject = match row.target {
                 Target::Serial(serial) => Subject::Serial(serial),
                 Target::Authority(key) => Subject::Authority(key),
-                Target::Id(id) => Subject::Id { id, until },
+                Target::Id(id) => Subject::Id { id, until, at },
                 Target::Node(name) => {
                     if let Some(NodeNumber(number)) = row.node_number {
-                        revocations.insert(Subject::Node { number, until }, reason.clone());
+                        revocations.insert(Subject::Node { number, until, at }, reason.clone());
                     }
                     let id = SpiffeId::node(self.trust_domain(), &name);
-                    Subject::Id { id, until }
+                    Subject::Id { id, until, at }
                 }
             };
             revocations.insert(subject, reason);

@@ -1,7 +1,8 @@
 //! Which SVIDs count no more although their time is not over.
 //!
 //! A certificate is revoked by itself (its serial number), with all that its SPIFFE ID was issued up to a moment, with all
-//! that a node asked for up to a moment, or with the authority that signed it. [`Revocations`] belongs to the [`BundleSet`](crate::BundleSet) that SVIDs are verified
+//! that a node asked for up to a moment, or with the authority that signed it. JWT-SVIDs go with their SPIFFE ID or node, or
+//! by their `jti`, which is a serial number. [`Revocations`] belongs to the [`BundleSet`](crate::BundleSet) that SVIDs are verified
 //! against, so no verifier can forget to ask.
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use data_encoding::HEXLOWER;
 use rustls_pki_types::UnixTime;
 
 use crate::id::SpiffeId;
+use crate::jwt::VerifiedJwtSvid;
 use crate::svid::VerifiedSvid;
 
 /// Longest serial number and key identifier that are read, bytes (RFC 5280 §4.1.2.2; an identifier is a digest).
@@ -127,6 +129,8 @@ pub enum Subject {
         id: SpiffeId,
         /// The last beginning of validity that is revoked.
         until: UnixTime,
+        /// When it was revoked: tokens that were issued then or before go with it. Certificates are backdated, tokens are not.
+        at: UnixTime,
     },
     /// Every certificate that a node asked for, by its serial number, whose validity begins at this moment or before it.
     Node {
@@ -134,6 +138,8 @@ pub enum Subject {
         number: u16,
         /// The last beginning of validity that is revoked.
         until: UnixTime,
+        /// As above.
+        at: UnixTime,
     },
     /// Every certificate below a signing key.
     Authority(KeyId),
@@ -184,19 +190,33 @@ pub struct Revoked {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Cut {
     until: UnixTime,
+    at: UnixTime,
     reason: Arc<str>,
 }
 
 impl Cut {
     /// Of two for one subject the one that reaches further counts.
-    fn enter<K: Ord>(self, subject: K, cuts: &mut BTreeMap<K, Self>) {
-        if cuts.get(&subject).is_none_or(|before| before.until <= self.until) {
-            cuts.insert(subject, self);
+    fn enter<K: Ord>(mut self, subject: K, cuts: &mut BTreeMap<K, Self>) {
+        if let Some(before) = cuts.get(&subject) {
+            if before.until > self.until {
+                self.reason = before.reason.clone();
+            }
+            self.until = self.until.max(before.until);
+            self.at = self.at.max(before.at);
         }
+        cuts.insert(subject, self);
     }
 
     fn meets(&self, svid: &VerifiedSvid) -> Option<Arc<str>> {
         (svid.not_before() <= self.until).then(|| self.reason.clone())
+    }
+
+    /// A token that does not say when it was issued is taken to be old.
+    fn meets_token(&self, svid: &VerifiedJwtSvid) -> Option<Arc<str>> {
+        let issued = svid.issued();
+        issued
+            .is_none_or(|issued| issued <= self.at)
+            .then(|| self.reason.clone())
     }
 }
 
@@ -220,8 +240,8 @@ impl Revocations {
             Subject::Authority(key) => {
                 self.authorities.insert(key, reason);
             }
-            Subject::Id { id, until } => Cut { until, reason }.enter(id, &mut self.ids),
-            Subject::Node { number, until } => Cut { until, reason }.enter(number, &mut self.nodes),
+            Subject::Id { id, until, at } => Cut { until, at, reason }.enter(id, &mut self.ids),
+            Subject::Node { number, until, at } => Cut { until, at, reason }.enter(number, &mut self.nodes),
         }
     }
 
@@ -249,6 +269,11 @@ impl Revocations {
         *self == Self::default()
     }
 
+    /// Whether what has this serial number is revoked by it.
+    pub fn has_serial(&self, serial: &SerialNumber) -> bool {
+        self.serials.contains_key(serial)
+    }
+
     /// Says whether an SVID still counts.
     pub fn check(&self, svid: &VerifiedSvid) -> Result<(), Revoked> {
         let found = self.find(svid);
@@ -260,6 +285,35 @@ impl Revocations {
                 reason,
             })
         })
+    }
+
+    /// Says whether a token still counts. One that another program has signed has a `jti` that names no node, if any.
+    pub fn check_token(&self, svid: &VerifiedJwtSvid) -> Result<(), Revoked> {
+        let found = self.find_token(svid);
+        found.map_or(Ok(()), |(by, reason)| {
+            Err(Revoked {
+                id: svid.id().clone(),
+                serial: svid.token_id().unwrap_or("without jti").to_owned(),
+                by,
+                reason,
+            })
+        })
+    }
+
+    fn find_token(&self, svid: &VerifiedJwtSvid) -> Option<(RevokedBy, Arc<str>)> {
+        if let Some(reason) = &self.unreadable {
+            return Some((RevokedBy::Unreadable, reason.clone()));
+        }
+        let serial = svid.token_id().and_then(|id| id.parse::<SerialNumber>().ok());
+        if let Some(reason) = serial.as_ref().and_then(|serial| self.serials.get(serial)) {
+            return Some((RevokedBy::Serial, reason.clone()));
+        }
+        if let Some(reason) = self.ids.get(svid.id()).and_then(|cut| cut.meets_token(svid)) {
+            return Some((RevokedBy::Id, reason));
+        }
+        let node = serial.and_then(|serial| self.nodes.get(&serial.node()?));
+        let reason = node.and_then(|cut| cut.meets_token(svid))?;
+        Some((RevokedBy::Node, reason))
     }
 
     fn find(&self, svid: &VerifiedSvid) -> Option<(RevokedBy, Arc<str>)> {

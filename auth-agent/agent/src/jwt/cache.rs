@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use signet_spiffe::{Audience, SpiffeId};
+use signet_spiffe::{Audience, SerialNumber, SpiffeId};
 use signet_workload_api::{JwtSvid, Pace, Paced};
 use tokio::sync::watch;
 
@@ -43,6 +43,8 @@ pub(super) struct Fresh {
     pub(super) svid: Arc<JwtSvid>,
     /// ID of the key that verified it.
     pub(super) key_id: String,
+    /// By which it can be revoked.
+    pub(super) serial: Option<SerialNumber>,
 }
 
 /// What becomes of a request.
@@ -184,25 +186,23 @@ impl Cache {
         land.send_replace(Some(outcome));
     }
 
-    /// Forgets identities that are not registered here any more, tokens under keys that are not published any more, and
-    /// tokens that have ended. Flights for what is forgotten land nowhere.
+    /// Forgets identities that are not registered here any more, tokens that are not `good`, because their key is not published
+    /// any more, say, and tokens that have ended. Flights for what is forgotten land nowhere.
     pub(super) fn retain(
         &mut self,
         registered: impl Fn(&SpiffeId) -> bool,
-        published: impl Fn(&SpiffeId, &str) -> bool,
+        good: impl Fn(&SpiffeId, &Fresh) -> bool,
         now: Now,
     ) {
         self.identities.retain(|id, identity| {
             let keep = registered(id);
             if keep {
                 identity.slots.retain(|_, slot| {
-                    let good = slot
-                        .alive(now)
-                        .is_some_and(|token| published(id, &token.fresh.key_id));
-                    if !good {
+                    let stays = slot.alive(now).is_some_and(|token| good(id, &token.fresh));
+                    if !stays {
                         slot.token = None;
                     }
-                    good || slot.flight().is_some()
+                    stays || slot.flight().is_some()
                 });
             }
             keep

@@ -34,6 +34,7 @@ fn fresh(name: &str, from: u64) -> Fresh {
     Fresh {
         svid: Arc::new(JwtSvid::new(web(), name.to_owned().into(), expires)),
         key_id: "k1".to_owned(),
+        serial: None,
     }
 }
 
@@ -221,9 +222,9 @@ fn what_is_not_registered_or_not_published_any_more_is_forgotten_also_while_it_i
     let now = clocks.at(0);
     let flight = cache.ask(&web(), &audience("db"), now).1.expect("a flight");
     cache.land(flight, Ok(fresh("t1", 0)), now, 0);
-    cache.retain(|_| true, |_, key| key == "k1", now);
+    cache.retain(|_| true, |_, token| token.key_id == "k1", now);
     assert_eq!(cache.tokens(), 1);
-    cache.retain(|_| true, |_, key| key == "k2", now);
+    cache.retain(|_| true, |_, token| token.key_id == "k2", now);
     assert_eq!(cache.tokens(), 0, "its key was withdrawn");
 
     let (answer, flight) = cache.ask(&web(), &audience("db"), now);

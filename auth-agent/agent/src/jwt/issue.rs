@@ -83,5 +83,6 @@ pub(super) async fn issue(
     Ok(Fresh {
         svid: Arc::new(JwtSvid::new(id.clone(), token, verified.expires())),
         key_id: verified.key_id().to_owned(),
+        serial: verified.token_id().and_then(|id| id.parse().ok()),
     })
 }

@@ -105,7 +105,7 @@ impl JwtSvids {
             let Some(current) = current else { continue };
             let revocations = current.revocations().clone();
             let own = SpiffeId::node(current.trust_domain(), current.self_name());
-            // A token does not say when it was issued: a new revocation of its identity or of this node takes every one.
+            // A new revocation of its identity or of this node takes every token: it was issued before.
             let stands = |id: &SpiffeId| revocations.up_to(id) == known.up_to(id);
             let all_stand = stands(&own) && revocations.set().unreadable().is_none();
             self.cache().retain(
@@ -113,9 +113,11 @@ impl JwtSvids {
                     let is_open = revocations.closed(id).is_none() && stands(id);
                     all_stand && is_open && current.is_registered_here(id)
                 },
-                |id, key| {
+                |id, token| {
                     let keys = current.jwt_bundles().get(id.trust_domain());
-                    keys.is_some_and(|keys| keys.key(key).is_some())
+                    let revoked = |serial| revocations.set().has_serial(serial);
+                    keys.is_some_and(|keys| keys.key(&token.key_id).is_some())
+                        && !token.serial.as_ref().is_some_and(revoked)
                 },
                 now(),
             );

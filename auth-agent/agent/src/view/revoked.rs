@@ -61,12 +61,14 @@ impl RevocationTable {
                     // Older than what we have: it can only add.
                     known.not_before = known.not_before.max(new.not_before);
                     known.until = known.until.max(new.until);
+                    known.at = known.at.max(new.at);
                 }
                 Some(known) => {
-                    let (not_before, until) = (known.not_before, known.until);
+                    let (not_before, until, at) = (known.not_before, known.until, known.at);
                     known.clone_from(new);
                     known.not_before = known.not_before.max(not_before);
                     known.until = known.until.max(until);
+                    known.at = known.at.max(at);
                 }
                 None => {
                     rows.insert(new.id.clone(), new.clone());
@@ -113,8 +115,7 @@ impl RevocationTable {
     /// False: it cannot be read.
     fn enter(&mut self, trust_domain: &TrustDomain, row: &Revocation, set: &mut Revocations) -> bool {
         let reason: Arc<str> = row.reason.as_str().into();
-        let seconds = u64::try_from(row.not_before).unwrap_or(0);
-        let until = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let (until, at) = (moment(row.not_before), moment(row.at));
         let (subject, reason) = match &row.subject {
             Some(WireSubject::Serial(bytes)) => {
                 let Ok(serial) = SerialNumber::new(bytes) else {
@@ -133,7 +134,7 @@ impl RevocationTable {
                 if row.closed {
                     self.closed.insert(id.clone(), reason.clone());
                 }
-                (Subject::Id { id, until }, reason)
+                (Subject::Id { id, until, at }, reason)
             }
             Some(WireSubject::Node(text)) => {
                 let Ok(name) = NodeName::parse(text) else {
@@ -154,8 +155,8 @@ impl RevocationTable {
                 let Ok(number) = u16::try_from(row.node_id) else {
                     return false;
                 };
-                set.insert(Subject::Node { number, until }, reason.clone());
-                (Subject::Id { id, until }, reason)
+                set.insert(Subject::Node { number, until, at }, reason.clone());
+                (Subject::Id { id, until, at }, reason)
             }
             None => return false,
         };
@@ -260,6 +261,10 @@ impl RevocationTable {
     }
 }
 
+fn moment(seconds: i64) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -361,11 +366,11 @@ mod tests {
         };
         let number = NodeNumber::new(2).expect("not zero");
         let mut set = Revocations::default();
-        let until = UnixTime::since_unix_epoch(Duration::ZERO);
+        let (until, at) = (moment(0), moment(0));
         let reason: Arc<str> = "the node is banned: stolen".into();
-        set.insert(Subject::Node { number: 2, until }, reason.clone());
+        set.insert(Subject::Node { number: 2, until, at }, reason.clone());
         let own = SpiffeId::parse("spiffe://t.example/signet/node/n2").expect("valid");
-        set.insert(Subject::Id { id: own, until }, reason);
+        set.insert(Subject::Id { id: own, until, at }, reason);
         let table = merged(&RevocationTable::default(), std::slice::from_ref(&ban), true, NOW);
         assert_eq!(**table.set(), set, "with all that it asked for");
         let later = merged(&table, &[], false, NOW + 1000);

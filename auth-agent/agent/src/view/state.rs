@@ -158,6 +158,8 @@ impl View {
     pub fn with_revocations(mut self, revocations: Arc<RevocationTable>) -> Self {
         let bundles = BundleSet::clone(&self.published);
         self.bundles = Arc::new(bundles.with_revocations(revocations.set().clone()));
+        let keys = JwtBundleSet::clone(&self.jwt_bundles);
+        self.jwt_bundles = Arc::new(keys.with_revocations(revocations.set().clone()));
         self.revocations = revocations;
         self
     }
@@ -327,7 +329,7 @@ impl View {
         &self.bundles
     }
 
-    /// What JWT-SVIDs are verified against.
+    /// What JWT-SVIDs are verified against: what is revoked does not verify.
     pub fn jwt_bundles(&self) -> &Arc<JwtBundleSet> {
         &self.jwt_bundles
     }

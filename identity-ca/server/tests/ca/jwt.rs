@@ -1,5 +1,6 @@
 //! JWT-SVIDs of workloads, and the keys that they are checked with.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use signet_proto::ca::v1::revoke_request::Subject;
@@ -8,8 +9,8 @@ use signet_proto::ca::v1::{
 };
 use signet_proto::view::v1::TrustBundle;
 use signet_spiffe::{
-    JwtBundle, JwtBundleSet, JwtSvidError, MAX_AUDIENCE_BYTES, MAX_AUDIENCES, SpiffeBundle, UnixTime,
-    VerifiedJwtSvid, verify_jwt_svid,
+    JwtBundle, JwtBundleSet, JwtSvidError, MAX_AUDIENCE_BYTES, MAX_AUDIENCES, Revocations, SpiffeBundle,
+    SpiffeId, Subject as Meant, UnixTime, VerifiedJwtSvid, verify_jwt_svid,
 };
 use tonic::{Code, Status};
 
@@ -124,6 +125,57 @@ async fn a_revoked_id_gets_no_token_until_it_is_reopened() {
     };
     operator.reopen(reopen).await.unwrap();
     issue(&node, &registration, &["db"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_that_is_issued_right_after_a_revocation_is_told_from_those_before() {
+    let ca = Running::in_memory().await;
+    let node = ca.node("n1", &[]).await;
+    let registration = ca.register(WEB, "n1", "unix:uid:1000").await.unwrap().id;
+    let mut operator = ca.operator.clone();
+    for subject in [Subject::SpiffeId(WEB.to_owned()), Subject::Node("n1".to_owned())] {
+        let is_node = matches!(subject, Subject::Node(_));
+        let before = issue(&node, &registration, &["db"]).await.unwrap();
+        let revoke = RevokeRequest {
+            subject: Some(subject),
+            reason: "key-compromise".to_owned(),
+            reissue: true,
+            ..RevokeRequest::default()
+        };
+        let told = operator.revoke(revoke).await.unwrap().into_inner().revocation;
+        let told = told.unwrap().revocation.unwrap();
+        let moment = |seconds: i64| UnixTime::since_unix_epoch(Duration::from_secs(seconds.cast_unsigned()));
+        let (until, at) = (moment(told.not_before), moment(told.at));
+        let mut revocations = Revocations::default();
+        let meant = if is_node {
+            let number = told.node_id.try_into().unwrap();
+            Meant::Node { number, until, at }
+        } else {
+            let id = SpiffeId::parse(WEB).unwrap();
+            Meant::Id { id, until, at }
+        };
+        revocations.insert(meant, "leaked".into());
+        let revocations = Arc::new(revocations);
+        let counts = |svid: &JwtSvid| {
+            let keys = std::str::from_utf8(&node.answer.bundle.as_ref().unwrap().jwt_keys).unwrap();
+            let bundle = JwtBundle::from_jwks(domain(), keys).unwrap();
+            let bundles = JwtBundleSet::single(bundle).with_revocations(revocations.clone());
+            match verify_jwt_svid(&svid.token, &bundles, "db", UnixTime::now()) {
+                Ok(_) => true,
+                Err(JwtSvidError::Revoked(_)) => false,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert!(!counts(&before));
+        if is_node {
+            let refused = issue(&node, &registration, &["db"]).await.unwrap_err();
+            assert_eq!(refused.code(), Code::Unauthenticated);
+            let node = ca.node("n1", &[]).await;
+            assert!(counts(&issue(&node, &registration, &["db"]).await.unwrap()));
+        } else {
+            assert!(counts(&issue(&node, &registration, &["db"]).await.unwrap()));
+        }
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::key::{JwtKey, JwtKeyError};
+use crate::revocation::Revocations;
 use crate::trust_domain::TrustDomain;
 
 /// Most keys in one bundle; a token without a key ID is tried with each.
@@ -80,10 +81,13 @@ impl JwtBundle {
     }
 }
 
-/// JWT bundles by trust domain. They are never merged: each token is checked against its own trust domain's alone
+/// JWT bundles by trust domain, with what is revoked of that which they vouch for. They are never merged: each token is checked against its own trust domain's alone
 /// (Federation §4.2).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct JwtBundleSet(BTreeMap<TrustDomain, Arc<JwtBundle>>);
+pub struct JwtBundleSet {
+    bundles: BTreeMap<TrustDomain, Arc<JwtBundle>>,
+    revocations: Arc<Revocations>,
+}
 
 impl JwtBundleSet {
     /// A set of one bundle.
@@ -95,16 +99,28 @@ impl JwtBundleSet {
 
     /// Adds a bundle, or replaces the one of the same trust domain.
     pub fn insert(&mut self, bundle: JwtBundle) {
-        self.0.insert(bundle.trust_domain.clone(), Arc::new(bundle));
+        self.bundles.insert(bundle.trust_domain.clone(), Arc::new(bundle));
+    }
+
+    /// The same bundles, with these revocations in place of any before: what verification against them honours.
+    #[must_use]
+    pub fn with_revocations(mut self, revocations: Arc<Revocations>) -> Self {
+        self.revocations = revocations;
+        self
+    }
+
+    /// What is revoked.
+    pub fn revocations(&self) -> &Arc<Revocations> {
+        &self.revocations
     }
 
     /// The bundle of a trust domain.
     pub fn get(&self, trust_domain: &TrustDomain) -> Option<&JwtBundle> {
-        self.0.get(trust_domain).map(AsRef::as_ref)
+        self.bundles.get(trust_domain).map(AsRef::as_ref)
     }
 
     /// All bundles, by name of the trust domain.
     pub fn iter(&self) -> impl Iterator<Item = &JwtBundle> {
-        self.0.values().map(AsRef::as_ref)
+        self.bundles.values().map(AsRef::as_ref)
     }
 }

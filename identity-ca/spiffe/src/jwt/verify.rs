@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::bundle::{JwtBundle, JwtBundleSet};
 use super::token::{HeaderError, JwtPart, MAX_JWT_BYTES, Token};
 use crate::id::{IdError, SpiffeId};
+use crate::revocation::Revoked;
 
 /// Proof that a token was verified: only [`verify_jwt_svid`] makes one.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +17,7 @@ pub struct VerifiedJwtSvid {
     id: SpiffeId,
     audience: Vec<String>,
     expires: UnixTime,
+    issued: Option<UnixTime>,
     key_id: String,
     claims: Map<String, Value>,
 }
@@ -34,6 +36,16 @@ impl VerifiedJwtSvid {
     /// End of validity, in whole seconds.
     pub fn expires(&self) -> UnixTime {
         self.expires
+    }
+
+    /// When it was made, in whole seconds, from `iat`.
+    pub fn issued(&self) -> Option<UnixTime> {
+        self.issued
+    }
+
+    /// Its `jti`.
+    pub fn token_id(&self) -> Option<&str> {
+        self.claims.get("jti")?.as_str()
     }
 
     /// ID of the key in the bundle that verified it.
@@ -137,6 +149,9 @@ pub enum JwtSvidError {
         /// Whose it is.
         id: SpiffeId,
     },
+    /// It was all right until it was revoked.
+    #[error(transparent)]
+    Revoked(#[from] Revoked),
 }
 
 /// The claims that decide, read from an object that nobody has vouched for yet.
@@ -145,12 +160,14 @@ struct Claims {
     audience: Vec<String>,
     expires: UnixTime,
     not_before: Option<UnixTime>,
+    issued: Option<UnixTime>,
 }
 
-/// Checks all rules for a token: its form, its signature under the keys of its own trust domain, its time and its audience.
+/// Checks all rules for a token: its form, its signature under the keys of its own trust domain, its time and its audience,
+/// and that it is not revoked.
 ///
 /// There is no leeway in time: `exp` is the first moment at which it is refused (RFC 7519 §4.1.4). Without a `kid` all
-/// keys of the trust domain are tried (§2.2). `iat` and `jti` decide nothing.
+/// keys of the trust domain are tried (§2.2). `iat` and `jti` say which tokens a revocation means, and decide nothing else.
 pub fn verify_jwt_svid(
     token: &str,
     bundles: &JwtBundleSet,
@@ -163,6 +180,7 @@ pub fn verify_jwt_svid(
         audience: audiences,
         expires,
         not_before,
+        issued,
     } = claims(&token.claims)?;
     let Some(bundle) = bundles
         .get(id.trust_domain())
@@ -183,13 +201,16 @@ pub fn verify_jwt_svid(
     if !audiences.iter().any(|named| named == audience) {
         return Err(JwtSvidError::Audience { id });
     }
-    Ok(VerifiedJwtSvid {
+    let svid = VerifiedJwtSvid {
         id,
         audience: audiences,
         expires,
+        issued,
         key_id,
         claims: token.claims,
-    })
+    };
+    bundles.revocations().check_token(&svid)?;
+    Ok(svid)
 }
 
 /// The ID of the key that signed.
@@ -229,12 +250,12 @@ fn claims(claims: &Map<String, Value>) -> Result<Claims, JwtSvidError> {
             moment(value).map(Some).ok_or(JwtSvidError::Time { claim })
         })
     };
-    optional("iat")?;
     Ok(Claims {
         id,
         audience,
         expires,
         not_before: optional("nbf")?,
+        issued: optional("iat")?,
     })
 }
 

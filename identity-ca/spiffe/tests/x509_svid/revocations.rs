@@ -90,7 +90,11 @@ fn a_revoked_id_refuses_what_was_issued_up_to_the_moment_and_not_what_comes_afte
         root.leaf(&params)
     };
     let until = at(NOW - 300);
-    let revocations = revoked(Subject::Id { id: web(), until });
+    let revocations = revoked(Subject::Id {
+        id: web(),
+        until,
+        at: until,
+    });
     for (age, refused) in [(600, true), (300, true), (299, false), (0, false)] {
         let found = by(judge(&[issued(WEB, age)], &bundles, &revocations));
         assert_eq!(found, refused.then_some(RevokedBy::Id), "{age}");
@@ -111,7 +115,11 @@ fn a_revoked_node_refuses_what_it_asked_for_up_to_the_moment_whoever_shows_it() 
         root.leaf(&params)
     };
     let until = at(NOW - 300);
-    let revocations = revoked(Subject::Node { number: 7, until });
+    let revocations = revoked(Subject::Node {
+        number: 7,
+        until,
+        at: until,
+    });
     for (age, refused) in [(600, true), (300, true), (299, false), (0, false)] {
         let found = by(judge(&[issued(7, age)], &bundles, &revocations));
         assert_eq!(found, refused.then_some(RevokedBy::Node), "{age}");
@@ -121,7 +129,11 @@ fn a_revoked_node_refuses_what_it_asked_for_up_to_the_moment_whoever_shows_it() 
         }
     }
     // Nobody's number is 0: that is who did not ask.
-    let nobody = revoked(Subject::Node { number: 0, until });
+    let nobody = revoked(Subject::Node {
+        number: 0,
+        until,
+        at: until,
+    });
     assert_eq!(by(judge(&[issued(0, 600)], &bundles, &nobody)), None);
 }
 
@@ -131,7 +143,14 @@ fn the_later_of_two_revocations_of_an_id_counts_in_either_order() {
         let mut revocations = Revocations::default();
         for seconds in order {
             let until = at(seconds);
-            revocations.insert(Subject::Id { id: web(), until }, "again".into());
+            revocations.insert(
+                Subject::Id {
+                    id: web(),
+                    until,
+                    at: until,
+                },
+                "again".into(),
+            );
         }
         assert_eq!(revocations.of_id(&web()).unwrap().0, at(20));
     }
@@ -187,6 +206,7 @@ fn a_bad_certificate_is_refused_for_what_is_bad_and_not_for_being_revoked() {
     let revocations = revoked(Subject::Id {
         id: web(),
         until: now(),
+        at: now(),
     });
     let judged = judge(
         &[stranger.leaf(&leaf_params(WEB))],
