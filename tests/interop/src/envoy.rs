@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::Missing;
 use crate::toolbox::{may_skip, starts};
@@ -30,6 +30,20 @@ pub fn envoy_or_skip(test: &str) -> Result<Option<Vec<String>>, Missing> {
         }
         None => Err(missing),
     }
+}
+
+/// A configuration of docs/examples/envoy, with each of these texts replaced by the other.
+///
+/// # Errors
+/// It cannot be read, or has no such text.
+pub fn envoy_example(file: &str, changes: &[(&str, &str)]) -> anyhow::Result<String> {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples/envoy");
+    let mut text = std::fs::read_to_string(examples.join(file))?;
+    for (from, to) in changes {
+        anyhow::ensure!(text.contains(from), "{file} has no {from}");
+        text = text.replace(from, to);
+    }
+    Ok(text)
 }
 
 /// Where `make setup` keeps what it fetches.

@@ -1,8 +1,8 @@
 //! Two Envoys with the configurations of docs/examples/envoy, on a loopback address of their own.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use signet_interop::Running;
+use signet_interop::{Running, ask, envoy_example, tell_who_calls};
 
 use crate::served::{PATIENCE, Served, Workload};
 
@@ -68,7 +68,7 @@ impl Envoys {
         changes: &Changes<'_>,
     ) -> Self {
         let address = address();
-        echo(TcpListener::bind((address, 8080)).unwrap());
+        tell_who_calls(TcpListener::bind((address, 8080)).unwrap());
         let start = |file: &str, agent: &Served, workload, peer: Workload, changes| {
             let configuration = configuration(file, agent, address, peer, changes);
             let path = agent.dir().join(file);
@@ -105,7 +105,7 @@ impl Envoys {
 
     /// What the service says that it sees, by way of both Envoys.
     pub(crate) fn ask(&self) -> Result<String, String> {
-        ask((self.address, 8081).into())
+        ask((self.address, 8081).into(), PATIENCE)
     }
 
     /// Asks until the answer is so.
@@ -134,7 +134,7 @@ impl Envoys {
         let asking = std::thread::spawn(move || {
             let (mut good, mut bad) = (0, Vec::new());
             while !stopped.load(Ordering::Relaxed) {
-                match ask((address, 8081).into()) {
+                match ask((address, 8081).into(), PATIENCE) {
                     Ok(_) => good += 1,
                     Err(error) => bad.push(error),
                 }
@@ -194,8 +194,6 @@ fn configuration(
     peer: Workload,
     changes: &[(&str, &str)],
 ) -> String {
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples/envoy");
-    let mut text = fs::read_to_string(examples.join(file)).unwrap();
     let (socket, address) = (agent.socket().display().to_string(), address.to_string());
     let example_peer = match file {
         "server.yaml" => "spiffe://cluster.local/ns/shop/sa/client",
@@ -206,54 +204,6 @@ fn configuration(
         ("127.0.0.1", &address),
         (example_peer, peer.id),
     ];
-    for (from, to) in places.iter().chain(changes) {
-        assert!(text.contains(from), "{file} has no {from}");
-        text = text.replace(from, to);
-    }
-    text
-}
-
-/// One request on a connection of its own; the body, or what went wrong.
-fn ask(address: SocketAddr) -> Result<String, String> {
-    let exchange = || {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: server\r\nconnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    let answer: std::io::Result<String> = exchange();
-    let answer = answer.map_err(|error| error.to_string())?;
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or("no whole answer")?;
-    if head.starts_with("HTTP/1.1 200 ") {
-        return Ok(body.to_owned());
-    }
-    Err(format!("{} {body}", head.lines().next().unwrap_or_default()))
-}
-
-/// The service: tells each caller what the Envoy before it says of who calls.
-fn echo(listener: TcpListener) {
-    std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            std::thread::spawn(move || answer(&stream));
-        }
-    });
-}
-
-fn answer(stream: &TcpStream) -> Option<()> {
-    let mut caller = String::new();
-    for line in BufReader::new(stream).lines() {
-        let line = line.ok()?;
-        if let Some(value) = line.strip_prefix("x-forwarded-client-cert: ") {
-            value.clone_into(&mut caller);
-        }
-        if line.is_empty() {
-            let length = caller.len();
-            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
-            let mut stream = stream;
-            return stream.write_all([head, caller].concat().as_bytes()).ok();
-        }
-    }
-    None
+    let changes: Vec<_> = places.iter().chain(changes).copied().collect();
+    envoy_example(file, &changes).unwrap()
 }
