@@ -76,7 +76,7 @@ fn start(stage: &Stage, test: &str) -> Result<Option<Envoys>> {
     let at = format!("address: {}, port_value: 8443", address.ip());
     let place = ("address: 127.0.0.1, port_value: 8443", at.as_str());
     // Each request has a connection of its own, so that each shows certificates.
-    let one_each = ("max_connection_duration: 300s", "max_requests_per_connection: 1");
+    let one_each = ("max_connection_duration: 60s", "max_requests_per_connection: 1");
     let start = |name: &str, node: &str, changes: &[(&str, &str)]| {
         let socket = stage.lab().paths().workload_socket(node).display().to_string();
         let changes = [changes, &[("/run/signet/workload.sock", socket.as_str())]].concat();

@@ -30,7 +30,7 @@ pub(crate) struct Changes<'a> {
 }
 
 /// Each request has a connection of its own, so that each shows certificates.
-const ONE_EACH: (&str, &str) = ("max_connection_duration: 300s", "max_requests_per_connection: 1");
+const ONE_EACH: (&str, &str) = ("max_connection_duration: 60s", "max_requests_per_connection: 1");
 const DELTA: (&str, &str) = ("api_type: GRPC", "api_type: DELTA_GRPC");
 const ALL: (&str, &str) = ("name: ROOTCA", "name: ALL");
 
