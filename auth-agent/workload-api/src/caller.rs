@@ -111,7 +111,36 @@ fn refusal(process: &Process, failure: &Failure) -> Status {
         "a caller of the Workload API was not attested"
     );
     match failure {
-        Failure::Attest(error) => Status::permission_denied(error.to_string()),
+        // A fault of this node's is no word on who the caller is: it keeps what it has, and asks again.
+        Failure::Attest(AttestError::Proc(_)) => Status::unavailable(failure.to_string()),
+        Failure::Attest(AttestError::Ended | AttestError::CredentialsChanged) => {
+            Status::permission_denied(failure.to_string())
+        }
         Failure::Stopped => Status::unavailable(failure.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use tonic::Code;
+
+    use super::*;
+
+    #[test]
+    fn spiffe_row_40_only_who_is_somebody_else_now_is_denied() {
+        let process = Process::new(
+            std::process::id().cast_signed(),
+            rustix::process::geteuid().as_raw(),
+            rustix::process::getegid().as_raw(),
+            None,
+        )
+        .unwrap();
+        let code = |error| refusal(&process, &Failure::Attest(error)).code();
+        let no_more_files = io::Error::from_raw_os_error(24);
+        assert_eq!(code(AttestError::Proc(no_more_files)), Code::Unavailable);
+        assert_eq!(code(AttestError::CredentialsChanged), Code::PermissionDenied);
+        assert_eq!(code(AttestError::Ended), Code::PermissionDenied);
     }
 }
