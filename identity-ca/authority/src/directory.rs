@@ -192,41 +192,76 @@ impl DataDirectory {
 
     /// A secret kept here under a name, if there is one.
     pub fn read_secret(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, DirectoryError> {
-        let path = self.path.join(name);
-        let file = match open_private(&path, OpenOptions::new().read(true)) {
-            Ok(file) => file,
-            Err(DirectoryError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
-        let mut secret = Zeroizing::new(Vec::new());
-        file.take(MAX_SECRET_BYTES)
-            .read_to_end(&mut secret)
-            .map_err(|source| DirectoryError::Io { path, source })?;
-        Ok(Some(secret))
+        read(&self.path, name)
     }
 
     /// Keeps a secret, for good or not at all: the file appears under its name once it is whole and on the disk.
     pub fn write_secret(&self, name: &str, secret: &[u8]) -> Result<(), DirectoryError> {
-        let temporary = self.path.join(format!("{name}.new"));
-        let path = self.path.join(name);
-        let io = |path: &Path| {
-            let path = path.to_owned();
-            move |source| DirectoryError::Io { path, source }
-        };
-        let mut file = open_private(
-            &temporary,
-            OpenOptions::new().write(true).create(true).truncate(true),
-        )?;
-        file.write_all(secret)
-            .and_then(|()| file.sync_all())
-            .map_err(io(&temporary))?;
-        fs::rename(&temporary, &path).map_err(io(&path))?;
-        File::open(&self.path)
-            .and_then(|directory| directory.sync_all())
-            .map_err(io(&self.path))
+        write(&self.path, name, secret)
     }
+
+    /// One file in it, to be written again and again by whoever knows that the directory is held meanwhile.
+    pub fn file(&self, name: &'static str) -> PrivateFile {
+        PrivateFile {
+            directory: self.path.clone(),
+            name,
+        }
+    }
+}
+
+/// A file of a data directory, replaced as a whole.
+#[derive(Debug, Clone)]
+pub struct PrivateFile {
+    directory: PathBuf,
+    name: &'static str,
+}
+
+impl PrivateFile {
+    /// What is in it, if it is there.
+    pub fn read(&self) -> Result<Option<Zeroizing<Vec<u8>>>, DirectoryError> {
+        read(&self.directory, self.name)
+    }
+
+    /// Writes it, for good or not at all.
+    pub fn write(&self, bytes: &[u8]) -> Result<(), DirectoryError> {
+        write(&self.directory, self.name, bytes)
+    }
+}
+
+fn read(directory: &Path, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, DirectoryError> {
+    let path = directory.join(name);
+    let file = match open_private(&path, OpenOptions::new().read(true)) {
+        Ok(file) => file,
+        Err(DirectoryError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let mut secret = Zeroizing::new(Vec::new());
+    file.take(MAX_SECRET_BYTES)
+        .read_to_end(&mut secret)
+        .map_err(|source| DirectoryError::Io { path, source })?;
+    Ok(Some(secret))
+}
+
+fn write(directory: &Path, name: &str, secret: &[u8]) -> Result<(), DirectoryError> {
+    let temporary = directory.join(format!("{name}.new"));
+    let path = directory.join(name);
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| DirectoryError::Io { path, source }
+    };
+    let mut file = open_private(
+        &temporary,
+        OpenOptions::new().write(true).create(true).truncate(true),
+    )?;
+    file.write_all(secret)
+        .and_then(|()| file.sync_all())
+        .map_err(io(&temporary))?;
+    fs::rename(&temporary, &path).map_err(io(&path))?;
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(io(directory))
 }
 
 /// Opens a file without following links, of mode 0600 where it is made, and refuses one that others can open.

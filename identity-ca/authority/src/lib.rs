@@ -14,7 +14,7 @@ mod serial;
 
 pub use authority::{Authority, AuthorityError, BACKDATE, IssueError, IssuedSvid};
 pub use crl::{RevocationList, RevokedSerial};
-pub use directory::{DataDirectory, DirectoryError};
+pub use directory::{DataDirectory, DirectoryError, PrivateFile};
 pub use jwt::{IssuedJwtSvid, JwtAuthority, JwtIssueError, JwtSigningKey, MAX_JWT_SVID_LIFE};
 pub use key::{KeyError, SigningKey};
 pub use request::{MAX_REQUEST_BYTES, RequestError, RequestedKey};

@@ -70,6 +70,8 @@ pub struct Config {
     pub jwt_svid_ttl: Duration,
     /// Where Prometheus finds metrics.
     pub metrics: Option<SocketAddr>,
+    /// Whether to go on although the registry is not the one that this CA signed checkpoints of: somebody put it back on purpose.
+    pub accept_restored_registry: bool,
     /// What time it is.
     pub clock: Clock,
 }

@@ -1,20 +1,31 @@
 //! The issuance log: entries before anything is handed out, and the heads that are signed.
 
-use signet_authority::{DataDirectory, IssuedSvid};
+use signet_authority::{DataDirectory, DirectoryError, IssuedSvid, PrivateFile};
 use signet_log::{
-    Caller, CheckpointError, Document, Entry, Hash, Issuance, KeyError, LogKey, Record, VerifierKey, origin,
+    Caller, Change, ChangeKind, Checkpoint, CheckpointError, Document, Entry, Hash, Issuance, KeyError,
+    LogKey, Record, VerifierKey, origin,
 };
 use signet_registry::{
     AppendError, Issued, LogWriter, Registry, Shown, StorageError, StoredCheckpoint, Submission,
 };
 use signet_spiffe::{NodeName, SerialNumber, TrustDomain, UnixTime};
 use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+use tracing::warn;
 use zeroize::Zeroizing;
 
+use crate::audit::AUDIT;
 use crate::random;
 
 /// File of the log's key in the data directory.
 const KEY: &str = "log.key";
+
+/// File beside it with the last head that this CA signed, as a note. The registry has it too, but an older registry has an older
+/// one.
+const HEAD: &str = "log.head";
+
+/// Subject of the entry that says that an older registry was accepted.
+const RESTORED: &str = "registry-restored";
 
 /// Writes the log and signs its heads.
 #[derive(Debug)]
@@ -22,7 +33,14 @@ pub(crate) struct Log {
     writer: LogWriter,
     key: LogKey,
     /// One head at a time, so that each is compared with the last one.
-    signing: Mutex<()>,
+    last: Mutex<LastHead>,
+}
+
+/// The last head that this CA signed, kept apart from the registry.
+#[derive(Debug)]
+struct LastHead {
+    note: Option<String>,
+    file: Option<PrivateFile>,
 }
 
 /// Why a head was not signed.
@@ -39,17 +57,46 @@ pub(crate) enum HeadError {
         "the issuance log's last checkpoint cannot be read with the key in {KEY}: {0}; restore both from one backup"
     )]
     Checkpoint(#[from] CheckpointError),
+    /// The registry is of an earlier day than the last head that this CA signed.
+    #[error(
+        "the registry is not the one that this CA has signed: {HEAD} has a checkpoint of {signed} entries, and the registry's log \
+         of {has} entries is not its continuation. If nobody put an older registry back, keep all files as evidence and restore the \
+         newest backup. If that was done on purpose, start once with --accept-restored-registry: what was issued and revoked since \
+         is forgotten, so revoke again what has to be"
+    )]
+    Restored { signed: u64, has: u64 },
+    /// The file with the last head says nothing.
+    #[error(
+        "the last checkpoint in {HEAD} cannot be read with the key in {KEY}: {0}; restore both from one backup, or, where it is known \
+         why, start once with --accept-restored-registry"
+    )]
+    Head(#[source] CheckpointError),
+    /// The file with the last head.
+    #[error("the last checkpoint cannot be kept: {0}")]
+    File(#[from] DirectoryError),
+    /// It was being written when the process began to end.
+    #[error("the last checkpoint was not kept: the CA is shutting down")]
+    Interrupted,
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
+/// What the log should have been, where another one was accepted; nothing where that cannot be read any more.
+#[derive(Debug)]
+#[must_use = "the log has to say that it was put back"]
+pub(crate) struct Lost(Option<Checkpoint>);
+
 impl Log {
-    pub(crate) fn new(writer: LogWriter, key: LogKey) -> Self {
+    /// A log whose last head is kept in that directory, if anywhere.
+    pub(crate) fn new(writer: LogWriter, key: LogKey, directory: Option<&DataDirectory>) -> Self {
         Self {
             writer,
             key,
-            signing: Mutex::new(()),
+            last: Mutex::new(LastHead {
+                note: None,
+                file: directory.map(|directory| directory.file(HEAD)),
+            }),
         }
     }
 
@@ -98,12 +145,74 @@ impl Log {
         self.writer.append(submission).await
     }
 
-    /// Whether the log is still the one that was signed.
-    pub(crate) async fn check(&self, registry: &Registry) -> Result<(), HeadError> {
-        let Some(last) = registry.last_checkpoint().await? else {
-            return Ok(());
+    /// Whether the log is still the one that was signed: by what it says itself, and by what was kept apart from it. With
+    /// `accept` it may be another than the latter; what it should have been is returned then.
+    pub(crate) async fn check(&self, registry: &Registry, accept: bool) -> Result<Option<Lost>, HeadError> {
+        if let Some(last) = registry.last_checkpoint().await? {
+            self.agrees(registry, &last).await?;
+        }
+        let mut last = self.last.lock().await;
+        let kept = match &last.file {
+            Some(file) => file.read()?,
+            None => None,
         };
-        self.agrees(registry, &last).await
+        let Some(kept) = kept else { return Ok(None) };
+        let kept = String::from_utf8_lossy(&kept).into_owned();
+        let signed = match self.verifier().open(&kept) {
+            Ok(signed) => signed,
+            Err(_) if accept => return Ok(Some(Lost(None))),
+            Err(error) => return Err(HeadError::Head(error)),
+        };
+        let head = StoredCheckpoint {
+            size: signed.size(),
+            note: kept.clone(),
+        };
+        match self.agrees(registry, &head).await {
+            Ok(()) => {
+                last.note = Some(kept);
+                Ok(None)
+            }
+            Err(HeadError::Contradiction { .. }) if accept => Ok(Some(Lost(Some(signed)))),
+            Err(HeadError::Contradiction { size }) => Err(HeadError::Restored {
+                signed: size,
+                has: registry.log_size().await?,
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes another log for the right one from now on, and has the log say so.
+    pub(crate) async fn restored(
+        &self,
+        registry: &Registry,
+        Lost(lost): Lost,
+        now: UnixTime,
+    ) -> anyhow::Result<()> {
+        let size = registry.log_size().await?;
+        warn!(
+            target: AUDIT,
+            { log.size = size, log.signed = lost.as_ref().map(Checkpoint::size) },
+            "a restored registry is accepted: what came after it is forgotten"
+        );
+        let change = Change {
+            kind: ChangeKind::Setting,
+            subject: RESTORED.to_owned(),
+            before: lost.as_ref().map(Checkpoint::root),
+            after: Some(registry.log_root(size).await?),
+        };
+        let entry = Entry {
+            at: now.as_secs(),
+            caller: Caller::Ca,
+            record: Record::Change(change),
+        };
+        let submission = Submission {
+            entry,
+            issued: None,
+            shown: None,
+        };
+        self.append(submission).await?;
+        self.checkpoint(registry, now).await?;
+        Ok(())
     }
 
     /// The signed head of now. Signs nothing that contradicts what was signed before.
@@ -112,16 +221,25 @@ impl Log {
         registry: &Registry,
         now: UnixTime,
     ) -> Result<StoredCheckpoint, HeadError> {
-        let _signing = self.signing.lock().await;
+        let mut last = self.last.lock().await;
+        if let Some(note) = &last.note {
+            let head = StoredCheckpoint {
+                size: self.verifier().open(note)?.size(),
+                note: note.clone(),
+            };
+            self.agrees(registry, &head).await?;
+        }
         let size = registry.log_size().await?;
-        if let Some(last) = registry.last_checkpoint().await? {
-            self.agrees(registry, &last).await?;
-            if last.size == size {
-                return Ok(last);
+        if let Some(stored) = registry.last_checkpoint().await? {
+            self.agrees(registry, &stored).await?;
+            if stored.size == size {
+                last.keep(&stored.note).await?;
+                return Ok(stored);
             }
         }
         let note = self.key.sign(size, registry.log_root(size).await?)?;
         let checkpoint = StoredCheckpoint { size, note };
+        last.keep(&checkpoint.note).await?;
         registry.keep_checkpoint(&checkpoint, now).await?;
         Ok(checkpoint)
     }
@@ -140,6 +258,22 @@ impl Log {
         } else {
             Err(contradiction)
         }
+    }
+}
+
+impl LastHead {
+    /// Before anybody sees it.
+    async fn keep(&mut self, note: &str) -> Result<(), HeadError> {
+        if self.note.as_deref() == Some(note) {
+            return Ok(());
+        }
+        if let Some(file) = self.file.clone() {
+            let bytes = note.as_bytes().to_vec();
+            let written = spawn_blocking(move || file.write(&bytes)).await;
+            written.map_err(|_| HeadError::Interrupted)??;
+        }
+        self.note = Some(note.to_owned());
+        Ok(())
     }
 }
 
@@ -179,7 +313,7 @@ mod tests {
         let domain = TrustDomain::parse("td").unwrap();
         // Nobody writes: the future that would is held, not run.
         let (writer, _writing) = registry.log_writer();
-        let log = Arc::new(Log::new(writer, key(&domain, None).unwrap()));
+        let log = Arc::new(Log::new(writer, key(&domain, None).unwrap(), None));
         let now = UnixTime::now();
         let signing = SigningKey::generate().unwrap();
         let life = Duration::from_hours(1);

@@ -96,6 +96,11 @@ struct RunArgs {
     #[arg(long, value_name = "IP:PORT", env = "SIGNET_CA_METRICS")]
     metrics_listen: Option<SocketAddr>,
 
+    /// Start although the registry is older than what this CA has signed, because it was restored on purpose. The issuance log
+    /// says so from then on, and whoever kept a later checkpoint sees it. Say it once, not in a unit file.
+    #[arg(long)]
+    accept_restored_registry: bool,
+
     /// How log lines look: text or json.
     #[arg(
         long,
@@ -156,6 +161,7 @@ impl RunArgs {
             node_svid_ttl: self.node_svid_ttl,
             jwt_svid_ttl: self.jwt_svid_ttl,
             metrics: self.metrics_listen,
+            accept_restored_registry: self.accept_restored_registry,
             clock: Clock::system(),
         }
     }

@@ -59,9 +59,17 @@ pub(crate) fn append(operation: &'static str, error: &AppendError) -> Status {
 
 pub(crate) fn head(error: &HeadError) -> Status {
     match error {
-        HeadError::Contradiction { .. } | HeadError::Checkpoint(_) => {
+        HeadError::Contradiction { .. }
+        | HeadError::Checkpoint(_)
+        | HeadError::Restored { .. }
+        | HeadError::Head(_) => {
             error!(%error, "the issuance log is not what was signed");
             Status::data_loss(error.to_string())
+        }
+        HeadError::Interrupted => Status::unavailable(error.to_string()),
+        HeadError::File(error) => {
+            error!(%error, "the issuance log's checkpoint cannot be kept");
+            Status::unavailable(error.to_string())
         }
         HeadError::Storage(StorageError::Log(missing)) => {
             error!(error = %missing, "the issuance log is damaged");

@@ -63,9 +63,14 @@ impl Server {
         let bundle = opened.authority.bundle().clone();
         let key = log::key(&config.trust_domain, opened.directory.as_ref())?;
         let (writer, writing) = opened.registry.log_writer();
-        let log = Log::new(writer, key);
-        log.check(&opened.registry).await?;
+        let log = Log::new(writer, key, opened.directory.as_ref());
+        let lost = log
+            .check(&opened.registry, config.accept_restored_registry)
+            .await?;
         tokio::spawn(writing);
+        if let Some(lost) = lost {
+            log.restored(&opened.registry, lost, config.clock.now()).await?;
+        }
         let itself = opened.registry.acting(Caller::Ca, config.clock.now());
         let published = Published::new(&itself, &bundle, opened.jwt.bundle()).await?;
         let ca = Arc::new(Ca {
@@ -193,6 +198,15 @@ impl Server {
         if finished.is_err() {
             warn!("some calls did not end in time and were cut off");
             self.services.shutdown().await;
+        }
+        // What came since the last one is held to as well.
+        if let Err(error) = self
+            .ca
+            .log
+            .checkpoint(&self.ca.registry, self.ca.clock.now())
+            .await
+        {
+            warn!(%error, "no last checkpoint of the issuance log was signed");
         }
         self.ca.registry.close().await;
         info!("the CA has shut down");

@@ -43,7 +43,7 @@ pub(crate) async fn ca() -> Arc<Ca> {
     let (writer, writing) = registry.log_writer();
     tokio::spawn(writing);
     Arc::new(Ca {
-        log: Log::new(writer, log::key(authority.trust_domain(), None).unwrap()),
+        log: Log::new(writer, log::key(authority.trust_domain(), None).unwrap(), None),
         known: Known::default(),
         bundles: Arc::new(SharedBundles::new(BundleSet::single(authority.bundle().clone()))),
         honouring: tokio::sync::Mutex::default(),

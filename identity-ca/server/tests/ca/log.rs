@@ -46,6 +46,13 @@ async fn entries(ca: &Running, start: u64, limit: u64) -> Vec<LogEntry> {
     entries
 }
 
+/// What the log says, in order.
+pub(crate) async fn records(ca: &Running) -> Vec<Record> {
+    let entries = entries(ca, 0, 0).await;
+    let decode = |entry: LogEntry| Entry::decode(&entry.leaf).unwrap().record;
+    entries.into_iter().map(decode).collect()
+}
+
 fn hashes(list: &[Vec<u8>]) -> Vec<Hash> {
     list.iter().map(|hash| Hash::from_slice(hash).unwrap()).collect()
 }

@@ -17,6 +17,7 @@ mod node_svids;
 mod operators;
 mod replicas;
 mod restart;
+mod restored;
 mod revocation;
 mod running;
 mod strangers;

@@ -82,6 +82,7 @@ impl Running {
             node_svid_ttl: Duration::from_hours(24),
             jwt_svid_ttl: Duration::from_mins(5),
             metrics: None,
+            accept_restored_registry: false,
             clock,
         };
         let server = Server::start(config).await?;

@@ -1,0 +1,112 @@
+//! A registry of an earlier day in place of the one that the CA has signed.
+
+use std::fs;
+use std::path::Path;
+
+use signet_ca::{Clock, Config, Server, Storage};
+use signet_log::Record;
+use tempfile::TempDir;
+
+use crate::log::{checkpoint, records};
+use crate::running::{Running, domain};
+
+/// Starts a CA on the directory, and ends it where it starts.
+async fn start(directory: &Path, accept: bool) -> anyhow::Result<()> {
+    let config = Config {
+        trust_domain: domain(),
+        storage: Storage::Directory(directory.join("data")),
+        listen: "127.0.0.1:0".parse()?,
+        socket: directory.join("other.sock"),
+        svid_ttl: std::time::Duration::from_hours(1),
+        node_svid_ttl: std::time::Duration::from_hours(24),
+        jwt_svid_ttl: std::time::Duration::from_mins(5),
+        metrics: None,
+        accept_restored_registry: accept,
+        clock: Clock::system(),
+    };
+    Server::start(config).await?.shutdown().await;
+    Ok(())
+}
+
+async fn refusal(directory: &Path) -> String {
+    let started = start(directory, false).await;
+    format!("{:#}", started.unwrap_err())
+}
+
+/// A CA that went on for a while after its registry was copied, and has that copy now.
+async fn put_back() -> TempDir {
+    let ca = Running::on_disk(tempfile::tempdir().unwrap()).await;
+    ca.node("n1", &[]).await;
+    let directory = ca.stop().await;
+    let registry = directory.path().join("data/registry.db");
+    let copy = directory.path().join("copy");
+    fs::copy(&registry, &copy).unwrap();
+    let ca = Running::on_disk(directory).await;
+    ca.node("n2", &[]).await;
+    // No checkpoint is asked for: the CA holds itself to what it knew when it ended.
+    let directory = ca.stop().await;
+    for beside in ["data/registry.db-wal", "data/registry.db-shm"] {
+        let _ = fs::remove_file(directory.path().join(beside));
+    }
+    fs::copy(&copy, &registry).unwrap();
+    directory
+}
+
+#[tokio::test]
+async fn an_older_registry_is_refused_until_it_is_accepted_and_the_log_says_so() {
+    let directory = put_back().await;
+    for _ in 0..2 {
+        let refused = refusal(directory.path()).await;
+        assert!(refused.contains("--accept-restored-registry"), "{refused}");
+        assert!(refused.contains("is not its continuation"), "{refused}");
+    }
+    start(directory.path(), true).await.unwrap();
+    // Once is enough.
+    let ca = Running::on_disk(directory).await;
+    checkpoint(&ca).await.unwrap();
+    let restored = records(&ca).await.into_iter().filter(|record| match record {
+        Record::Change(change) => change.subject == "registry-restored" && change.before.is_some(),
+        Record::Issuance(_) => false,
+    });
+    assert_eq!(restored.count(), 1);
+    ca.stop().await;
+}
+
+#[tokio::test]
+async fn a_registry_that_goes_on_from_what_was_signed_is_good_with_and_without_an_older_head() {
+    let ca = Running::on_disk(tempfile::tempdir().unwrap()).await;
+    let directory = ca.stop().await;
+    let head = directory.path().join("data/log.head");
+    let older = fs::read(&head).unwrap();
+    let ca = Running::on_disk(directory).await;
+    ca.node("n1", &[]).await;
+    let directory = ca.stop().await;
+    assert_ne!(fs::read(&head).unwrap(), older);
+    // As after a crash between the two, and as with the first start of this version.
+    fs::write(&head, older).unwrap();
+    start(directory.path(), false).await.unwrap();
+    fs::remove_file(&head).unwrap();
+    start(directory.path(), true).await.unwrap();
+    assert!(head.exists());
+    let ca = Running::on_disk(directory).await;
+    let accepted = records(&ca).await.into_iter().filter(|record| match record {
+        Record::Change(change) => change.subject == "registry-restored",
+        Record::Issuance(_) => false,
+    });
+    assert_eq!(accepted.count(), 0, "there was nothing to accept");
+    ca.stop().await;
+}
+
+#[tokio::test]
+async fn a_head_that_cannot_be_read_is_not_passed_over() {
+    let ca = Running::on_disk(tempfile::tempdir().unwrap()).await;
+    let directory = ca.stop().await;
+    fs::write(directory.path().join("data/log.head"), "damaged").unwrap();
+    let refused = refusal(directory.path()).await;
+    assert!(
+        refused.contains("log.head") && refused.contains("--accept-restored-registry"),
+        "{refused}"
+    );
+    start(directory.path(), true).await.unwrap();
+    start(directory.path(), false).await.unwrap();
+}
