@@ -6,6 +6,7 @@
 //! at every few moments, and when it leads elsewhere the namespace is let go.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,11 @@ const NSFS: i64 = 0x6e73_6673;
 
 /// The namespaces that are held.
 #[derive(Debug, Default)]
-pub(crate) struct Namespaces(BTreeMap<WorkloadName, Held>);
+pub(crate) struct Namespaces {
+    held: BTreeMap<WorkloadName, Held>,
+    /// What was wrong the last time: each is logged once.
+    wrong: Vec<String>,
+}
 
 #[derive(Debug)]
 struct Held {
@@ -28,10 +33,10 @@ struct Held {
 }
 
 impl Namespaces {
-    /// Holds the namespaces that these workloads name now, and lets go of all others. Says what is named and is none; what is
-    /// not there yet is not worth a word.
+    /// Holds the namespaces that these workloads name now, and lets go of all others. Says what is named and is none, or cannot
+    /// be looked at, so that no process in it is attested by it; what is not there yet is not worth a word.
     pub(crate) fn hold<'a>(&mut self, workloads: impl IntoIterator<Item = &'a Workload>) -> Vec<String> {
-        let mut before = std::mem::take(&mut self.0);
+        let mut before = std::mem::take(&mut self.held);
         let mut wrong = Vec::new();
         for workload in workloads {
             let Some(path) = &workload.netns else { continue };
@@ -41,27 +46,41 @@ impl Namespaces {
                 .filter(|held| held.path == *path && held.is_current());
             match kept.map_or_else(|| Held::open(path), |held| Ok(Some(held))) {
                 Ok(Some(held)) => {
-                    self.0.insert(name, held);
+                    self.held.insert(name, held);
                 }
                 Ok(None) => wrong.push(format!(
                     "workload {name}: {} is no network namespace",
                     path.display()
                 )),
-                Err(error) => tracing::debug!(workload = %name, %error, "no network namespace yet"),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    tracing::debug!(workload = %name, "no network namespace yet");
+                }
+                Err(error) => wrong.push(format!(
+                    "workload {name}: cannot open its network namespace {}, so no process in it gets its identity: {error}",
+                    path.display()
+                )),
             }
         }
+        let news = wrong.iter().filter(|line| !self.wrong.contains(line)).count();
+        if news > 0 {
+            tracing::warn!(
+                workloads = news,
+                "network namespaces that workloads name cannot be used; `signet status` says which and why"
+            );
+        }
+        self.wrong.clone_from(&wrong);
         wrong
     }
 
     /// The inode numbers.
     pub(crate) fn inodes(&self) -> BTreeMap<WorkloadName, u64> {
-        let inodes = self.0.iter().map(|(name, held)| (name.clone(), held.number.1));
+        let inodes = self.held.iter().map(|(name, held)| (name.clone(), held.number.1));
         inodes.collect()
     }
 
     /// Whether every path still leads to what is held.
     pub(crate) fn is_current(&self) -> bool {
-        self.0.values().all(Held::is_current)
+        self.held.values().all(Held::is_current)
     }
 }
 
@@ -126,6 +145,23 @@ mod tests {
         assert!(!namespaces.is_current());
         namespaces.hold(set.workloads());
         assert!(namespaces.inodes().is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_told_and_what_is_not_there_yet_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        // Root is refused nothing by modes: a link to itself cannot be opened by anybody.
+        let path = folder.path().join("netns");
+        symlink(&path, &path).unwrap();
+        let mut namespaces = Namespaces::default();
+        for _ in 0..2 {
+            let said = namespaces.hold(workloads(&path).workloads());
+            assert!(said[0].contains("cannot open its network namespace"), "{said:?}");
+            assert_eq!(namespaces.wrong, said);
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(namespaces.hold(workloads(&path).workloads()), [""; 0]);
+        assert!(namespaces.wrong.is_empty());
     }
 
     #[test]
