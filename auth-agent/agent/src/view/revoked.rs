@@ -348,7 +348,10 @@ mod tests {
             ..of_web(3)
         };
         let table = merged(&table, std::slice::from_ref(&reopened), false, NOW);
-        assert_eq!(table.standing_after(&[reopened.clone()]), [reopened]);
+        assert_eq!(
+            table.standing_after(std::slice::from_ref(&reopened)),
+            std::slice::from_ref(&reopened)
+        );
         assert!(table.standing().is_empty());
     }
 
