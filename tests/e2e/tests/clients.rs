@@ -284,8 +284,9 @@ fn mutual_tls_across_a_renewal(stage: &Stage, client: Workload, server: Workload
         Ok((after.1 != before.1).then_some(after))
     })?;
     ensure!(after.0 != before.0, "the client showed its old SVID: {after:?}");
-    // The kernel's proof follows the SVIDs that stand behind it.
+    // The kernel's proof follows the SVIDs that stand behind it. Nobody renews one that has lapsed without traffic.
     stage.eventually("the proof is renewed", |stage| {
+        dial(stage, (client, &client_program), (server, &mut serving))?;
         let now = stage.proof(server.node, server.name, client.name)?;
         Ok(now.filter(|now| now.not_after > proof.not_after))
     })?;

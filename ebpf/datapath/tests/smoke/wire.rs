@@ -1,6 +1,7 @@
 //! A node and its workloads: namespaces joined by veth pairs. The test's thread is in the node.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::process::Command;
@@ -126,8 +127,14 @@ pub(crate) fn socket(address: IpAddr, port: u16) -> UdpSocket {
 
 pub(crate) fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut bytes = [0; 64];
-    let (length, from) = socket.recv_from(&mut bytes).unwrap();
-    (bytes[..length].to_vec(), from)
+    loop {
+        match socket.recv_from(&mut bytes) {
+            Ok((length, from)) => return (bytes[..length].to_vec(), from),
+            // With a time limit, a signal ends the call even if the process goes on.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => panic!("nothing came: {error}"),
+        }
+    }
 }
 
 /// Packets that met this reason so far.
