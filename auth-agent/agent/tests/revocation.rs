@@ -187,6 +187,26 @@ async fn a_revoked_node_loses_its_sessions_and_proofs_and_gets_no_new_session() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_authority_takes_everything_below_it() {
+    let mut world = World::two(&[(1, 300), (2, 400)]).await;
+    world.proven(300, 400).await;
+    let bundles = world.ca.bundles();
+    let bundle = bundles.get(&world.ca.domain).expect("its own");
+    let root = bundle.key_ids().next().expect("has an identifier").clone();
+    world.tell(&revocation(Subject::Authority(vec![7; 20])), &[]);
+    world.proven(300, 400).await;
+    assert_eq!(world.node(1).sessions.count(), 1, "another's key");
+    world.tell(&revocation(Subject::Authority(root.as_bytes().to_vec())), &[]);
+    eventually("deleted", || world.kernels_have(300, 400) == [false, false]).await;
+    eventually("ended", || {
+        world.nodes.iter().all(|node| node.sessions.count() == 0)
+    })
+    .await;
+    let report = world.node(1).prove(300, 400, 2).await;
+    assert!(report.pair.proof.is_none(), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_read_stops_everything() {
     let mut world = World::two(&[(1, 300), (2, 400)]).await;
     world.proven(300, 400).await;

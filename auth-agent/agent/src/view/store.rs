@@ -220,3 +220,48 @@ impl BundleSource for ViewStore {
         Arc::new(initial.with_revocations(self.revocations().set().clone()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use signet_proto::view::v1::Revocation;
+    use signet_proto::view::v1::revocation::Subject;
+
+    use super::*;
+
+    fn revoked(serial: u8) -> Revocation {
+        Revocation {
+            id: format!("serial:{serial:02x}"),
+            subject: Some(Subject::Serial(vec![serial])),
+            until: i64::MAX,
+            version: 1,
+            ..Revocation::default()
+        }
+    }
+
+    #[test]
+    fn only_who_has_judged_by_the_last_revocations_settles_them() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let domain = TrustDomain::parse("t.example").expect("valid");
+        let own = NodeName::parse("n1").expect("valid");
+        let file = || KeptFile::new(directory.path());
+        let store = ViewStore::new(own, domain.clone(), BundleSet::default()).keeping(file());
+        let learn = |serial| {
+            let update = Update {
+                revocations: vec![revoked(serial)],
+                ..Update::default()
+            };
+            // There is no view that it could change; what it revokes counts all the same.
+            store.apply(update).expect_err("no snapshot");
+            store.revocations()
+        };
+        let first = learn(1);
+        let second = learn(2);
+        let unfinished = || file().load(&domain).unfinished;
+        store.settled(&first);
+        assert!(unfinished(), "another one has come since");
+        store.settled(&second);
+        assert!(!unfinished());
+        learn(3);
+        assert!(unfinished());
+    }
+}
