@@ -24,6 +24,7 @@ pub mod jwt;
 pub mod mesh;
 pub mod metrics;
 pub mod pairs;
+mod replace;
 pub mod run;
 pub mod service;
 pub mod sessions;

@@ -3,15 +3,15 @@
 //!
 //! On a file system that a reboot empties, as the kernel's maps are emptied; so nothing is forced to the disk.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use tokio::sync::watch;
 
+use crate::replace::{Lasting, replace};
 use crate::status::Status;
 use crate::view::{Position, View};
 
@@ -42,18 +42,8 @@ impl PlaceFile {
     }
 
     fn save(&self, position: &Position) -> io::Result<()> {
-        let beside = self.path.with_extension("view.new");
-        match fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&beside)?;
-        writeln!(file, "{} {}", position.revision, HEXLOWER.encode(&position.mark))?;
-        fs::rename(&beside, &self.path)
+        let line = format!("{} {}\n", position.revision, HEXLOWER.encode(&position.mark));
+        replace(&self.path, &[line.as_bytes()], Lasting::Memory)
     }
 }
 

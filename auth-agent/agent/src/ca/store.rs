@@ -1,8 +1,8 @@
 //! The node's key and SVID on disk, so that a restarted agent needs no new token.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustls_pki_types::pem;
@@ -10,6 +10,7 @@ use signet_tls::SvidKeyPair;
 use zeroize::Zeroizing;
 
 use super::pem::{decode, encode};
+use crate::replace::{Lasting, replace};
 
 /// Name of the file in the data directory.
 const NAME: &str = "node-svid.pem";
@@ -101,23 +102,8 @@ impl StateFile {
     /// Saves; a crash leaves either the old or the new state.
     pub fn save(&self, pair: &SvidKeyPair) -> Result<(), StateError> {
         let path = self.directory.join(NAME);
-        let temporary = self.directory.join(format!("{NAME}.new"));
-        let write = || -> io::Result<()> {
-            match fs::remove_file(&temporary) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&temporary)?;
-            file.write_all(encode(pair).as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)?;
-            File::open(&self.directory)?.sync_all()
-        };
-        write().map_err(|source| StateError::Io {
+        let text = encode(pair);
+        replace(&path, &[text.as_bytes()], Lasting::Disk).map_err(|source| StateError::Io {
             action: "write",
             path: path.clone(),
             source,

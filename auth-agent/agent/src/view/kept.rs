@@ -1,8 +1,7 @@
 //! Revocations on disk: a restarted agent knows them before it has heard from the CA.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
@@ -11,6 +10,7 @@ use signet_proto::agent::v1::KeptRevocations;
 use signet_spiffe::TrustDomain;
 
 use super::revoked::RevocationTable;
+use crate::replace::{Lasting, replace};
 
 /// Name of the file in the data directory.
 const NAME: &str = "revocations";
@@ -90,21 +90,9 @@ impl KeptFile {
             applied,
         };
         let message = kept.encode_to_vec();
-        let temporary = self.directory.join(format!("{NAME}.new"));
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(digest(&SHA256, &message).as_ref())?;
-        file.write_all(&message)?;
-        file.sync_all()?;
-        fs::rename(&temporary, self.directory.join(NAME))?;
-        File::open(&self.directory)?.sync_all()
+        let sum = digest(&SHA256, &message);
+        let path = self.directory.join(NAME);
+        replace(&path, &[sum.as_ref(), &message], Lasting::Disk)
     }
 }
 
