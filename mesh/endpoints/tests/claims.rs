@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use signet_abi::{Address, NodeId, SecurityIdentity};
 use signet_endpoints::{
-    Cidr, Desired, EndpointState, Ifindex, Inputs, InterfaceName, Node, Place, View, Workload,
-    WorkloadAddress, WorkloadName,
+    Capacity, Cidr, Desired, EndpointState, Ifindex, Inputs, InterfaceName, KernelState, Node, Place, View,
+    Workload, WorkloadAddress, WorkloadName, plan,
 };
 use signet_policy::{Identities, Labels, Name, Namespace, RuleTable};
 use signet_spiffe::{NodeName, SpiffeId, TrustDomain};
@@ -410,4 +410,41 @@ fn an_interface_that_is_not_there_is_waited_for() {
             node: NodeId(1)
         })
     );
+}
+
+#[test]
+fn an_endpoint_says_what_it_is_routed_through_and_follows_when_that_changes() {
+    let workloads = [workload("web", "n1", &["10.244.1.10"])];
+    let view = two_nodes();
+    let index = |number| Ifindex::new(number).unwrap();
+    let desired = |through: &BTreeMap<Ifindex, Ifindex>| {
+        Desired::new(&Inputs {
+            own: &NodeName::parse("n1").unwrap(),
+            view: Some(&view),
+            workloads: &workloads,
+            policies: &[],
+            table: &RuleTable::default(),
+            interfaces: &BTreeMap::from([(workloads[0].interface.clone(), index(10))]),
+            through,
+            own_addresses: &[],
+        })
+    };
+    let room = Capacity {
+        ipcache: 100,
+        endpoints: 100,
+        policy: 100,
+    };
+    let mut kernel = KernelState::default();
+    let bridged = BTreeMap::from([(index(10), index(77)), (index(11), index(78))]);
+    for (through, wanted) in [(BTreeMap::new(), 0), (bridged, 77), (BTreeMap::new(), 0)] {
+        for step in plan(&kernel, &desired(&through), room).unwrap() {
+            kernel.apply(&step);
+        }
+        let written: Vec<_> = kernel
+            .endpoints
+            .values()
+            .map(|endpoint| endpoint.through)
+            .collect();
+        assert_eq!(written, [wanted]);
+    }
 }
