@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use signet_abi::{AuthKey, Signal};
+use signet_abi::AuthKey;
 use signet_handshake::Proof;
 use signet_maps::{boottime_now, boottime_of};
-use signet_session::NodeNumber;
 use signet_tls::BundleSource;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::failure::ProveError;
+use super::handle::Event;
 use super::local;
 use super::report::PairReport;
 use super::resolve::{Knowledge, Resolved, Target};
@@ -25,8 +25,8 @@ use crate::status::Status;
 use crate::tasks::Tasks;
 use crate::view::{RevocationTable, ViewStore};
 
-/// Events that wait for the actor.
-const QUEUE: usize = 1024;
+mod revoking;
+
 /// From the request to the proof, opening a session included.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Expiry and renewals are looked for this often; the kernel judges expiry itself.
@@ -35,68 +35,6 @@ const TICK: Duration = Duration::from_secs(1);
 const RECONCILE: Duration = Duration::from_secs(30);
 /// People that wait for one pair.
 const WAITERS: usize = 64;
-
-/// What happens to pairs.
-#[derive(Debug)]
-pub enum Event {
-    /// A packet lacks a proof.
-    Signal(Signal),
-    /// A person asks for a proof.
-    Prove {
-        /// Which.
-        key: AuthKey,
-        /// Told when it is written or has failed.
-        reply: oneshot::Sender<PairReport>,
-    },
-    /// A handshake that a peer has opened gave a proof.
-    Responded {
-        /// The peer.
-        node: NodeNumber,
-        /// The proof.
-        proof: Proof,
-    },
-    /// A person asks how things stand.
-    Report(oneshot::Sender<Vec<PairReport>>),
-}
-
-/// Reaches the actor.
-#[derive(Clone, Debug)]
-pub struct Pairs(mpsc::Sender<Event>);
-
-impl Pairs {
-    /// A handle, and what the actor receives by.
-    pub fn channel() -> (Self, mpsc::Receiver<Event>) {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        (Self(sender), receiver)
-    }
-
-    /// Passes a signal on; false if there are too many. The kernel will ask again.
-    pub fn signal(&self, signal: Signal) -> bool {
-        self.0.try_send(Event::Signal(signal)).is_ok()
-    }
-
-    /// Passes on a proof from a handshake that a peer has opened.
-    pub async fn responded(&self, node: NodeNumber, proof: Proof) {
-        // The actor ends with the process only.
-        let _ = self.0.send(Event::Responded { node, proof }).await;
-    }
-
-    /// Asks for a proof and waits until it is there or has failed.
-    pub async fn prove(&self, key: AuthKey) -> Option<PairReport> {
-        let (reply, answer) = oneshot::channel();
-        self.0.send(Event::Prove { key, reply }).await.ok()?;
-        answer.await.ok()
-    }
-
-    /// All pairs.
-    pub async fn report(&self) -> Vec<PairReport> {
-        let (reply, answer) = oneshot::channel();
-        if self.0.send(Event::Report(reply)).await.is_err() {
-            return Vec::new();
-        }
-        answer.await.unwrap_or_default()
-    }
-}
 
 /// What a handshake of ours gave.
 #[derive(Debug)]
@@ -373,83 +311,6 @@ impl<A: AuthStore> Actor<A> {
             Err(error) if error.is_missing() => {}
             Err(error) => self.unwritten(key, &error),
         }
-    }
-
-    /// Deletes every proof that rests on something revoked.
-    fn revoke(&mut self) {
-        // The table of the view that pairs are judged by, not one that is being written down for the next view.
-        let Some(view) = self.view.current() else { return };
-        let table = Arc::clone(view.revocations());
-        let versions = table.versions();
-        // Versions alone do not tell: a CA that was restored counts anew.
-        if versions == self.settled && *table == *self.judged && table.set().unreadable().is_none() {
-            return;
-        }
-        let (knowledge, settled) = (&self.knowledge, &self.settled);
-        let gone = self.table.revoke(boottime_now(), |key, pair| {
-            let made_of = pair.made_of.as_ref().map(|[local, remote]| [local, remote]);
-            let reason = knowledge.revoked(key, made_of, settled)?;
-            Some(ProveError::Revoked(reason).to_string())
-        });
-        if !gone.is_empty() {
-            tracing::warn!(proofs = gone.len(), "deleted proofs that rest on revoked SVIDs");
-        }
-        self.doomed.extend(gone);
-        self.settled = versions;
-        self.judged = table;
-        self.finish_revoking();
-    }
-
-    /// Deletes from the kernel what was taken back. What does not go is tried again at the next tick.
-    fn finish_revoking(&mut self) {
-        let store = &mut self.store;
-        let mut failure = None;
-        self.doomed.retain(|key| match store.remove(key) {
-            Ok(()) => false,
-            Err(error) if error.is_missing() => false,
-            Err(error) => {
-                failure = Some(error);
-                true
-            }
-        });
-        match failure {
-            // Before the kernel's proofs were looked at, nobody knows what they rest on.
-            None if self.adopted && !self.flush => self.view.settled(&self.judged),
-            None => {}
-            Some(error) => {
-                let left = self.doomed.len();
-                let error = anyhow::Error::from(error).context(format!(
-                    "{left} proofs that rest on revoked SVIDs cannot be deleted from the kernel"
-                ));
-                self.status.fail("revocation", &error);
-            }
-        }
-    }
-
-    /// Deletes all proofs of an earlier run that had not done with its revocations: without a view nobody can tell which
-    /// of them are good.
-    fn flush_unfinished(&mut self) {
-        if !self.flush {
-            return;
-        }
-        let entries = match self.store.entries() {
-            Ok(entries) => entries,
-            // There will be a new map, or it will be found at the next tick.
-            Err(error) if error.is_missing() => return,
-            Err(error) => {
-                self.status.fail("revocation", &anyhow::Error::from(error));
-                return;
-            }
-        };
-        tracing::warn!(
-            proofs = entries.len(),
-            "an earlier run was stopped in the middle of a revocation: its proofs are deleted"
-        );
-        let ours = |key: &AuthKey| self.table.get(key).is_some_and(|pair| pair.proof.is_some());
-        self.doomed
-            .extend(entries.into_iter().map(|(key, _)| key).filter(|key| !ours(key)));
-        self.flush = false;
-        self.finish_revoking();
     }
 
     fn on_tick(&mut self) {

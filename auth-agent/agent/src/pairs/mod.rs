@@ -2,14 +2,16 @@
 
 mod actor;
 mod failure;
+mod handle;
 mod local;
 mod report;
 mod resolve;
 mod table;
 
-pub use actor::{Actor, Event, Pairs};
+pub use actor::Actor;
 pub use failure::ProveError;
 pub(crate) use failure::chain;
+pub use handle::{Event, Pairs};
 pub use report::PairReport;
 pub use resolve::{Knowledge, Resolved, Target};
 pub use table::{Bounds, Decision, Made, Refusal, Table};
