@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{Context, SHA256};
 use data_encoding::HEXLOWER;
 use signet_spiffe::{BundleSet, TrustDomain, X509Bundle};
-use signet_workload_api::{Holdings, X509Svid};
+use signet_workload_api::{Holdings, RevocationList, X509Svid};
 
 use crate::name::{Kind, Name};
 
@@ -14,10 +14,18 @@ use crate::name::{Kind, Name};
 pub(crate) enum Content {
     /// Certificates and a private key.
     Svid(Arc<X509Svid>),
-    /// The bundles of these trust domains, each for its own peers.
-    Bundles(Arc<BundleSet>, Vec<TrustDomain>),
+    /// Bundles, each for its own trust domain's peers.
+    Bundles(Bundles),
     /// Nothing any more.
     Withdrawn(Kind),
+}
+
+/// Bundles of some trust domains, and what is revoked.
+#[derive(Clone, Debug)]
+pub(crate) struct Bundles {
+    set: Arc<BundleSet>,
+    domains: Vec<TrustDomain>,
+    list: Option<Arc<RevocationList>>,
 }
 
 /// What there is under a name.
@@ -38,11 +46,15 @@ pub(crate) fn find(name: &Name, holdings: &Holdings) -> Found {
         None if holdings.ids.contains(id) => Found::Pending,
         None => Found::Nothing,
     };
+    let bundles = |domains| {
+        Found::Content(Content::Bundles(Bundles {
+            set: Arc::clone(&holdings.bundles),
+            domains,
+            list: holdings.revocation_list.clone(),
+        }))
+    };
     let bundle = |domain: &TrustDomain| match holdings.bundles.get(domain) {
-        Some(_) => Found::Content(Content::Bundles(
-            Arc::clone(&holdings.bundles),
-            vec![domain.clone()],
-        )),
+        Some(_) => bundles(vec![domain.clone()]),
         None => Found::Nothing,
     };
     match (name, holdings.ids.first()) {
@@ -52,8 +64,7 @@ pub(crate) fn find(name: &Name, holdings: &Holdings) -> Found {
         (Name::OwnBundle, Some(first)) => bundle(first.trust_domain()),
         (Name::AllBundles, Some(_)) => {
             let domains = holdings.bundles.iter().map(X509Bundle::trust_domain);
-            let domains = domains.cloned().collect();
-            Found::Content(Content::Bundles(Arc::clone(&holdings.bundles), domains))
+            bundles(domains.cloned().collect())
         }
         (Name::DefaultIdentity | Name::OwnBundle | Name::AllBundles, None) => Found::Nothing,
     }
@@ -65,6 +76,22 @@ pub(crate) fn names(holdings: &Holdings) -> Vec<String> {
     let bundles = bundles.map(|domain| format!("spiffe://{}", domain.as_str()));
     let identities = holdings.ids.iter().map(ToString::to_string);
     bundles.chain(identities).collect()
+}
+
+impl Bundles {
+    /// Each bundle with the list of what its trust domain has revoked.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&X509Bundle, Option<&RevocationList>)> {
+        let bundles = self.domains.iter().filter_map(|domain| self.set.get(domain));
+        bundles.map(|bundle| (bundle, self.list_for(bundle)))
+    }
+
+    /// Where a bundle has a list, Envoy refuses whatever no list speaks of. Ours is one authority's, so it goes with a bundle of
+    /// that one alone.
+    fn list_for(&self, bundle: &X509Bundle) -> Option<&RevocationList> {
+        let list = self.list.as_deref()?;
+        let is_whole = list.trust_domain == *bundle.trust_domain() && bundle.authorities().len() == 1;
+        is_whole.then_some(list)
+    }
 }
 
 impl Content {
@@ -81,12 +108,13 @@ impl Content {
                 add(b"svid");
                 svid.chain().iter().for_each(|certificate| add(certificate));
             }
-            Self::Bundles(bundles, domains) => {
+            Self::Bundles(bundles) => {
                 add(b"bundles");
-                for bundle in domains.iter().filter_map(|domain| bundles.get(domain)) {
+                for (bundle, list) in bundles.iter() {
                     add(bundle.trust_domain().as_str().as_bytes());
                     add(&bundle.authorities().len().to_be_bytes());
                     bundle.authorities().iter().for_each(|authority| add(authority));
+                    add(list.map(|list| list.der.as_slice()).unwrap_or_default());
                 }
             }
             Self::Withdrawn(Kind::Certificate) => add(b"withdrawn certificate"),

@@ -10,7 +10,7 @@ use signet_proto::sds::{
     TypedExtensionConfig,
 };
 use signet_spiffe::X509Bundle;
-use signet_workload_api::X509Svid;
+use signet_workload_api::{RevocationList, X509Svid};
 use zeroize::Zeroize as _;
 
 use crate::content::Content;
@@ -28,10 +28,7 @@ const VALIDATOR_CONFIG: &str =
 pub(crate) fn resource(name: &str, content: &Content, withdrawn: &Withdrawn) -> Any {
     let content = match content {
         Content::Svid(svid) => certificate(svid),
-        Content::Bundles(bundles, domains) => {
-            let bundles = domains.iter().filter_map(|domain| bundles.get(domain));
-            validation(bundles.map(trust_domain).collect())
-        }
+        Content::Bundles(bundles) => validation(bundles.iter().map(trust_domain).collect()),
         Content::Withdrawn(Kind::Certificate) => Type::TlsCertificate(TlsCertificate {
             certificate_chain: Some(inline(withdrawn.certificate())),
             private_key: Some(inline(withdrawn.key())),
@@ -62,10 +59,13 @@ fn certificate(svid: &X509Svid) -> Type {
     })
 }
 
-fn trust_domain(bundle: &X509Bundle) -> TrustDomain {
+/// The validator reads the list out of the bundle's file, and checks each certificate against it.
+fn trust_domain((bundle, list): (&X509Bundle, Option<&RevocationList>)) -> TrustDomain {
+    let mut pem = bundle.to_pem().into_bytes();
+    pem.extend(list.iter().flat_map(|list| block("X509 CRL", &list.der)));
     TrustDomain {
         name: bundle.trust_domain().as_str().to_owned(),
-        trust_bundle: Some(inline(bundle.to_pem())),
+        trust_bundle: Some(inline(pem)),
     }
 }
 

@@ -352,6 +352,7 @@ mod tests {
             ids: vec![td.id("/web"), td.id("/admin")],
             svids: vec![admin],
             bundles: bundles(&[&td]),
+            revocation_list: None,
         };
         assert!(stream.hold(late).is_none());
     }

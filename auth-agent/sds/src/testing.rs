@@ -88,6 +88,7 @@ pub(crate) fn holdings(svids: &[&Arc<X509Svid>], issuers: &[&Issuer]) -> Holding
         ids: svids.iter().map(|svid| svid.id().clone()).collect(),
         svids: svids.iter().map(|svid| Arc::clone(svid)).collect(),
         bundles: bundles(issuers),
+        revocation_list: None,
     }
 }
 

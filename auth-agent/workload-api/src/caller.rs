@@ -111,12 +111,11 @@ fn refusal(process: &Process, failure: &Failure) -> Status {
         "a caller of the Workload API was not attested"
     );
     match failure {
-        // A fault of this node's is no word on who the caller is: it keeps what it has, and asks again.
-        Failure::Attest(AttestError::Proc(_)) => Status::unavailable(failure.to_string()),
         Failure::Attest(AttestError::Ended | AttestError::CredentialsChanged) => {
             Status::permission_denied(failure.to_string())
         }
-        Failure::Stopped => Status::unavailable(failure.to_string()),
+        // A fault of this node's is no word on who the caller is: it keeps what it has, and asks again.
+        Failure::Attest(AttestError::Proc(_)) | Failure::Stopped => Status::unavailable(failure.to_string()),
     }
 }
 

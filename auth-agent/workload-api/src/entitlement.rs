@@ -7,7 +7,7 @@ use signet_attest::Selectors;
 use signet_spiffe::{BundleSet, JwtBundleSet, SpiffeId};
 
 use crate::offer::State;
-use crate::{Offers, X509Svid};
+use crate::{Offers, RevocationList, X509Svid};
 
 /// What the offers hold for one workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,7 @@ pub(crate) struct Grant {
     pub(crate) svids: Vec<Arc<X509Svid>>,
     pub(crate) bundles: Arc<BundleSet>,
     pub(crate) jwt_bundles: Arc<JwtBundleSet>,
+    pub(crate) revocation_list: Option<Arc<RevocationList>>,
 }
 
 pub(crate) fn entitlement(workload: &Selectors, offers: &Offers) -> Entitlement {
@@ -34,6 +35,7 @@ pub(crate) fn entitlement(workload: &Selectors, offers: &Offers) -> Entitlement 
         offers,
         bundles,
         jwt_bundles,
+        revocation_list,
     } = &offers.0
     else {
         return Entitlement::NotReady;
@@ -56,5 +58,6 @@ pub(crate) fn entitlement(workload: &Selectors, offers: &Offers) -> Entitlement 
         svids: svids.collect(),
         bundles: Arc::clone(bundles),
         jwt_bundles: Arc::clone(jwt_bundles),
+        revocation_list: revocation_list.clone(),
     })
 }

@@ -14,7 +14,7 @@ use crate::message::{Everything, Profile};
 use crate::pace::Paces;
 use crate::places::Places;
 use crate::subscription::Subscription;
-use crate::{Limits, SvidSource, X509Svid};
+use crate::{Limits, RevocationList, SvidSource, X509Svid};
 
 /// Where callers are attested, counted and followed: the one way to anything that this socket gives out, whatever the
 /// protocol. Clones share the bounds.
@@ -37,6 +37,8 @@ pub struct Holdings {
     pub svids: Vec<Arc<X509Svid>>,
     /// Bundles of its own trust domain and of those that it trusts.
     pub bundles: Arc<BundleSet>,
+    /// What is revoked of its own trust domain's certificates, if there is a list that is valid now.
+    pub revocation_list: Option<Arc<RevocationList>>,
 }
 
 /// A caller that is followed.
@@ -130,6 +132,7 @@ impl From<Grant> for Holdings {
             ids: grant.ids,
             svids: grant.svids,
             bundles: grant.bundles,
+            revocation_list: grant.revocation_list,
         }
     }
 }

@@ -58,7 +58,17 @@ pub(crate) enum State {
         offers: Vec<Offer>,
         bundles: Arc<BundleSet>,
         jwt_bundles: Arc<JwtBundleSet>,
+        revocation_list: Option<Arc<RevocationList>>,
     },
+}
+
+/// A trust domain's certificate revocation list (RFC 5280 §5), for programs that check certificates by themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevocationList {
+    /// Whose certificates it is about.
+    pub trust_domain: TrustDomain,
+    /// ASN.1 DER.
+    pub der: Vec<u8>,
 }
 
 /// Why offers do not fit together.
@@ -100,6 +110,7 @@ impl Offers {
             offers,
             bundles,
             jwt_bundles: Arc::default(),
+            revocation_list: None,
         }))
     }
 
@@ -109,6 +120,16 @@ impl Offers {
     pub fn with_jwt_bundles(mut self, bundles: Arc<JwtBundleSet>) -> Self {
         if let State::Ready { jwt_bundles, .. } = &mut self.0 {
             *jwt_bundles = bundles;
+        }
+        self
+    }
+
+    /// The same with what is revoked, as a list that is valid at this moment: whoever takes it refuses everybody once it has
+    /// expired. So publish without it before it does.
+    #[must_use]
+    pub fn with_revocation_list(mut self, list: Option<Arc<RevocationList>>) -> Self {
+        if let State::Ready { revocation_list, .. } = &mut self.0 {
+            *revocation_list = list;
         }
         self
     }

@@ -206,6 +206,29 @@ fn envoys_go_on_while_the_agent_is_gone_and_take_up_what_they_missed() {
     refused_from_now_on(&envoys);
 }
 
+/// Its agent never takes it back: whoever holds a stolen key does not ask.
+#[test]
+fn a_revoked_certificate_is_refused_by_the_peer_s_envoy_and_others_are_not() {
+    let Some(envoy) = envoy("a_revoked_certificate_is_refused_by_the_peer_s_envoy_and_others_are_not") else {
+        return;
+    };
+    let (home, thief) = (Served::of("interop.test"), Served::of("interop.test"));
+    home.register(SERVER);
+    let (stolen, serial) = home.svid(CLIENT);
+    thief.register_with(CLIENT, stolen);
+    thief.trust(&[home.bundle()]);
+    let envoys = Envoys::start(&envoy, (&home, SERVER), (&thief, CLIENT), &EXAMPLES);
+    envoys.until("it gets through with the stolen key", Result::is_ok);
+    home.revoke(&[serial]);
+    refused_from_now_on(&envoys);
+    thief.deregister(CLIENT);
+    thief.register_with(CLIENT, home.svid(CLIENT).0);
+    envoys.until(
+        "a certificate that is not on the list gets through",
+        Result::is_ok,
+    );
+}
+
 /// An authority of another trust domain that signs whatever it likes.
 struct Foreigner {
     issuer: Issuer<'static, KeyPair>,
@@ -271,6 +294,6 @@ fn spiffe_row_46_and_64_a_federated_workload_is_let_in_while_its_bundle_is_there
     let envoys = Envoys::start(&envoy, (&home, SERVER), (&impostor, CLIENT), &OF_ALL);
     refused_from_now_on(&envoys);
     impostor.deregister(CLIENT);
-    impostor.register_with(CLIENT, home.svid(CLIENT));
+    impostor.register_with(CLIENT, home.svid(CLIENT).0);
     envoys.until("it is let in with an SVID of its own", Result::is_ok);
 }

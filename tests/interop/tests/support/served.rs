@@ -15,10 +15,14 @@ use futures::future::BoxFuture;
 use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::{PrivatePkcs8KeyDer, UnixTime};
 use signet_attest::{EndpointTable, RequiredSelectors};
-use signet_authority::{Authority, JwtAuthority, JwtSigningKey, RequestedKey, Serial, SigningKey};
+use signet_authority::{
+    Authority, JwtAuthority, JwtSigningKey, RequestedKey, RevokedSerial, Serial, SigningKey,
+};
 use signet_interop::{Running, SvidEvent};
 use signet_spiffe::{Audience, BundleSet, JwtBundleSet, SpiffeId, TrustDomain, X509Bundle};
-use signet_workload_api::{JwtSvid, Limits, NoJwtSvid, Offer, Offers, SvidSource, X509Svid, serve_beside};
+use signet_workload_api::{
+    JwtSvid, Limits, NoJwtSvid, Offer, Offers, RevocationList, SvidSource, X509Svid, serve_beside,
+};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
@@ -89,6 +93,7 @@ pub(crate) struct Served {
     issued: Mutex<Vec<Issued>>,
     /// Authorities beside the one that signs, of its own trust domain and of others.
     trusted: Mutex<Vec<X509Bundle>>,
+    revoked: Mutex<Option<Arc<RevocationList>>>,
     runtime: Option<Runtime>,
 }
 
@@ -121,6 +126,7 @@ impl Served {
             agent,
             issued: Mutex::default(),
             trusted: Mutex::default(),
+            revoked: Mutex::default(),
             runtime: None,
         };
         served.serve();
@@ -191,8 +197,29 @@ impl Served {
     }
 
     /// An SVID for a workload of another agent.
-    pub(crate) fn svid(&self, workload: Workload) -> Arc<X509Svid> {
-        issue(&self.authority.lock().unwrap(), workload).svid
+    pub(crate) fn svid(&self, workload: Workload) -> (Arc<X509Svid>, Serial) {
+        let issued = issue(&self.authority.lock().unwrap(), workload);
+        (issued.svid, issued.serial)
+    }
+
+    /// Tells that these are revoked, and nothing else. They are taken from nobody.
+    pub(crate) fn revoke(&self, serials: &[Serial]) {
+        let (authority, now) = (self.authority.lock().unwrap(), UnixTime::now());
+        let revoked: Vec<_> = serials
+            .iter()
+            .map(|serial| RevokedSerial {
+                serial: serial.as_bytes().to_vec(),
+                at: now,
+                reason: "keyCompromise".to_owned(),
+            })
+            .collect();
+        let list = authority.revocation_list(&revoked, 1, now, DAY).unwrap();
+        *self.revoked.lock().unwrap() = Some(Arc::new(RevocationList {
+            trust_domain: authority.trust_domain().clone(),
+            der: list.der,
+        }));
+        drop(authority);
+        self.publish();
     }
 
     /// Takes a workload's identity back.
@@ -280,7 +307,8 @@ impl Served {
         let keys = Arc::new(JwtBundleSet::single(self.agent.jwt.bundle().clone()));
         let offers = Offers::new(issued.iter().map(offer).collect(), Arc::new(bundles))
             .unwrap()
-            .with_jwt_bundles(keys);
+            .with_jwt_bundles(keys)
+            .with_revocation_list(self.revoked.lock().unwrap().clone());
         self.agent.offers.send_replace(Arc::new(offers));
     }
 
