@@ -18,8 +18,8 @@ use signet_agent::status::Status as AgentStatus;
 use signet_agent::view::ViewStore;
 use signet_proto::ca::v1::node_service_server::{NodeService, NodeServiceServer};
 use signet_proto::ca::v1::{
-    AttestRequest, AttestResponse, IssueJwtSvidRequest, IssueX509SvidRequest, JwtSvid, RenewNodeSvidRequest,
-    Svid, SyncRequest,
+    AttestRequest, AttestResponse, GetCrlRequest, GetCrlResponse, IssueJwtSvidRequest, IssueX509SvidRequest,
+    JwtSvid, RenewNodeSvidRequest, Svid, SyncRequest,
 };
 use signet_proto::view::v1::revocation::Subject;
 use signet_proto::view::v1::{EncryptionMode, Revocation, Update};
@@ -137,6 +137,10 @@ impl NodeService for Service {
         self.0.answers.acquire().await.expect("open").forget();
         assert_eq!(request.get_ref().registration, format!("registration-{WEB}"));
         self.0.token(request.get_ref()).map(Response::new)
+    }
+
+    async fn get_crl(&self, _: Request<GetCrlRequest>) -> Result<Response<GetCrlResponse>, Status> {
+        Err(Status::unimplemented(""))
     }
 
     async fn sync(&self, _: Request<SyncRequest>) -> Result<Response<Self::SyncStream>, Status> {

@@ -20,8 +20,8 @@ use signet_agent::status::Status as AgentStatus;
 use signet_agent::view::{KeptFile, TowardsCa, ViewStore};
 use signet_proto::ca::v1::node_service_server::{NodeService, NodeServiceServer};
 use signet_proto::ca::v1::{
-    AttestRequest, AttestResponse, IssueJwtSvidRequest, IssueX509SvidRequest, JwtSvid, RenewNodeSvidRequest,
-    Svid, SyncRequest,
+    AttestRequest, AttestResponse, GetCrlRequest, GetCrlResponse, IssueJwtSvidRequest, IssueX509SvidRequest,
+    JwtSvid, RenewNodeSvidRequest, Svid, SyncRequest,
 };
 use signet_proto::view::v1::revocation::Subject;
 use signet_proto::view::v1::{EncryptionMode, Revocation, Update};
@@ -57,6 +57,10 @@ impl NodeService for FakeCa {
     }
 
     async fn issue_jwt_svid(&self, _: Request<IssueJwtSvidRequest>) -> Result<Response<JwtSvid>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn get_crl(&self, _: Request<GetCrlRequest>) -> Result<Response<GetCrlResponse>, Status> {
         Err(Status::unimplemented(""))
     }
 

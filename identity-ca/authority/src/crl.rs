@@ -27,6 +27,8 @@ pub struct RevocationList {
     pub der: Vec<u8>,
     /// The same, PEM.
     pub pem: String,
+    /// From when on it counts: like a certificate's, [`BACKDATE`](crate::BACKDATE) ago, for clocks that are behind ours.
+    pub this_update: UnixTime,
     /// When the next one is due at the latest.
     pub next_update: UnixTime,
 }
@@ -43,7 +45,7 @@ impl Authority {
         if now < self.not_before() || now >= self.not_after() {
             return Err(IssueError::RootNotValid);
         }
-        let next_update = later(now, life);
+        let (this_update, next_update) = (self.begins(now), later(now, life));
         let entry = |entry: &RevokedSerial| {
             Ok(RevokedCertParams {
                 serial_number: SerialNumber::from_slice(&entry.serial),
@@ -53,7 +55,7 @@ impl Authority {
             })
         };
         let list = CertificateRevocationListParams {
-            this_update: date(now).ok_or(IssueError::Time)?,
+            this_update: date(this_update).ok_or(IssueError::Time)?,
             next_update: date(next_update).ok_or(IssueError::Time)?,
             crl_number: SerialNumber::from_slice(&number.to_be_bytes()),
             issuing_distribution_point: None,
@@ -66,6 +68,7 @@ impl Authority {
         Ok(RevocationList {
             der: list.der().to_vec(),
             pem: list.pem().map_err(|error: Error| IssueError::Sign(error))?,
+            this_update,
             next_update,
         })
     }

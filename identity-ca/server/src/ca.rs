@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use signet_authority::{Authority, JwtAuthority};
+use signet_proto::ca::v1::GetCrlResponse;
 use signet_registry::Registry;
-use signet_spiffe::TrustDomain;
+use signet_spiffe::{TrustDomain, UnixTime};
 use signet_telemetry::Throttle;
 use signet_tls::SharedBundles;
 use tokio::sync::{Mutex, watch};
@@ -33,6 +34,8 @@ pub(crate) struct Ca {
     pub(crate) honouring: Mutex<()>,
     /// Goes up whenever `bundles` has other revocations.
     pub(crate) honoured: watch::Sender<u64>,
+    /// The last revocation list for nodes, and when it was signed.
+    pub(crate) list_for_nodes: Mutex<Option<(UnixTime, GetCrlResponse)>>,
     pub(crate) connected: Connected,
     pub(crate) clock: Clock,
     pub(crate) svid_ttl: Duration,

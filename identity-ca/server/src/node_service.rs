@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use signet_proto::ca::v1::node_service_server::NodeService;
 use signet_proto::ca::v1::{
-    AttestRequest, AttestResponse, IssueJwtSvidRequest, IssueX509SvidRequest, JwtSvid, RenewNodeSvidRequest,
-    Svid, SyncRequest,
+    AttestRequest, AttestResponse, GetCrlRequest, GetCrlResponse, IssueJwtSvidRequest, IssueX509SvidRequest,
+    JwtSvid, RenewNodeSvidRequest, Svid, SyncRequest,
 };
 use tonic::{Request, Response, Status};
 
@@ -57,6 +57,11 @@ impl NodeService for Nodes {
         } = request.get_ref();
         let svid = self.0.issue_jwt_svid(&caller, registration, audience).await?;
         Ok(Response::new(wire::jwt_svid(&svid)))
+    }
+
+    async fn get_crl(&self, request: Request<GetCrlRequest>) -> Result<Response<GetCrlResponse>, Status> {
+        let _any_node = Caller::of(&self.0, &request).await?;
+        Ok(Response::new(self.0.crl_for_nodes().await?))
     }
 
     async fn sync(&self, request: Request<SyncRequest>) -> Result<Response<Updates>, Status> {

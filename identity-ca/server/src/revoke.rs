@@ -237,6 +237,24 @@ impl Ca {
         }
     }
 
+    /// The revocation list for nodes, which all ask as soon as they hear of a revocation: one is signed for all of them, and
+    /// serves until there is another one to tell of, or a part of its life is over.
+    pub(crate) async fn crl_for_nodes(&self) -> Result<GetCrlResponse, Status> {
+        let mut last = self.list_for_nodes.lock().await;
+        let revision: Revision = *self.registry.watch().borrow();
+        let now = self.clock.now();
+        let serves = |(signed, list): &(UnixTime, GetCrlResponse)| {
+            let age = now.as_secs().saturating_sub(signed.as_secs());
+            list.number == revision.0 && age < LIST_LIFE.as_secs() / 4
+        };
+        if let Some((_, list)) = last.as_ref().filter(|last| serves(last)) {
+            return Ok(list.clone());
+        }
+        let list = self.crl().await?;
+        *last = Some((now, list.clone()));
+        Ok(list)
+    }
+
     /// The revocation list of this moment, signed. Its number is the registry's revision, which never goes down; two lists
     /// with one number differ in their dates alone.
     pub(crate) async fn crl(&self) -> Result<GetCrlResponse, Status> {
@@ -263,7 +281,7 @@ impl Ca {
             der: list.der,
             pem: list.pem,
             number: revision.0,
-            this_update: unix_seconds(now),
+            this_update: unix_seconds(list.this_update),
             next_update: unix_seconds(list.next_update),
             certificates: count(revoked.len()),
         })

@@ -83,6 +83,7 @@ impl Server {
             bundles: Arc::new(SharedBundles::new(BundleSet::single(bundle))),
             honouring: tokio::sync::Mutex::default(),
             honoured: watch::Sender::new(0),
+            list_for_nodes: tokio::sync::Mutex::default(),
             connected: Connected::default(),
             clock: config.clock.clone(),
             svid_ttl: config.svid_ttl,

@@ -48,6 +48,7 @@ pub(crate) async fn ca() -> Arc<Ca> {
         bundles: Arc::new(SharedBundles::new(BundleSet::single(authority.bundle().clone()))),
         honouring: tokio::sync::Mutex::default(),
         honoured: watch::Sender::new(0),
+        list_for_nodes: tokio::sync::Mutex::default(),
         authority,
         jwt,
         published,

@@ -79,6 +79,11 @@ impl TestNode {
         Ok(self.client.clone().issue_x509_svid(request).await?.into_inner())
     }
 
+    async fn list(&self) -> Result<GetCrlResponse, Status> {
+        let list = self.client.clone().get_crl(GetCrlRequest {}).await?;
+        Ok(list.into_inner())
+    }
+
     async fn renew(&self) -> Result<Svid, Status> {
         let (_, csr): (KeyPair, _) = request();
         let request = RenewNodeSvidRequest { csr };
@@ -322,6 +327,27 @@ async fn what_the_ca_knows_nothing_of_is_revoked_only_by_force() {
     ca.revoke(because(Subject::SpiffeId(WEB.to_owned())))
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn nodes_that_are_in_get_the_list_one_for_all_until_it_changes_or_ages() {
+    let ca = Running::in_memory().await;
+    let (node, other) = (ca.node("n1", &[]).await, ca.node("n2", &[]).await);
+    let before = node.list().await.unwrap();
+    assert_eq!(before.certificates, 0);
+    assert_eq!(other.list().await.unwrap().der, before.der);
+    assert!(
+        before.this_update <= before.next_update - 3600 - 300,
+        "for slow clocks"
+    );
+
+    ca.ban("n2").await.unwrap();
+    let after = node.list().await.unwrap();
+    assert!(after.certificates == 1 && after.number > before.number);
+    assert!(other.list().await.is_err(), "it is banned");
+    ca.put_clock_ahead(Duration::from_mins(20));
+    let renewed = node.list().await.unwrap();
+    assert!(renewed.next_update > after.next_update && renewed.number == after.number);
 }
 
 #[tokio::test]
