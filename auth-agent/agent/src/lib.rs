@@ -21,6 +21,7 @@ pub mod ca;
 pub mod cli;
 pub mod clock;
 pub mod jwt;
+pub mod lists;
 pub mod mesh;
 pub mod metrics;
 pub mod pairs;

@@ -26,6 +26,7 @@ use crate::ca::{Announcement, CaAddresses, Keeper, PlaceFile, StateFile, follow,
 use crate::cli::RunArgs;
 use crate::clock::random;
 use crate::jwt::JwtSvids;
+use crate::lists::ListKeeper;
 use crate::pairs::{Actor, Knowledge, Pairs};
 use crate::service::Service;
 use crate::sessions::{Context, Gate, Sessions, listen};
@@ -87,21 +88,21 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         PlaceFile::new(&args.run_dir),
         status.clone(),
     ));
+    let (lists, list_watch) = ListKeeper::new(view.subscribe(), access_watch.clone(), status.clone());
+    tasks.spawn(lists.run());
     let manager = Manager {
         view: view.subscribe(),
         access: access_watch,
         endpoints: endpoints_watch,
+        revocation_list: list_watch,
         publish: svids,
         workloads: workloads.clone(),
         status: status.clone(),
     };
     tasks.spawn(manager.run());
     tasks.spawn(tokens.run());
-    tasks.spawn(mesh::watch(
-        args.run_dir.join("meshd.sock"),
-        endpoints,
-        status.clone(),
-    ));
+    let meshd = args.run_dir.join("meshd.sock");
+    tasks.spawn(mesh::watch(meshd, endpoints, status.clone()));
     tasks.spawn(signals::watch(args.bpffs.clone(), pairs.clone(), status.clone()));
     let auth = KernelAuth::new(args.bpffs.clone());
     let actor = Actor::new(knowledge, sessions.clone(), view.clone(), auth, status.clone());

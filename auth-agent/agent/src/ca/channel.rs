@@ -75,7 +75,7 @@ fn patience(count: usize) -> Duration {
 }
 
 /// A refusal in the CA's words, or what lies behind a call that never got there; without gRPC's own wrapping.
-pub(super) fn refusal(status: &tonic::Status) -> anyhow::Error {
+pub(crate) fn refusal(status: &tonic::Status) -> anyhow::Error {
     let mut text = status.message().to_owned();
     let mut source = std::error::Error::source(status);
     while let Some(error) = source {

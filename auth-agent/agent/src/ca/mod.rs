@@ -12,6 +12,7 @@ mod sync;
 
 pub use addresses::CaAddresses;
 pub use channel::channel;
+pub(crate) use channel::refusal;
 pub use csr::{Request, new_request};
 pub use identity::{IdentityError, NodeIdentity};
 pub use keeper::{Keeper, NodeAccess};

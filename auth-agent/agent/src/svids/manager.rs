@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use signet_workload_api::Offers;
+use signet_workload_api::{Offers, RevocationList};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -34,6 +34,8 @@ pub struct Manager {
     pub access: watch::Receiver<Option<Arc<NodeAccess>>>,
     /// For the Workload API's attestation.
     pub endpoints: watch::Receiver<Option<Arc<Endpoints>>>,
+    /// For workloads that check certificates by themselves.
+    pub revocation_list: watch::Receiver<Option<Arc<RevocationList>>>,
     /// For handshakes and people.
     pub publish: watch::Sender<Arc<SvidSet>>,
     /// For workloads.
@@ -66,6 +68,13 @@ impl Manager {
                     if let Some(table) = table {
                         self.workloads.set_endpoints(Arc::new(table.namespaces().clone()));
                     }
+                }
+                changed = self.revocation_list.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.revocation_list.mark_unchanged();
+                    self.publish_offers(&table);
                 }
                 Some((registration, result)) = flights.next(), if !flights.is_empty() => {
                     let result = result.unwrap_or_else(|fault| Err(fault.into()));
@@ -141,17 +150,21 @@ impl Manager {
     }
 
     fn publish(&self, table: &Table) {
-        let set = Arc::new(table.to_set());
-        if let Some(view) = self.view.borrow().clone() {
-            match offers(&set, &view) {
-                Ok(offers) => self.workloads.set_offers(Arc::new(offers)),
-                Err(error) => {
-                    self.workloads.set_offers(Arc::new(Offers::starting()));
-                    self.status.fail("workload-api", &error);
-                }
+        self.publish_offers(table);
+        self.publish.send_replace(Arc::new(table.to_set()));
+    }
+
+    fn publish_offers(&self, table: &Table) {
+        let Some(view) = self.view.borrow().clone() else {
+            return;
+        };
+        match offers(&table.to_set(), &view, self.revocation_list.borrow().clone()) {
+            Ok(offers) => self.workloads.set_offers(Arc::new(offers)),
+            Err(error) => {
+                self.workloads.set_offers(Arc::new(Offers::starting()));
+                self.status.fail("workload-api", &error);
             }
         }
-        self.publish.send_replace(set);
     }
 }
 

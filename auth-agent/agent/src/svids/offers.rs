@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use signet_attest::EndpointTable;
 use signet_spiffe::{Audience, SpiffeId};
-use signet_workload_api::{JwtSvid, NoJwtSvid, Offer, Offers, SvidSource};
+use signet_workload_api::{JwtSvid, NoJwtSvid, Offer, Offers, RevocationList, SvidSource};
 use tokio::sync::watch;
 
 use super::set::SvidSet;
@@ -68,7 +68,11 @@ impl SvidSource for WorkloadSource {
 }
 
 /// The offers that SVIDs and bundles of the moment make.
-pub(super) fn offers(set: &SvidSet, view: &View) -> anyhow::Result<Offers> {
+pub(super) fn offers(
+    set: &SvidSet,
+    view: &View,
+    revocation_list: Option<Arc<RevocationList>>,
+) -> anyhow::Result<Offers> {
     let mut offers = Vec::new();
     // What was taken back is absent, not merely late: its workloads have to let go of it (Workload API §4.4).
     for entry in set.entries().iter().filter(|entry| entry.revoked.is_none()) {
@@ -78,5 +82,7 @@ pub(super) fn offers(set: &SvidSet, view: &View) -> anyhow::Result<Offers> {
             None => Offer::pending(selectors, entry.registration.spiffe_id.clone())?,
         });
     }
-    Ok(Offers::new(offers, view.published_bundles().clone())?.with_jwt_bundles(view.jwt_bundles().clone()))
+    Ok(Offers::new(offers, view.published_bundles().clone())?
+        .with_jwt_bundles(view.jwt_bundles().clone())
+        .with_revocation_list(revocation_list))
 }
