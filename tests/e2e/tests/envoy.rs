@@ -6,8 +6,9 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use signet_e2e::{Case, Family, Stage, run};
 use signet_interop::{
     Language, Running, SvidEvent, Toolbox, ask, envoy_example, envoy_or_skip, tell_who_calls,
@@ -41,6 +42,10 @@ const CASES: &[Case] = &[
     Case {
         name: "a_revoked_spiffe_id_makes_no_connection_until_it_is_reopened",
         run: |stage| revoked(stage, CASES[3].name),
+    },
+    Case {
+        name: "a_revoked_certificate_that_nobody_gives_back_is_refused_before_it_expires",
+        run: |stage| stolen(stage, CASES[4].name),
     },
 ];
 
@@ -168,7 +173,7 @@ fn renewed(stage: &mut Stage, test: &str, meanwhile: impl Fn(&Stage) -> Result<(
     });
     watched?;
     let Ok(asked) = failed else {
-        anyhow::bail!("the thread that asks panicked")
+        bail!("the thread that asks panicked")
     };
     let (good, bad) = asked?;
     ensure!(
@@ -201,29 +206,62 @@ fn two_renewals_arrive(stage: &Stage, envoys: &Envoys) -> Result<()> {
     Ok(())
 }
 
+fn revoke(stage: &Stage, id: &str) -> Result<()> {
+    let revocation = RevokeRequest {
+        subject: Some(revoke_request::Subject::SpiffeId(id.to_owned())),
+        reason: "the key leaked".to_owned(),
+        ..RevokeRequest::default()
+    };
+    stage.ca(async |mut ca| ca.revoke(revocation).await.map(|_| ()))
+}
+
+fn reopen(stage: &Stage, id: &str) -> Result<()> {
+    let spiffe_id = id.to_owned();
+    stage.ca(async |mut ca| ca.reopen(ReopenRequest { spiffe_id }).await.map(|_| ()))
+}
+
 fn revoked(stage: &mut Stage, test: &str) -> Result<()> {
     let stage = &*stage;
     let Some(envoys) = start(stage, test)? else {
         return Ok(());
     };
     for id in [CLIENT, SERVER] {
-        let subject = revoke_request::Subject::SpiffeId(id.to_owned());
-        let revocation = RevokeRequest {
-            subject: Some(subject),
-            reason: "the key leaked".to_owned(),
-            ..RevokeRequest::default()
-        };
-        stage.ca(async |mut ca| ca.revoke(revocation).await.map(|_| ()))?;
+        revoke(stage, id)?;
         envoys.until(stage, "it is refused", Result::is_err)?;
         for _ in 0..20 {
             let answer = Envoys::ask(stage)?;
             ensure!(answer.is_err(), "{id} got through: {answer:?}");
         }
-        let reopened = ReopenRequest {
-            spiffe_id: id.to_owned(),
-        };
-        stage.ca(async |mut ca| ca.reopen(reopened).await.map(|_| ()))?;
+        reopen(stage, id)?;
         envoys.until(stage, "it talks again", Result::is_ok)?;
     }
     Ok(())
+}
+
+/// The client's Envoy goes on with what it has, as whoever copied its key would: its agent is down, and tells it nothing.
+fn stolen(stage: &mut Stage, test: &str) -> Result<()> {
+    let stage = &*stage;
+    let Some(envoys) = start(stage, test)? else {
+        return Ok(());
+    };
+    // On a machine that is busy the certificate may expire before anything is seen.
+    for _ in 0..3 {
+        let before = envoys.until(stage, "it talks", Result::is_ok)?;
+        envoys.until(stage, "the client shows a new certificate", |answer| {
+            answer.is_ok() && *answer != Ok(before.clone())
+        })?;
+        let mut clients = stage.clients("n1")?;
+        let listed = stage.block_on(clients.agent.list_svids(ListSvidsRequest {}))?;
+        let ends = listed.into_inner().svids.iter().map(|svid| svid.not_after).min();
+        stage.lab().hold("n1", Role::Agent)?;
+        revoke(stage, CLIENT)?;
+        envoys.until(stage, "it is refused", Result::is_err)?;
+        let refused = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        stage.lab().release("n1", Role::Agent)?;
+        reopen(stage, CLIENT)?;
+        if ends.is_some_and(|ends| i64::try_from(refused).is_ok_and(|refused| refused < ends)) {
+            return envoys.until(stage, "it talks again", Result::is_ok).map(|_| ());
+        }
+    }
+    bail!("it was refused only when its certificate had expired")
 }
