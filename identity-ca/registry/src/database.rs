@@ -19,6 +19,7 @@ use crate::log;
 use crate::postgres::{self, Ear};
 use crate::revocation::{Submission, Withheld};
 use crate::sql::Connection;
+use crate::standing::LookedUp;
 
 /// Readers beside the one writer, for a database on disk.
 const CONNECTIONS: u32 = 4;
@@ -35,6 +36,8 @@ pub struct Registry {
     ear: Option<Arc<Ear>>,
     /// The issuance log's right edge, as this process last left it.
     frontier: Arc<Mutex<Frontier>>,
+    /// SVIDs of nodes that were looked up, where nobody else writes.
+    looked_up: Option<Arc<LookedUp>>,
     /// Who changes things through this clone, and when.
     author: Author,
 }
@@ -206,8 +209,13 @@ impl Registry {
     }
 
     async fn with(pool: Pool) -> Result<Self, StorageError> {
+        let looked_up = match &pool {
+            Pool::Sqlite(_) => Some(Arc::default()),
+            Pool::Postgres(_) => None,
+        };
         let registry = Self {
             pool,
+            looked_up,
             revision: watch::Sender::new(Revision::default()),
             ear: None,
             frontier: Arc::new(Mutex::new(Frontier::empty())),
@@ -322,6 +330,11 @@ impl Registry {
         Ok(verdicts)
     }
 
+    /// What was looked up and is true until the next write.
+    pub(crate) fn looked_up(&self) -> Option<&LookedUp> {
+        self.looked_up.as_deref()
+    }
+
     fn known_frontier(&self) -> Frontier {
         self.frontier
             .lock()
@@ -400,7 +413,12 @@ impl Write<'_> {
         // A caller that goes away meanwhile does not take the commit back: those who watch must hear of it all the same.
         let (registry, transaction) = (self.registry.clone(), self.transaction);
         tokio::spawn(async move {
-            transaction.commit().await?;
+            let committed = transaction.commit().await;
+            // Whatever came of it.
+            if let Some(looked_up) = &registry.looked_up {
+                looked_up.forget();
+            }
+            committed?;
             if let Some(frontier) = frontier {
                 registry.keep_frontier(frontier);
             }

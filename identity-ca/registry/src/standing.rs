@@ -6,6 +6,9 @@
 //!
 //! Serial numbers are unsigned and big-endian, with or without zeros before them.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use signet_spiffe::{NodeName, UnixTime};
 
 use crate::database::{Registry, StorageError, seconds};
@@ -34,9 +37,21 @@ impl Standing {
 impl Registry {
     /// Judges the SVID that a node shows. Shown for the first time, a successor takes over and its predecessor is out.
     pub async fn recognize(&self, node: &NodeName, serial: &[u8]) -> Result<Standing, StorageError> {
+        if self
+            .looked_up()
+            .is_some_and(|known| known.is_in_use(node, serial))
+        {
+            return Ok(Standing::Good);
+        }
+        let writes = self.looked_up().map(LookedUp::writes);
         let standing = find(&mut *self.read().await?, node).await?;
         match standing.judge(serial) {
-            Verdict::InUse => Ok(Standing::Good),
+            Verdict::InUse => {
+                if let Some((known, writes)) = self.looked_up().zip(writes) {
+                    known.keep(node, serial, writes);
+                }
+                Ok(Standing::Good)
+            }
             Verdict::Unknown => Ok(Standing::Replaced),
             Verdict::Successor | Verdict::Unrecorded => self.take_over(node, serial).await,
         }
@@ -114,6 +129,52 @@ impl Registry {
         };
         write.commit().await?;
         Ok(standing)
+    }
+}
+
+/// The SVIDs that nodes use, as they were looked up since the last write: every call of a node asks.
+///
+/// A look-up that a write overtakes is not kept, and one that overlaps with a write may have been before it.
+#[derive(Debug, Default)]
+pub(crate) struct LookedUp(Mutex<InUse>);
+
+#[derive(Debug, Default)]
+struct InUse {
+    writes: u64,
+    serials: HashMap<NodeName, Vec<u8>>,
+}
+
+impl LookedUp {
+    /// Something was written: nobody knows what it means for whom.
+    pub(crate) fn forget(&self) {
+        let mut known = self.known();
+        known.writes += 1;
+        known.serials.clear();
+    }
+
+    fn writes(&self) -> u64 {
+        self.known().writes
+    }
+
+    fn is_in_use(&self, node: &NodeName, serial: &[u8]) -> bool {
+        let known = self.known();
+        known
+            .serials
+            .get(node)
+            .is_some_and(|known| known == significant(serial))
+    }
+
+    /// Keeps what was looked up after so many writes.
+    fn keep(&self, node: &NodeName, serial: &[u8], writes: u64) {
+        let mut known = self.known();
+        if known.writes == writes {
+            known.serials.insert(node.clone(), significant(serial).to_vec());
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, InUse> {
+        // Each change is one map operation or two that stand for themselves, so poison leaves none half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

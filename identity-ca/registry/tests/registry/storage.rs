@@ -2,10 +2,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use signet_registry::{Registry, StorageError, TrustDomainError};
+use signet_registry::{Registry, Standing, StorageError, TrustDomainError};
 use signet_spiffe::TrustDomain;
 
-use crate::desk::{Desk, node, now, shown};
+use crate::desk::{Desk, NOW, at, node, now, shown};
 
 fn database(directory: &Path) -> PathBuf {
     let path = directory.join("registry.db");
@@ -68,4 +68,23 @@ async fn a_registry_belongs_to_one_trust_domain() {
     desk.registry.bind_trust_domain(&ours).await.unwrap();
     let error = desk.registry.bind_trust_domain(&other).await.unwrap_err();
     assert!(matches!(error, TrustDomainError::Other { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_node_s_svid_is_looked_up_once_until_something_is_written() {
+    let desk = Desk::with_two_nodes().await;
+    let (name, until) = (node("n1"), at(NOW + 60));
+    let registry = &desk.registry;
+    let begun = registry.record_first_svid(&name, &[1], until).await.unwrap();
+    assert_eq!(begun, Standing::Good);
+    let recognize = async |serial: &[u8]| registry.recognize(&name, serial).await;
+    assert_eq!(recognize(&[1]).await.unwrap(), Standing::Good);
+    // Another one takes its place: what was looked up before says nothing any more.
+    let begun = registry.record_first_svid(&name, &[2], until).await.unwrap();
+    assert_eq!(begun, Standing::Good);
+    assert_eq!(recognize(&[1]).await.unwrap(), Standing::Replaced);
+    assert_eq!(recognize(&[2]).await.unwrap(), Standing::Good);
+    registry.close().await;
+    assert_eq!(recognize(&[2]).await.unwrap(), Standing::Good, "from memory");
+    recognize(&[1]).await.expect_err("what is not there is looked up");
 }
