@@ -29,6 +29,13 @@ pub fn has_sent(endpoint: &Endpoint, ctx: &TcContext) -> bool {
     mark::is_local(ctx) && by != 0 && (by == endpoint.ifindex || by == endpoint.through)
 }
 
+/// Whether the packet is what came out of a tunnel that ends on this host, and claims to come from a workload of another
+/// node: it left a workload of this one, which has addresses of its own. What comes from the wire has no such mark.
+#[inline(always)]
+pub fn poses_as_remote(source: &Words, own: NodeId, ctx: &TcContext) -> bool {
+    mark::is_local(ctx) && known(source).is_some_and(|known| known.node != NodeId::NONE && known.node != own)
+}
+
 /// The endpoint that owns `address` on this interface; the reason says what it means if there is none.
 #[inline(always)]
 pub fn local(address: &Words, ifindex: u32, otherwise: Reason) -> Result<Endpoint, Reason> {

@@ -31,7 +31,12 @@ pub fn to_container(ctx: TcContext) -> i32 {
 fn judge(ctx: &TcContext, scene: &Scene, packet: &mut Packet, trace: &mut Trace) -> Result<Change, Reason> {
     packet.read(ctx)?;
     // From the wire, say, out of a tunnel, or from an interface that nobody watches: its address is not enough (invariant 3).
-    if identity::endpoint(&packet.tuple.source).is_some_and(|owner| !identity::has_sent(&owner, ctx)) {
+    let source = &packet.tuple.source;
+    let is_forged = match identity::endpoint(source) {
+        Some(owner) => !identity::has_sent(&owner, ctx),
+        None => identity::poses_as_remote(source, scene.node, ctx),
+    };
+    if is_forged {
         return Err(Reason::InvalidSourceIp);
     }
     match packet.family {

@@ -6,6 +6,7 @@
 //! | not IP | passes |
 //! | not from a workload of this node | passes |
 //! | from one, without settings of this version | dropped, 165 |
+//! | it left one, and claims to come from another node's | dropped, 132 |
 //! | to no workload, or one of this node | passes |
 //! | to a remote one, but it did not leave its source's own interface | dropped, 132 |
 //! | to a node that cannot receive encrypted packets yet | passes, in plaintext |
@@ -61,15 +62,22 @@ fn encrypting_node(
         return Ok(None);
     };
     (packet.tuple.source, packet.tuple.destination) = (source, destination);
-    let Some(source) = identity::endpoint(&source) else {
+    let owner = identity::endpoint(&source);
+    if owner.is_none() && !mark::is_local(ctx) {
         return Ok(None);
-    };
-    trace.source = source.identity;
+    }
     let index = 0;
     let config = CONFIG.get(index).ok_or(Reason::NoConfig)?;
     if config.abi_version != ABI_VERSION {
         return Err(Reason::NoConfig);
     }
+    let Some(source) = owner else {
+        if identity::poses_as_remote(&source, config.node, ctx) {
+            return Err(Reason::InvalidSourceIp);
+        }
+        return Ok(None);
+    };
+    trace.source = source.identity;
     let Some(destination) = identity::known(&destination) else {
         return Ok(None);
     };

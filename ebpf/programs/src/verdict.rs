@@ -20,8 +20,8 @@ pub struct Scene {
     pub now: u64,
     pub ifindex: u32,
     pub parking_ifindex: u32,
+    pub node: NodeId,
     policy_epoch: u32,
-    node: NodeId,
 }
 
 impl Scene {
@@ -260,7 +260,8 @@ pub fn conclude(
         Ok(Change::None) => (Reason::Forwarded, false),
         Ok(Change::Opened | Change::Closed) => (Reason::Forwarded, true),
         // Counted alone: that nobody hears of groups is no news.
-        Err(reason) => (reason, !packet.is_group_message()),
+        Err(Reason::UnknownL4) if packet.is_group_message() => (Reason::UnknownL4, false),
+        Err(reason) => (reason, true),
     };
     let length = ctx.len();
     events::count(reason, direction, length);

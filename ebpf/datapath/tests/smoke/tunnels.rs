@@ -193,10 +193,15 @@ fn what_comes_out_of_a_tunnel_on_the_host_is_nobodys_of_this_node() {
     ip(&["link", "set", "vxlan0", "address", mac, "up"]);
     let local = Family::V4.local();
     let sender = neighbours.wire.socket(&neighbours.web, local, 0);
-    for family in Family::BOTH {
-        // Its neighbour's packet to itself: that is whom it would like to be believed to be.
+    let whom = |family: Family| [address_of_api(family), family.remote()];
+    for (family, claimed) in Family::BOTH
+        .into_iter()
+        .flat_map(|family| whom(family).map(|one| (family, one)))
+    {
+        // A packet of its neighbour's, or of a workload of another node, to itself: that is whom it would like to be
+        // believed to be.
         let inner = packet::udp(40_000, PORT);
-        let frame = packet::ip(address_of_api(family), family.local(), packet::UDP, &inner);
+        let frame = packet::ip(claimed, family.local(), packet::UDP, &inner);
         let mut bytes = vec![0x08, 0, 0, 0, 0, 0, VNI, 0];
         bytes.extend(checked(frame));
         let before = neighbours.refused();

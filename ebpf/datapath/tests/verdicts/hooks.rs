@@ -94,7 +94,6 @@ fn what_is_not_from_a_workload_to_a_remote_one_leaves_as_it_is() {
         version[packet::ETHERNET] ^= 0x10;
         let rows = [
             ("from nobody that is known", between(stranger, remote)),
-            ("a remote workload's", between(remote, remote)),
             ("to the world", between(local, stranger)),
             ("another version", version),
             ("ARP", packet::arp(1, [10, 244, 1, 10], [10, 244, 2, 10])),
@@ -106,6 +105,9 @@ fn what_is_not_from_a_workload_to_a_remote_one_leaves_as_it_is() {
                 "{what}, {family:?}"
             );
         }
+        let remotes = between(remote, remote);
+        let routed = node.run_from(Origin::NOWHERE, Hook::ToNetdev, Direction::Egress, &remotes);
+        assert_eq!(routed, None, "a remote workload's, routed on, {family:?}");
         node.know(stranger, SecurityIdentity(301), OWN_NODE, 0);
         let packet = between(local, stranger);
         assert_eq!(
@@ -289,6 +291,45 @@ fn what_only_claims_to_be_a_workloads_does_not_leave_for_other_nodes() {
     }
 }
 
+/// What left a workload of this node and has another node's address was inside a tunnel that ends on this host.
+#[test]
+fn what_left_a_workload_is_not_believed_to_be_another_nodes() {
+    let mut node = Node::new();
+    let local = [INTERFACE, OTHER_INTERFACE, 0].map(Origin::interface);
+    for family in Family::BOTH {
+        node.reset();
+        let packets = Transport::ALL.map(|transport| transport.opening(family, Direction::Ingress));
+        let forged = |node: &mut Node, when: &str| {
+            for (packet, origin) in packets
+                .iter()
+                .flat_map(|packet| local.map(|origin| (packet, origin)))
+            {
+                let reason = node.judge_from(origin, Direction::Ingress, packet);
+                assert_eq!(reason, Reason::InvalidSourceIp, "{origin:x?}, {family:?}, {when}");
+            }
+        };
+        forged(&mut node, "first");
+        for packet in &packets {
+            let reason = node.judge_from(Origin::NOWHERE, Direction::Ingress, packet);
+            assert_eq!(reason, Reason::Forwarded, "{family:?}");
+        }
+        forged(&mut node, "within a connection");
+
+        node.tunnel(INTERFACE, node_flags::SEND_ENCRYPTED);
+        node.know(family.stranger(), REMOTE, PEER_NODE, 0);
+        let onwards = Transport::Udp.between(family.stranger(), family.remote(), true);
+        let mut leaves = |origin| node.run_from(origin, Hook::ToNetdev, Direction::Egress, &onwards);
+        for origin in local {
+            assert_eq!(
+                leaves(origin),
+                Some(Reason::InvalidSourceIp),
+                "{origin:x?}, {family:?}"
+            );
+        }
+        assert_eq!(leaves(Origin::NOWHERE), None, "{family:?}");
+    }
+}
+
 #[test]
 fn without_settings_no_workloads_packet_reaches_the_wire() {
     let mut node = Node::new();
@@ -300,7 +341,8 @@ fn without_settings_no_workloads_packet_reaches_the_wire() {
         node.configure(|config| config.abi_version = ABI_VERSION + 1);
         let leaves = |node: &mut Node, packet| node.run(Hook::ToNetdev, Direction::Egress, packet);
         assert_eq!(leaves(&mut node, &own), Some(Reason::NoConfig), "{family:?}");
-        assert_eq!(leaves(&mut node, &strangers), None, "{family:?}");
+        let strangers = node.run_from(Origin::NOWHERE, Hook::ToNetdev, Direction::Egress, &strangers);
+        assert_eq!(strangers, None, "{family:?}");
         node.configure(|_| {});
         assert_eq!(leaves(&mut node, &own), Some(Reason::Encrypted), "{family:?}");
     }
