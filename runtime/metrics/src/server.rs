@@ -12,8 +12,8 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::page::Page;
 
@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LIFE: Duration = Duration::from_mins(10);
 /// For the daemon to say how it is.
 const ANSWER: Duration = Duration::from_secs(10);
+/// A page answers whoever asks within this time: scrapes in a circle cost what one does.
+const FRESH: Duration = Duration::from_secs(1);
 /// Bytes of a request's headers.
 const HEADERS: usize = 16 << 10;
 /// Pause after a failure to accept.
@@ -36,13 +38,13 @@ const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
 /// Answers `GET /metrics` with the page of that moment, for ever. Whoever can connect may ask; there is nothing else to
-/// ask for, and nothing secret in the answer. A page that is None or late is answered with 503.
+/// ask for, and nothing secret in the answer. A page is made at most once a second; one that is None or late is answered with 503.
 pub async fn serve<F, Fut>(listener: TcpListener, page: F)
 where
     F: Fn() -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Option<Page>> + Send + 'static,
 {
-    let page = Arc::new(page);
+    let pages = Arc::new(Pages::new(page));
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         // Never closed.
@@ -60,11 +62,11 @@ where
                 continue;
             }
         };
-        let page = Arc::clone(&page);
+        let pages = Arc::clone(&pages);
         tokio::spawn(async move {
             let answer = service_fn(move |request| {
-                let page = Arc::clone(&page);
-                async move { Ok::<_, Infallible>(answer(&request, page.as_ref()).await) }
+                let pages = Arc::clone(&pages);
+                async move { Ok::<_, Infallible>(answer(&request, &pages).await) }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -79,10 +81,45 @@ where
     }
 }
 
-async fn answer<B, F, Fut>(request: &Request<B>, page: &F) -> Response<Full<Bytes>>
+/// The last page, and how to make the next. One is made at a time, however many ask.
+struct Pages<F> {
+    make: F,
+    last: Arc<Mutex<Option<(Instant, Bytes)>>>,
+}
+
+impl<F, Fut> Pages<F>
 where
     F: Fn() -> Fut,
-    Fut: Future<Output = Option<Page>>,
+    Fut: Future<Output = Option<Page>> + Send + 'static,
+{
+    fn new(make: F) -> Self {
+        let last = Arc::default();
+        Self { make, last }
+    }
+
+    /// A page that is at most [`FRESH`] old.
+    async fn get(&self) -> Option<Bytes> {
+        let mut last = Arc::clone(&self.last).lock_owned().await;
+        if let Some((made, page)) = &*last
+            && made.elapsed() < FRESH
+        {
+            return Some(page.clone());
+        }
+        let making = (self.make)();
+        // Goes on though nobody waits any more, and holds the others up: what it began in other threads does, too.
+        let made = tokio::spawn(async move {
+            let page = Bytes::from(making.await?.to_string());
+            *last = Some((Instant::now(), page.clone()));
+            Some(page)
+        });
+        made.await.ok()?
+    }
+}
+
+async fn answer<B, F, Fut>(request: &Request<B>, pages: &Pages<F>) -> Response<Full<Bytes>>
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Option<Page>> + Send + 'static,
 {
     if request.uri().path() != PATH {
         return text(StatusCode::NOT_FOUND, "metrics are at /metrics\n");
@@ -94,13 +131,13 @@ where
             .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refused;
     }
-    let Ok(Some(page)) = timeout(ANSWER, page()).await else {
+    let Ok(Some(page)) = timeout(ANSWER, pages.get()).await else {
         return text(
             StatusCode::SERVICE_UNAVAILABLE,
             "the daemon cannot say now how it is\n",
         );
     };
-    body(StatusCode::OK, OPEN_METRICS, page.to_string())
+    body(StatusCode::OK, OPEN_METRICS, page)
 }
 
 fn text(status: StatusCode, message: &'static str) -> Response<Full<Bytes>> {

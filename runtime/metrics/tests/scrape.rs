@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests: what fails here is the test")]
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use signet_metrics::{Page, serve};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -74,4 +75,21 @@ async fn headers_without_end_are_cut_off_and_the_next_scrape_is_served() {
     let _ = stream.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP/1.1 200"));
     assert!(ask(address, &request("GET", "/metrics")).await.contains(" 200 "));
+}
+
+#[tokio::test]
+async fn many_who_ask_at_once_share_one_page() {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    let address = serving(|| {
+        MADE.fetch_add(1, Ordering::Relaxed);
+        Some(one())
+    })
+    .await;
+    let request = request("GET", "/metrics");
+    let asked = (0..8).map(|_| ask(address, &request));
+    for answer in futures::future::join_all(asked).await {
+        assert!(answer.contains("signet_test_svids 5"), "{answer}");
+    }
+    // More only where the eight took longer than a page is good for.
+    assert!(MADE.load(Ordering::Relaxed) < 8);
 }
