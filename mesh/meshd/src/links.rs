@@ -140,21 +140,30 @@ struct Ports {
 impl Ports {
     fn enter(&mut self, index: u32, attributes: &[LinkAttribute]) {
         let mut controller = None;
-        let mut fresh = true;
+        let mut kind = None;
+        let mut leads_elsewhere = false;
         for attribute in attributes {
             if let LinkAttribute::Controller(index) = attribute {
                 controller = Ifindex::new(*index);
+            } else if let LinkAttribute::LinkNetNsId(_) = attribute {
+                leads_elsewhere = true;
             } else if let LinkAttribute::LinkInfo(infos) = attribute {
-                // Hardware has no kind. What comes out of the others was not in this namespace before.
-                fresh = infos.iter().all(|info| {
+                kind = infos.iter().find_map(|info| {
                     if let LinkInfo::Kind(kind) = info {
-                        matches!(kind, InfoKind::Veth | InfoKind::Tun)
+                        Some(kind)
                     } else {
-                        true
+                        None
                     }
                 });
             }
         }
+        // What comes out of these was not in this network namespace before. Hardware has no kind; the other end of a veth
+        // may be here, too, and then it is a patch between two bridges of which one may have a tunnel's end.
+        let fresh = match kind {
+            None | Some(InfoKind::Tun) => true,
+            Some(InfoKind::Veth) => leads_elsewhere,
+            Some(_) => false,
+        };
         if let Some((port, controller)) = Ifindex::new(index).zip(controller) {
             self.ports.insert(port, controller);
             if !fresh {
@@ -183,10 +192,23 @@ mod tests {
     use super::*;
 
     fn attributes(kind: Option<InfoKind>, controller: u32) -> Vec<LinkAttribute> {
+        // As if its other end were in the namespace with this number.
+        let elsewhere = (kind == Some(InfoKind::Veth)).then_some(LinkAttribute::LinkNetNsId(0));
         let kind = kind.map(|kind| LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)]));
         kind.into_iter()
+            .chain(elsewhere)
             .chain([LinkAttribute::Controller(controller)])
             .collect()
+    }
+
+    #[test]
+    fn a_bridge_with_a_patch_to_another_one_stands_for_nobody() {
+        let mut ports = Ports::default();
+        ports.enter(2, &attributes(Some(InfoKind::Veth), 10));
+        let mut patch = attributes(Some(InfoKind::Veth), 10);
+        patch.retain(|attribute| !matches!(attribute, LinkAttribute::LinkNetNsId(_)));
+        ports.enter(3, &patch);
+        assert_eq!(ports.through(), BTreeMap::new());
     }
 
     #[test]
