@@ -37,6 +37,11 @@ impl Daemon {
         (Self { name, socket }, channel)
     }
 
+    /// Whether something has been made where its socket would be: it runs, or did.
+    pub(crate) fn has_socket(&self) -> bool {
+        self.socket.exists()
+    }
+
     /// Waits for an answer.
     pub(crate) async fn answer<T>(
         &self,

@@ -5,6 +5,7 @@ use signet_proto::ca::v1::StatusRequest;
 
 use crate::args::Global;
 use crate::clients::{Ca, Node};
+use crate::command::heard::Missing;
 use crate::failure::{DONE, Failure};
 use crate::output::Output;
 use crate::target::Target;
@@ -35,15 +36,25 @@ pub(crate) async fn run(_: &Arguments, global: &Global, output: &Output) -> Resu
         answered |= part.any_up();
         nodes.push(part);
     }
-    let ca = ask_ca(&target.ca).await;
-    answered |= ca.is_some();
-    let code = match first_failure {
-        Some(failure) if !answered => return Err(failure),
-        Some(failure) => failure.exit_code(),
-        None => DONE,
+    let mut missing = Missing::default();
+    let ca = match ask_ca(&target.ca).await {
+        Ok(ca) => Some(ca),
+        // Most nodes have no CA, and that is no fault. A lab has one.
+        Err(_) if global.lab().is_none() && !target.ca.daemon.has_socket() => None,
+        Err(failure) => {
+            missing.push("signet-ca".to_owned(), failure);
+            None
+        }
     };
-    output.show(&StatusView { nodes, ca })?;
-    Ok(code)
+    answered |= ca.is_some();
+    match first_failure {
+        Some(failure) if !answered => Err(failure),
+        failure => {
+            output.show(&StatusView { nodes, ca })?;
+            let of_nodes = failure.map_or(DONE, |failure| failure.exit_code());
+            Ok(missing.tell(output).max(of_nodes))
+        }
+    }
 }
 
 async fn ask(node: &Node, first_failure: &mut Option<Failure>) -> NodePart {
@@ -59,14 +70,10 @@ async fn ask(node: &Node, first_failure: &mut Option<Failure>) -> NodePart {
     NodePart::new(node.name.clone(), agent, meshd, keyd, &svids)
 }
 
-/// The CA is shown where its socket is at hand: on most nodes it is not, and that is no fault.
-async fn ask_ca(ca: &Ca) -> Option<CaPart> {
-    let status = ca
-        .daemon
-        .answer(ca.client.clone().status(StatusRequest {}))
-        .await
-        .ok()?;
-    Some(CaPart::from(status))
+async fn ask_ca(ca: &Ca) -> Result<CaPart, Failure> {
+    let mut client = ca.client.clone();
+    let status = ca.daemon.answer(client.status(StatusRequest {})).await?;
+    Ok(CaPart::from(status))
 }
 
 fn part<T>(answer: Result<T, Failure>, first_failure: &mut Option<Failure>) -> Part<T> {
