@@ -16,11 +16,12 @@ const LOADER: &str = "signet-datapath";
 const LOADER_USER: &str = "signet-meshd";
 
 /// Crates that decide and do nothing: no runtime, no files, no clock.
-const PURE: [&str; 9] = [
+const PURE: [&str; 10] = [
     "signet-abi",
     "signet-spiffe",
     "signet-tls",
     "signet-log",
+    "signet-federation",
     "signet-session",
     "signet-handshake",
     "signet-policy",
