@@ -101,6 +101,7 @@ impl FakeCa {
             issued_at: UnixTime::since_unix_epoch(Duration::from_secs(now)),
             expires: UnixTime::since_unix_epoch(Duration::from_secs(now + life)),
             token_id: &number.to_string(),
+            issuer: None,
         };
         let signer = self.signer.lock().expect("whole").clone();
         Ok(JwtSvid {

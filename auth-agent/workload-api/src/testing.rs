@@ -90,6 +90,7 @@ impl Authority {
             issued_at: UnixTime::now(),
             expires,
             token_id: "t1",
+            issuer: None,
         };
         sign_jwt_svid(&self.jwt, &claims).unwrap()
     }
@@ -184,6 +185,10 @@ impl FakeAgent {
 }
 
 impl FakeAgent {
+    pub(crate) fn publish_offers(&self, offers: Offers) {
+        self.offers.send_replace(Arc::new(offers));
+    }
+
     /// Publishes offers, the keys of these authorities, and tokens of the first.
     pub(crate) fn publish_jwt(&self, offers: Vec<Offer>, authorities: &[&Arc<Authority>]) {
         self.publish_revoking(offers, authorities, Revocations::default());

@@ -87,6 +87,7 @@ impl fmt::Debug for JwtSigningKey {
 pub struct JwtAuthority {
     active: JwtSigningKey,
     bundle: JwtBundle,
+    issuer: Option<String>,
 }
 
 /// Why a JWT-SVID was not issued.
@@ -153,7 +154,21 @@ impl JwtAuthority {
         Ok(Self {
             bundle: JwtBundle::new(trust_domain, keys)?,
             active,
+            issuer: None,
         })
+    }
+
+    /// The same with an issuer in its tokens (`iss`), for validators that find keys by OIDC discovery. SPIFFE's own
+    /// do not look at it.
+    #[must_use]
+    pub fn with_issuer(mut self, issuer: Option<&str>) -> Self {
+        self.issuer = issuer.map(str::to_owned);
+        self
+    }
+
+    /// What its tokens are signed with.
+    pub fn algorithm(&self) -> JwtAlgorithm {
+        self.active.algorithm()
     }
 
     /// Issues a token (JWT-SVID §3). It ends after `life`, at most [`MAX_JWT_SVID_LIFE`], and begins at once: there is no
@@ -178,6 +193,7 @@ impl JwtAuthority {
             issued_at: now,
             expires,
             token_id: &serial.to_string(),
+            issuer: self.issuer.as_deref(),
         };
         Ok(IssuedJwtSvid {
             id: id.clone(),

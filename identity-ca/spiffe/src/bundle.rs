@@ -198,6 +198,11 @@ impl BundleSet {
         self.bundles.insert(bundle.trust_domain.clone(), Arc::new(bundle));
     }
 
+    /// Takes the bundle of a trust domain out: nothing of it is believed any more.
+    pub fn remove(&mut self, trust_domain: &TrustDomain) {
+        self.bundles.remove(trust_domain);
+    }
+
     /// The same bundles, with these revocations in place of any before: what verification against them honours.
     #[must_use]
     pub fn with_revocations(mut self, revocations: Arc<Revocations>) -> Self {

@@ -14,7 +14,8 @@ use crate::jwt::{Curve, JwtKey, JwtKeyError, PublicKey};
 pub(crate) const X509_SVID: &str = "x509-svid";
 pub(crate) const JWT_SVID: &str = "jwt-svid";
 
-/// The members that SPIFFE defines or takes over, and no others (Trust Domain and Bundle §4.2).
+/// The members that SPIFFE defines or takes over, and no others (Trust Domain and Bundle §4.2), but for `alg`, which is
+/// written for those alone who do not know SPIFFE.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Jwk {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -23,6 +24,8 @@ pub(crate) struct Jwk {
     pub(crate) key_use: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) kid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) alg: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) x5c: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,6 +49,7 @@ impl Jwk {
             kty: text("kty"),
             key_use: text("use"),
             kid: text("kid"),
+            alg: None,
             // Only the first one counts (X509-SVID §6.2).
             x5c: chain.map(|chain| {
                 let first = chain.first().and_then(Value::as_str);
@@ -98,6 +102,19 @@ impl Jwk {
             key_use: Some(JWT_SVID.to_owned()),
             kid: Some(key.id().to_owned()),
             ..members
+        }
+    }
+
+    /// A JWT key for those who do not know SPIFFE.
+    pub(crate) fn plain_key(key: &JwtKey) -> Self {
+        let alg = match key.public() {
+            PublicKey::Ec { curve, .. } => Some(curve.signs_with().as_str()),
+            PublicKey::Rsa { .. } => None,
+        };
+        Self {
+            key_use: Some("sig".to_owned()),
+            alg,
+            ..Self::jwt_key(key)
         }
     }
 

@@ -149,6 +149,23 @@ impl JwtBundle {
         serde_json::to_string(&set).expect("writes")
     }
 
+    /// The JWT keys alone for those who do not know SPIFFE (OIDC Discovery §3): `use` is `sig`, as RFC 7517 has it,
+    /// and keys on a curve say with which algorithm they sign.
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "texts and lists of them always have a JSON form"
+    )]
+    pub fn to_plain_jwks(&self) -> String {
+        let keys = self.keys().iter().map(Jwk::plain_key).collect();
+        let set = Jwks {
+            keys,
+            spiffe_sequence: None,
+            spiffe_refresh_hint: None,
+        };
+        serde_json::to_string(&set).expect("writes")
+    }
+
     /// The JWT keys of a JWK set, none but those (JWT-SVID §6.2).
     pub fn from_jwks(trust_domain: TrustDomain, text: &str) -> Result<Self, JwksError> {
         Set::read(text)?.jwt_bundle(trust_domain)

@@ -114,6 +114,11 @@ impl JwtBundleSet {
         &self.revocations
     }
 
+    /// Takes the bundle of a trust domain out: nothing of it is believed any more.
+    pub fn remove(&mut self, trust_domain: &TrustDomain) {
+        self.0.remove(trust_domain);
+    }
+
     /// The bundle of a trust domain.
     pub fn get(&self, trust_domain: &TrustDomain) -> Option<&JwtBundle> {
         self.bundles.get(trust_domain).map(AsRef::as_ref)

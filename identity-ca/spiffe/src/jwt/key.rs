@@ -89,6 +89,15 @@ impl Curve {
         }
     }
 
+    /// The one algorithm that keys on it sign with (RFC 7518 §3.4).
+    pub(crate) const fn signs_with(self) -> JwtAlgorithm {
+        match self {
+            Self::P256 => JwtAlgorithm::Es256,
+            Self::P384 => JwtAlgorithm::Es384,
+            Self::P521 => JwtAlgorithm::Es512,
+        }
+    }
+
     fn algorithm(self) -> &'static dyn VerificationAlgorithm {
         match self {
             Self::P256 => &ECDSA_P256_SHA256_FIXED,

@@ -42,6 +42,8 @@ pub struct JwtSvidClaims<'a> {
     pub expires: UnixTime,
     /// `jti`: unique.
     pub token_id: &'a str,
+    /// `iss`, for validators that find keys by OIDC discovery; none: it is left out.
+    pub issuer: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -54,6 +56,8 @@ struct Header<'a> {
 
 #[derive(Serialize)]
 struct Claims<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<&'a str>,
     sub: &'a str,
     aud: &'a [String],
     exp: u64,
@@ -75,6 +79,7 @@ pub fn sign_jwt_svid(
         typ: "JWT",
     };
     let claims = Claims {
+        iss: claims.issuer,
         sub: claims.id.as_str(),
         aud: claims.audience.as_slice(),
         exp: claims.expires.as_secs(),

@@ -131,6 +131,7 @@ impl Signer {
             issued_at: at(NOW),
             expires: at(NOW + 300),
             token_id: "1",
+            issuer: None,
         };
         sign_jwt_svid(self, &claims).unwrap()
     }
