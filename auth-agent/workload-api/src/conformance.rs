@@ -10,11 +10,11 @@ use signet_proto::workload::{
     JwtBundlesRequest, JwtsvidRequest, ValidateJwtsvidRequest, X509BundlesRequest, X509BundlesResponse,
     X509svid, X509svidRequest, X509svidResponse,
 };
-use signet_spiffe::{BundleSet, SpiffeId, TrustDomain, X509Bundle, verify_x509_svid};
+use signet_spiffe::{BundleSet, JwtBundleSet, SpiffeId, TrustDomain, X509Bundle, verify_x509_svid};
 use tonic::{Code, Request, Status, Streaming};
 
 use crate::testing::{Authority, Client, PATIENCE, Served, for_others, for_us};
-use crate::{Limits, Offer};
+use crate::{Limits, Offer, Offers};
 
 async fn svids(client: &mut Client) -> Result<Streaming<X509svidResponse>, Status> {
     Ok(client.fetch_x509svid(X509svidRequest {}).await?.into_inner())
@@ -340,6 +340,45 @@ async fn spiffe_row_49_bundles_include_the_own_trust_domain_and_those_federated_
     for (id, bundle) in expected {
         assert_eq!(message.bundles[id], bundle.authorities()[0].as_ref());
     }
+}
+
+#[tokio::test]
+async fn spiffe_row_49_a_workload_gets_the_federated_bundles_that_its_registrations_name() {
+    let served = Served::new();
+    let own = Authority::new("td.test");
+    let [named, other] = ["b.test", "c.test"].map(Authority::new);
+    let naming = |names: &[&str]| {
+        let names = names.iter().map(|name| TrustDomain::parse(name).unwrap());
+        Offer::ready(for_us(), own.svid("/web")).federating_with(names.collect())
+    };
+    let publish = |offer: Offer, federated: &[&Authority]| {
+        let (mut x509, mut jwt) = (BundleSet::default(), JwtBundleSet::default());
+        for authority in federated {
+            x509.insert(authority.bundle());
+            jwt.insert(authority.jwt_bundle());
+        }
+        let offers = Offers::new(vec![offer], Arc::new(BundleSet::single(own.bundle()))).unwrap();
+        let offers = offers.with_jwt_bundles(Arc::new(JwtBundleSet::single(own.jwt_bundle())));
+        let offers = offers.with_federated_bundles(Arc::new(x509), Arc::new(jwt));
+        served.agent.publish_offers(offers);
+    };
+    // One that is named and has not answered yet is no fault.
+    publish(naming(&["b.test", "d.test"]), &[&named, &other]);
+    let mut client = served.client().await;
+    let mut stream = svids(&mut client).await.unwrap();
+    let message = next(&mut stream).await.unwrap();
+    let federated: Vec<_> = message.federated_bundles.keys().collect();
+    assert_eq!(federated, ["spiffe://b.test"]);
+    let message = next(&mut bundles(&mut client).await.unwrap()).await.unwrap();
+    let mut names: Vec<_> = message.bundles.keys().collect();
+    names.sort();
+    assert_eq!(names, ["spiffe://b.test", "spiffe://td.test"]);
+    publish(naming(&["b.test"]), &[&other]);
+    let message = next(&mut stream).await.unwrap();
+    assert!(
+        message.federated_bundles.is_empty(),
+        "what was taken away is still there"
+    );
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use signet_attest::Selectors;
-use signet_spiffe::{BundleSet, JwtBundleSet, SpiffeId};
+use signet_spiffe::{BundleSet, JwtBundleSet, SpiffeId, TrustDomain};
 
 use crate::offer::State;
 use crate::{Offers, RevocationList, X509Svid};
@@ -36,6 +36,8 @@ pub(crate) fn entitlement(workload: &Selectors, offers: &Offers) -> Entitlement 
         bundles,
         jwt_bundles,
         revocation_list,
+        federated,
+        federated_jwt,
     } = &offers.0
     else {
         return Entitlement::NotReady;
@@ -53,11 +55,21 @@ pub(crate) fn entitlement(workload: &Selectors, offers: &Offers) -> Entitlement 
         .iter()
         .filter_map(|offer| offer.svid.clone())
         .filter(|svid| ready.insert(svid.id().clone()));
+    let named: BTreeSet<&TrustDomain> = matching.iter().flat_map(|offer| &offer.federates_with).collect();
+    let (mut bundles, mut jwt_bundles) = (Arc::clone(bundles), Arc::clone(jwt_bundles));
+    for name in named {
+        if let Some(bundle) = federated.get(name) {
+            Arc::make_mut(&mut bundles).insert(bundle.clone());
+        }
+        if let Some(keys) = federated_jwt.get(name) {
+            Arc::make_mut(&mut jwt_bundles).insert_foreign(keys.clone());
+        }
+    }
     Entitlement::Granted(Grant {
         ids: ids.map(|offer| offer.id.clone()).collect(),
         svids: svids.collect(),
-        bundles: Arc::clone(bundles),
-        jwt_bundles: Arc::clone(jwt_bundles),
+        bundles,
+        jwt_bundles,
         revocation_list: revocation_list.clone(),
     })
 }

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use signet_attest::RequiredSelectors;
@@ -11,6 +12,7 @@ pub struct Offer {
     pub(crate) selectors: RequiredSelectors,
     pub(crate) id: SpiffeId,
     pub(crate) svid: Option<Arc<X509Svid>>,
+    pub(crate) federates_with: BTreeSet<TrustDomain>,
 }
 
 /// Why a registration cannot be offered.
@@ -28,6 +30,7 @@ impl Offer {
             selectors,
             id: svid.id().clone(),
             svid: Some(svid),
+            federates_with: BTreeSet::new(),
         }
     }
 
@@ -43,7 +46,16 @@ impl Offer {
             selectors,
             id,
             svid: None,
+            federates_with: BTreeSet::new(),
         })
+    }
+
+    /// The same for workloads that also get the bundles of these trust domains, as far as there are any
+    /// ([`Offers::with_federated_bundles`]).
+    #[must_use]
+    pub fn federating_with(mut self, trust_domains: BTreeSet<TrustDomain>) -> Self {
+        self.federates_with = trust_domains;
+        self
     }
 }
 
@@ -59,6 +71,8 @@ pub(crate) enum State {
         bundles: Arc<BundleSet>,
         jwt_bundles: Arc<JwtBundleSet>,
         revocation_list: Option<Arc<RevocationList>>,
+        federated: Arc<BundleSet>,
+        federated_jwt: Arc<JwtBundleSet>,
     },
 }
 
@@ -90,7 +104,8 @@ impl Offers {
         Self(State::Starting)
     }
 
-    /// The registrations of this node, and the bundles of its own trust domain and those that it trusts.
+    /// The registrations of this node, and the bundles that every one of its workloads gets: at least that of its own trust
+    /// domain.
     ///
     /// A workload gets its SVIDs in this order, and the first is its default identity (Workload API §8): keep the order
     /// stable. Where several registrations that a workload satisfies have one SPIFFE ID, the first with an SVID counts.
@@ -111,11 +126,28 @@ impl Offers {
             bundles,
             jwt_bundles: Arc::default(),
             revocation_list: None,
+            federated: Arc::default(),
+            federated_jwt: Arc::default(),
         }))
     }
 
-    /// The same with the keys that JWT-SVIDs are checked with, of the own trust domain and of those that it trusts. What is
-    /// revoked of them is honoured by `ValidateJWTSVID`, and told to nobody.
+    /// The same with bundles of other trust domains. A workload gets those that one of its registrations names
+    /// ([`Offer::federating_with`]).
+    #[must_use]
+    pub fn with_federated_bundles(mut self, x509: Arc<BundleSet>, jwt: Arc<JwtBundleSet>) -> Self {
+        if let State::Ready {
+            federated,
+            federated_jwt,
+            ..
+        } = &mut self.0
+        {
+            (*federated, *federated_jwt) = (x509, jwt);
+        }
+        self
+    }
+
+    /// The same with the keys that JWT-SVIDs are checked with, for every workload: at least those of the own trust domain.
+    /// What is revoked of them is honoured by `ValidateJWTSVID`, and told to nobody.
     #[must_use]
     pub fn with_jwt_bundles(mut self, bundles: Arc<JwtBundleSet>) -> Self {
         if let State::Ready { jwt_bundles, .. } = &mut self.0 {

@@ -10,6 +10,7 @@ use signet_proto::view::v1::Registration;
 use crate::args::Global;
 use crate::clients::Ca;
 use crate::command::ca_log;
+use crate::command::federation;
 use crate::command::revocation;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -80,6 +81,9 @@ enum Command {
         /// Life of its SVIDs, seconds, 10 to 86400 [default: the CA's --svid-ttl].
         #[arg(long, value_parser = svid_life)]
         ttl: Option<u32>,
+        /// Another trust domain whose bundle these workloads get, to check its members with; may be given several times.
+        #[arg(long, value_name = "TRUST-DOMAIN")]
+        federates_with: Vec<String>,
     },
     /// Delete registrations: their SVIDs are given up and their traffic stops.
     Deregister {
@@ -102,6 +106,8 @@ enum Command {
     },
     #[command(flatten)]
     Revocation(revocation::Command),
+    /// Follow the bundles of other trust domains.
+    Federation(federation::Arguments),
     /// Read and check the log of all that was issued and changed.
     Log(ca_log::Arguments),
 }
@@ -175,17 +181,20 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
             on,
             selectors,
             ttl,
+            federates_with,
         } => {
             let request = RegisterRequest {
                 spiffe_id: spiffe_id.clone(),
                 node: on.clone(),
                 selectors: selectors.clone(),
                 ttl: ttl.unwrap_or(0),
+                federates_with: federates_with.clone(),
             };
             output.show(&RegistrationView::from(
                 ca.daemon.answer(client.register(request)).await?,
             ))
         }
+        Command::Federation(arguments) => federation::run(arguments, &ca, output).await,
         Command::Log(arguments) => ca_log::run(arguments, &ca, output).await,
         Command::Deregister { what } => deregister(&ca, what, output).await,
         Command::List { nodes: true, .. } => {

@@ -6,6 +6,7 @@ pub(crate) mod ca_log;
 pub(crate) mod completions;
 pub(crate) mod encryption;
 pub(crate) mod explain;
+pub(crate) mod federation;
 pub(crate) mod flows;
 pub(crate) mod heard;
 pub(crate) mod identity;

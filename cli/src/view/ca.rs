@@ -115,6 +115,7 @@ pub(crate) struct RegistrationView {
     node: String,
     selectors: Vec<String>,
     ttl: u32,
+    federates_with: Vec<String>,
 }
 
 impl From<Registration> for RegistrationView {
@@ -126,6 +127,7 @@ impl From<Registration> for RegistrationView {
             node: registration.node,
             selectors: registration.selectors,
             ttl: registration.ttl,
+            federates_with: registration.federates_with,
         }
     }
 }
@@ -147,6 +149,9 @@ impl View for RegistrationView {
         ];
         for (name, value) in lines {
             page.line(format!("{name:<11}{value}"));
+        }
+        if !self.federates_with.is_empty() {
+            page.line(format!("federates  {}", self.federates_with.join(", ")));
         }
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod ca;
 pub(crate) mod ca_log;
 pub(crate) mod encryption;
 pub(crate) mod explain;
+pub(crate) mod federation;
 pub(crate) mod flows;
 pub(crate) mod identity;
 pub(crate) mod lab;

@@ -17,6 +17,8 @@ pub enum ChangeKind {
     Setting,
     /// A revocation; the subject is `<kind>:<what>`.
     Revocation,
+    /// A trust domain whose bundle is followed, and that bundle; the subject is its name.
+    Federation,
 }
 
 /// That something in the registry changed: what it was and what it is, as digests.
@@ -93,6 +95,7 @@ impl ChangeKind {
             Self::JoinToken => "join token",
             Self::Setting => "setting",
             Self::Revocation => "revocation",
+            Self::Federation => "federation",
         }
     }
 
@@ -103,6 +106,7 @@ impl ChangeKind {
             Self::JoinToken => 3,
             Self::Setting => 4,
             Self::Revocation => 5,
+            Self::Federation => 6,
         }
     }
 
@@ -113,6 +117,7 @@ impl ChangeKind {
             3 => Some(Self::JoinToken),
             4 => Some(Self::Setting),
             5 => Some(Self::Revocation),
+            6 => Some(Self::Federation),
             _ => None,
         }
     }

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use signet_spiffe::{NodeName, SpiffeId};
+use signet_spiffe::{NodeName, SpiffeId, TrustDomain};
 
 use crate::database::{Registry, StorageError};
+use crate::federation::{self, ForeignBundle};
 use crate::identities::{self, Identity};
 use crate::nodes::{self, Node};
 use crate::position::{self, Mark, Position};
@@ -57,6 +58,10 @@ pub struct Changes {
     pub encryption: Option<Encryption>,
     /// Whether the trust bundle changed.
     pub bundle: bool,
+    /// Bundles of other trust domains: changed or new.
+    pub foreign: Vec<ForeignBundle>,
+    /// Trust domains that have no bundle here any more.
+    pub removed_foreign: Vec<TrustDomain>,
     /// Changed or new. One that is missing from a snapshot has no certificate left to matter for.
     pub revocations: Vec<Revocation>,
 }
@@ -69,6 +74,8 @@ pub(crate) enum Change<'a> {
     Registration(RegistrationId, &'a NodeName),
     Cluster,
     Bundle,
+    /// The bundle of another trust domain.
+    Foreign(&'a TrustDomain),
     Revocation(&'a Target),
 }
 
@@ -144,6 +151,7 @@ pub(crate) async fn record(connection: &mut Connection, change: Change<'_>) -> R
         Change::Registration(id, node) => ("registration", id.to_string(), Some(node.as_str())),
         Change::Cluster => ("cluster", String::new(), None),
         Change::Bundle => ("bundle", String::new(), None),
+        Change::Foreign(trust_domain) => ("bundle", trust_domain.to_string(), None),
         Change::Revocation(target) => ("revocation", target.to_string(), None),
     };
     sql::query("INSERT INTO changes (kind, key, node, mark) VALUES (?, ?, ?, ?)")
@@ -181,6 +189,7 @@ async fn snapshot(
         },
         encryption: Some(settings::encryption(connection).await?),
         bundle: true,
+        foreign: federation::all_foreign(connection).await?,
         revocations: revocations::all(connection).await?,
         ..Changes::default()
     };
@@ -242,7 +251,14 @@ async fn resolve(
             }
         }
         "cluster" => changes.encryption = Some(settings::encryption(connection).await?),
-        "bundle" => changes.bundle = true,
+        "bundle" if key.is_empty() => changes.bundle = true,
+        "bundle" => {
+            let trust_domain = TrustDomain::parse(key).map_err(|_| corrupt())?;
+            match federation::foreign(connection, &trust_domain).await? {
+                Some(bundle) => changes.foreign.push(bundle),
+                None => changes.removed_foreign.push(trust_domain),
+            }
+        }
         "revocation" => changes
             .revocations
             .extend(revocations::find(connection, &key.parse()?).await?),

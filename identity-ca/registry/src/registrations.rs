@@ -1,10 +1,11 @@
 //! Registrations: which workloads on which node have which SPIFFE ID.
 
 use signet_log::{Change as Logged, ChangeKind, Hash};
-use signet_spiffe::{NodeName, SpiffeId, UnixTime};
+use signet_spiffe::{NodeName, SpiffeId, TrustDomain, UnixTime};
 
 use crate::changes::Change;
 use crate::database::{Registry, StorageError, seconds};
+use crate::federation::{self, MAX_RELATIONSHIPS};
 use crate::identities;
 use crate::lists;
 use crate::nodes;
@@ -34,19 +35,29 @@ pub struct Registration {
     pub identity: u32,
     /// Life of the SVIDs, seconds; 0: the CA's default.
     pub ttl: u32,
+    /// Trust domains whose bundles these workloads get, in order, none twice.
+    pub federates_with: Vec<TrustDomain>,
 }
 
 impl Registration {
     /// What the issuance log has of it.
     pub fn digest(&self) -> Hash {
-        Logged::digest(&[
-            &self.id.to_string(),
+        let (id, selectors) = (self.id.to_string(), lists::join(&self.selectors));
+        let (identity, ttl) = (self.identity.to_string(), self.ttl.to_string());
+        let federates_with = lists::join(&self.federates_with);
+        let mut fields = vec![
+            id.as_str(),
             self.spiffe_id.as_str(),
             self.node.as_str(),
-            &lists::join(&self.selectors),
-            &self.identity.to_string(),
-            &self.ttl.to_string(),
-        ])
+            &selectors,
+            &identity,
+            &ttl,
+        ];
+        // What stood in the log before registrations could name other trust domains goes on to be right.
+        if !federates_with.is_empty() {
+            fields.push(&federates_with);
+        }
+        Logged::digest(&fields)
     }
 }
 
@@ -63,6 +74,8 @@ pub struct NewRegistration {
     pub selectors: Vec<Selector>,
     /// Life of the SVIDs, seconds; 0: the CA's default.
     pub ttl: u32,
+    /// Trust domains whose bundles these workloads get, in any order.
+    pub federates_with: Vec<TrustDomain>,
 }
 
 /// Why a registration was not made. The operator is to blame.
@@ -85,6 +98,15 @@ pub enum RegisterError {
     /// Neither attested nor expected.
     #[error("the node {0} is not known; make a join token for it first")]
     UnknownNode(NodeName),
+    /// Not followed.
+    #[error("there is no relationship with the trust domain {0}; make one first (signet ca federation add)")]
+    UnknownTrustDomain(TrustDomain),
+    /// More than [`MAX_RELATIONSHIPS`].
+    #[error("a registration names at most {MAX_RELATIONSHIPS} trust domains, not {count}")]
+    TrustDomains {
+        /// How many.
+        count: usize,
+    },
     /// The same ID, node and selectors.
     #[error("that is registered already, as {existing}")]
     Exists {
@@ -125,6 +147,14 @@ impl Registry {
                 count: selectors.len(),
             });
         }
+        let mut federates_with = new.federates_with.clone();
+        federates_with.sort();
+        federates_with.dedup();
+        if federates_with.len() > MAX_RELATIONSHIPS {
+            return Err(RegisterError::TrustDomains {
+                count: federates_with.len(),
+            });
+        }
         if new.spiffe_id.is_infrastructure() || new.spiffe_id.path().is_empty() {
             return Err(RegisterError::Infrastructure {
                 id: new.spiffe_id.clone(),
@@ -133,6 +163,12 @@ impl Registry {
         let mut write = self.write().await?;
         if !is_expected(write.connection(), &new.node, now).await? {
             return Err(RegisterError::UnknownNode(new.node.clone()));
+        }
+        if !federates_with.is_empty() {
+            let known = federation::names(write.connection()).await?;
+            if let Some(unknown) = federates_with.iter().find(|name| !known.contains(name)) {
+                return Err(RegisterError::UnknownTrustDomain(unknown.clone()));
+            }
         }
         if let Some(existing) = find_same(write.connection(), new, &selectors).await? {
             return Err(RegisterError::Exists { existing });
@@ -144,7 +180,7 @@ impl Registry {
         if !identities::is_on_node(write.connection(), &new.spiffe_id, &new.node).await? {
             write.record(Change::Identity(&new.spiffe_id)).await?;
         }
-        insert(write.connection(), new, &selectors, now).await?;
+        insert(write.connection(), new, &selectors, &federates_with, now).await?;
         write.record(Change::Registration(new.id, &new.node)).await?;
         let registration = find(write.connection(), new.id)
             .await?
@@ -191,7 +227,7 @@ impl Registry {
     pub async fn registrations(&self) -> Result<Vec<Registration>, StorageError> {
         let mut read = self.read().await?;
         let rows: Vec<Row> = sql::query_as(
-            "SELECT id, spiffe_id, node, selectors, number, ttl FROM registrations JOIN identities USING (spiffe_id)
+            "SELECT id, spiffe_id, node, selectors, number, ttl, federates_with FROM registrations JOIN identities USING (spiffe_id)
              ORDER BY spiffe_id, node, selectors",
         )
         .fetch_all(&mut read)
@@ -244,17 +280,22 @@ async fn insert(
     connection: &mut Connection,
     new: &NewRegistration,
     selectors: &[Selector],
+    federates_with: &[TrustDomain],
     now: UnixTime,
 ) -> Result<(), StorageError> {
-    sql::query("INSERT INTO registrations (id, spiffe_id, node, selectors, ttl, created_at) VALUES (?, ?, ?, ?, ?, ?)")
-        .bind(new.id.to_string())
-        .bind(new.spiffe_id.as_str())
-        .bind(new.node.as_str())
-        .bind(lists::join(selectors))
-        .bind(new.ttl)
-        .bind(seconds(now))
-        .execute(connection)
-        .await?;
+    sql::query(
+        "INSERT INTO registrations (id, spiffe_id, node, selectors, ttl, created_at, federates_with)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(new.id.to_string())
+    .bind(new.spiffe_id.as_str())
+    .bind(new.node.as_str())
+    .bind(lists::join(selectors))
+    .bind(new.ttl)
+    .bind(seconds(now))
+    .bind(lists::join(federates_with))
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -265,15 +306,15 @@ async fn count(connection: &mut Connection) -> Result<i64, StorageError> {
     Ok(count)
 }
 
-/// Id, SPIFFE ID, node, selectors, identity number, TTL.
-type Row = (String, String, String, String, i64, i64);
+/// Id, SPIFFE ID, node, selectors, identity number, TTL, other trust domains.
+type Row = (String, String, String, String, i64, i64, String);
 
 pub(crate) async fn find(
     connection: &mut Connection,
     id: RegistrationId,
 ) -> Result<Option<Registration>, StorageError> {
     let row: Option<Row> = sql::query_as(
-        "SELECT id, spiffe_id, node, selectors, number, ttl FROM registrations JOIN identities USING (spiffe_id)
+        "SELECT id, spiffe_id, node, selectors, number, ttl, federates_with FROM registrations JOIN identities USING (spiffe_id)
          WHERE id = ?",
     )
     .bind(id.to_string())
@@ -285,7 +326,7 @@ pub(crate) async fn find(
 /// Of all nodes, in no order.
 pub(crate) async fn all(connection: &mut Connection) -> Result<Vec<Registration>, StorageError> {
     let rows: Vec<Row> = sql::query_as(
-        "SELECT id, spiffe_id, node, selectors, number, ttl FROM registrations JOIN identities USING (spiffe_id)",
+        "SELECT id, spiffe_id, node, selectors, number, ttl, federates_with FROM registrations JOIN identities USING (spiffe_id)",
     )
     .fetch_all(connection)
     .await?;
@@ -297,7 +338,7 @@ pub(crate) async fn of_node(
     node: &NodeName,
 ) -> Result<Vec<Registration>, StorageError> {
     let rows: Vec<Row> = sql::query_as(
-        "SELECT id, spiffe_id, node, selectors, number, ttl FROM registrations JOIN identities USING (spiffe_id)
+        "SELECT id, spiffe_id, node, selectors, number, ttl, federates_with FROM registrations JOIN identities USING (spiffe_id)
          WHERE node = ? ORDER BY spiffe_id, selectors",
     )
     .bind(node.as_str())
@@ -306,7 +347,8 @@ pub(crate) async fn of_node(
     rows.into_iter().map(parse).collect()
 }
 
-fn parse((id, spiffe_id, node, selectors, identity, ttl): Row) -> Result<Registration, StorageError> {
+fn parse(row: Row) -> Result<Registration, StorageError> {
+    let (id, spiffe_id, node, selectors, identity, ttl, federates_with) = row;
     let corrupt = |column| StorageError::Corrupt { column };
     Ok(Registration {
         id: id.parse().map_err(|_| corrupt("registrations.id"))?,
@@ -315,5 +357,6 @@ fn parse((id, spiffe_id, node, selectors, identity, ttl): Row) -> Result<Registr
         selectors: lists::split(&selectors, "registrations.selectors")?,
         identity: identity.try_into().map_err(|_| corrupt("identities.number"))?,
         ttl: ttl.try_into().map_err(|_| corrupt("registrations.ttl"))?,
+        federates_with: lists::split(&federates_with, "registrations.federates_with")?,
     })
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use signet_spiffe::TrustDomain;
 
+use crate::bundle_endpoint::{BundleEndpoint, JwtIssuer};
 use crate::clock::Clock;
 use crate::database::Database;
 
@@ -72,6 +73,10 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// Whether to go on although the registry is not the one that this CA signed checkpoints of: somebody put it back on purpose.
     pub accept_restored_registry: bool,
+    /// Where others get the trust domain's bundle; none: nowhere but from the operator.
+    pub bundle_endpoint: Option<BundleEndpoint>,
+    /// What JWT-SVIDs have as `iss`, if anything.
+    pub jwt_issuer: Option<JwtIssuer>,
     /// What time it is.
     pub clock: Clock,
 }

@@ -186,6 +186,7 @@ mod tests {
             node,
             selectors: vec!["unix:uid:1".parse().unwrap()],
             ttl: 60,
+            federates_with: Vec::new(),
         };
         for _ in 0..3 {
             let made = registry.register(&new, now()).await.unwrap();

@@ -6,12 +6,14 @@
 
 mod attest;
 mod audit;
+mod bundle_endpoint;
 mod ca;
 mod caller;
 mod clock;
 mod config;
 mod connected;
 mod database;
+mod federation;
 mod hex;
 mod issue;
 mod issue_jwt;
@@ -37,6 +39,7 @@ mod sync;
 mod testing;
 mod wire;
 
+pub use bundle_endpoint::{BundleEndpoint, EndpointIdentity, IssuerError, JwtIssuer};
 pub use clock::Clock;
 pub use config::{
     Config, MAX_JWT_SVID_TTL, MAX_NODE_SVID_TTL, MAX_SVID_TTL, MIN_SVID_TTL, ROOT_LIFE, Storage,

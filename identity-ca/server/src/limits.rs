@@ -36,6 +36,9 @@ pub(crate) const HEADERS: u32 = 16 * 1024;
 /// A message to the CA, bytes: the largest is a certificate request, or a registration with sixteen long paths.
 pub(crate) const REQUEST: usize = 128 * 1024;
 
+/// A message of the operator, bytes: the largest has a bundle of another trust domain, or the CAs of a private web PKI.
+pub(crate) const ORDER: usize = 2 * 1024 * 1024;
+
 /// A message from the CA, bytes: the largest is a snapshot.
 pub(crate) const RESPONSE: usize = 64 * 1024 * 1024;
 
@@ -64,3 +67,23 @@ pub(crate) const MAX_TOKEN_TTL: u32 = 86_400;
 
 /// How long a CA that starts waits for another one on the same directory to end.
 pub(crate) const LOCK: Duration = Duration::from_secs(2);
+
+/// For a bundle of another trust domain: connections, redirects and all.
+pub(crate) const FETCH: Duration = Duration::from_secs(15);
+
+/// Headers of the answer then, bytes.
+pub(crate) const FETCH_HEAD: usize = 64 * 1024;
+
+/// After a change of the registry, until it is looked whether relationships changed.
+pub(crate) const FEDERATION_SETTLE: Duration = Duration::from_millis(100);
+
+/// Connections at once to the bundle endpoint, and from one address.
+pub(crate) const ENDPOINT_CONNECTIONS: usize = 256;
+pub(crate) const ENDPOINT_PER_ADDRESS: usize = 32;
+
+/// Of a request there: header lines, and bytes.
+pub(crate) const ENDPOINT_HEADERS: usize = 64;
+pub(crate) const ENDPOINT_HEAD: usize = 16 * 1024;
+
+/// How long a connection there may last.
+pub(crate) const ENDPOINT_LIFE: Duration = Duration::from_secs(30);

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 use signet_ca::{
-    Clock, Config, Database, MAX_JWT_SVID_TTL, MAX_NODE_SVID_TTL, MAX_SVID_TTL, MIN_SVID_TTL, Server, Storage,
+    BundleEndpoint, Clock, Config, Database, EndpointIdentity, JwtIssuer, MAX_JWT_SVID_TTL,
+    MAX_NODE_SVID_TTL, MAX_SVID_TTL, MIN_SVID_TTL, Server, Storage,
 };
 use signet_privileges::Capabilities;
 use signet_spiffe::TrustDomain;
@@ -101,6 +102,14 @@ struct RunArgs {
     #[arg(long)]
     accept_restored_registry: bool,
 
+    #[command(flatten)]
+    endpoint: EndpointArgs,
+
+    /// What JWT-SVIDs have as `iss`: an https URL, below which validators that know OIDC (clouds, Vault) find the
+    /// keys. A bundle endpoint with `https_web` serves both documents there; all replicas need the same.
+    #[arg(long, value_name = "URL")]
+    jwt_issuer: Option<JwtIssuer>,
+
     /// How log lines look: text or json.
     #[arg(
         long,
@@ -127,6 +136,77 @@ struct StorageArgs {
     in_memory: bool,
 }
 
+#[derive(Debug, Args)]
+struct EndpointArgs {
+    /// Address and port where other trust domains get the bundle.
+    #[arg(id = "bundle_endpoint", long = "bundle-endpoint", value_name = "IP:PORT")]
+    listen: Option<SocketAddr>,
+
+    /// How the bundle endpoint shows who it is: by an SVID (`spiffe://NAME/signet/ca`), or by a web certificate.
+    #[arg(
+        id = "bundle_endpoint_profile",
+        long = "bundle-endpoint-profile",
+        value_enum,
+        value_name = "PROFILE",
+        requires = "bundle_endpoint",
+        default_value_t = EndpointProfile::HttpsSpiffe
+    )]
+    profile: EndpointProfile,
+
+    /// Web certificate of the bundle endpoint, PEM, leaf first; read again when it changes.
+    #[arg(
+        id = "bundle_endpoint_cert",
+        long = "bundle-endpoint-cert",
+        value_name = "FILE",
+        requires = "bundle_endpoint",
+        required_if_eq("bundle_endpoint_profile", "https_web")
+    )]
+    certificate: Option<PathBuf>,
+
+    /// Private key of that certificate, PEM.
+    #[arg(
+        id = "bundle_endpoint_key",
+        long = "bundle-endpoint-key",
+        value_name = "FILE",
+        requires = "bundle_endpoint_cert",
+        required_if_eq("bundle_endpoint_profile", "https_web")
+    )]
+    key: Option<PathBuf>,
+}
+
+/// Profiles of bundle endpoints, as the standard calls them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum EndpointProfile {
+    /// By the CA's own SVID.
+    HttpsSpiffe,
+    /// By a certificate of the web PKI.
+    HttpsWeb,
+}
+
+impl EndpointArgs {
+    fn config(self) -> anyhow::Result<Option<BundleEndpoint>> {
+        let Some(listen) = self.listen else {
+            return Ok(None);
+        };
+        let files = self.certificate.zip(self.key);
+        let identity = match (self.profile, files) {
+            (EndpointProfile::HttpsSpiffe, None) => EndpointIdentity::Spiffe,
+            (EndpointProfile::HttpsWeb, Some((certificate, key))) => {
+                EndpointIdentity::Web { certificate, key }
+            }
+            (EndpointProfile::HttpsSpiffe, Some(_)) => bail!(
+                "with https_spiffe the bundle endpoint shows the CA's own SVID: leave --bundle-endpoint-cert and \
+                 --bundle-endpoint-key out, or use --bundle-endpoint-profile https_web"
+            ),
+            (EndpointProfile::HttpsWeb, None) => bail!(
+                "https_web needs a certificate for the endpoint's host name: --bundle-endpoint-cert and --bundle-endpoint-key"
+            ),
+        };
+        Ok(Some(BundleEndpoint { listen, identity }))
+    }
+}
+
 fn svid_ttl(text: &str) -> Result<Duration, String> {
     ttl(text, MAX_SVID_TTL).ok_or_else(|| "SVIDs live 10s to 24h; write it as 30s, 15m or 1h".to_owned())
 }
@@ -147,8 +227,8 @@ fn ttl(text: &str, most: Duration) -> Option<Duration> {
 }
 
 impl RunArgs {
-    fn config(self) -> Config {
-        Config {
+    fn config(self) -> anyhow::Result<Config> {
+        Ok(Config {
             trust_domain: self.trust_domain,
             storage: match (self.storage.data_dir, self.database) {
                 (None, _) => Storage::Memory,
@@ -162,8 +242,10 @@ impl RunArgs {
             jwt_svid_ttl: self.jwt_svid_ttl,
             metrics: self.metrics_listen,
             accept_restored_registry: self.accept_restored_registry,
+            bundle_endpoint: self.endpoint.config()?,
+            jwt_issuer: self.jwt_issuer,
             clock: Clock::system(),
-        }
+        })
     }
 }
 
@@ -179,7 +261,7 @@ async fn serve(run: RunArgs) -> anyhow::Result<()> {
     signet_telemetry::init("signet-ca", run.log_format, run.log.as_deref())?;
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
-    let mut server = Server::start(run.config())
+    let mut server = Server::start(run.config()?)
         .await
         .context("the CA could not start")?;
     let failure = tokio::select! {
@@ -217,21 +299,55 @@ mod tests {
     fn storage_is_chosen_and_chosen_once() {
         assert!(parse(&[]).is_err());
         assert!(parse(&["--in-memory", "--data-dir", "/x"]).is_err());
-        assert_eq!(parse(&["--in-memory"]).unwrap().config().storage, Storage::Memory);
-        let directory = parse(&["--data-dir", "/x"]).unwrap().config();
+        assert_eq!(
+            parse(&["--in-memory"]).unwrap().config().unwrap().storage,
+            Storage::Memory
+        );
+        let directory = parse(&["--data-dir", "/x"]).unwrap().config().unwrap();
         assert_eq!(directory.storage, Storage::Directory("/x".into()));
         let elsewhere = ["--data-dir", "/x", "--database", "sqlite:/y"];
-        let elsewhere = parse(&elsewhere).unwrap().config();
+        let elsewhere = parse(&elsewhere).unwrap().config().unwrap();
         assert!(matches!(elsewhere.storage, Storage::Database { .. }));
         assert!(parse(&["--in-memory", "--database", "sqlite:/y"]).is_err());
     }
 
     #[test]
     fn the_socket_is_in_the_run_directory_unless_told() {
-        let default = parse(&["--in-memory", "--run-dir", "/r"]).unwrap().config();
+        let default = parse(&["--in-memory", "--run-dir", "/r"])
+            .unwrap()
+            .config()
+            .unwrap();
         assert_eq!(default.socket, PathBuf::from("/r/ca.sock"));
-        let told = parse(&["--in-memory", "--socket", "/s"]).unwrap().config();
+        let told = parse(&["--in-memory", "--socket", "/s"])
+            .unwrap()
+            .config()
+            .unwrap();
         assert_eq!(told.socket, PathBuf::from("/s"));
+    }
+
+    #[test]
+    fn a_bundle_endpoint_shows_its_own_svid_or_the_certificate_that_it_is_given() {
+        let endpoint = |more: &[&str]| {
+            let arguments = ["--in-memory"].iter().chain(more).copied().collect::<Vec<_>>();
+            let run = parse(&arguments).map_err(|error| error.to_string())?;
+            let config = run.config().map_err(|error| error.to_string())?;
+            Ok::<_, String>(config.bundle_endpoint.map(|endpoint| endpoint.identity))
+        };
+        let listen = ["--bundle-endpoint", "127.0.0.1:8443"];
+        let web = ["--bundle-endpoint-profile", "https_web"];
+        let files = ["--bundle-endpoint-cert", "/c", "--bundle-endpoint-key", "/k"];
+        assert_eq!(endpoint(&[]), Ok(None));
+        assert_eq!(endpoint(&listen), Ok(Some(EndpointIdentity::Spiffe)));
+        let both = [&listen[..], &web, &files].concat();
+        assert!(matches!(endpoint(&both), Ok(Some(EndpointIdentity::Web { .. }))));
+        assert!(endpoint(&[&listen[..], &web].concat()).is_err());
+        assert!(endpoint(&[&listen[..], &web, &files[..2]].concat()).is_err());
+        assert!(
+            endpoint(&[&listen[..], &files].concat())
+                .unwrap_err()
+                .contains("own SVID")
+        );
+        assert!(endpoint(&files).is_err() && endpoint(&web).is_err());
     }
 
     #[test]

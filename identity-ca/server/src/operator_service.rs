@@ -10,17 +10,19 @@ use signet_proto::ca::v1::list_nodes_response::Entry;
 use signet_proto::ca::v1::operator_service_server::OperatorService;
 use signet_proto::ca::v1::{
     BanNodeRequest, BundleRequest, BundleResponse, CreateJoinTokenRequest, CreateJoinTokenResponse,
-    DeregisterRequest, DeregisterResponse, EvictNodeRequest, GetCrlRequest, GetCrlResponse,
+    DefederateRequest, DeregisterRequest, DeregisterResponse, EvictNodeRequest, FederateRequest,
+    FederationEntry, GetCrlRequest, GetCrlResponse, ListFederationRequest, ListFederationResponse,
     ListIdentitiesRequest, ListIdentitiesResponse, ListNodesRequest, ListNodesResponse,
     ListRegistrationsRequest, ListRegistrationsResponse, ListRevocationsRequest, ListRevocationsResponse,
     ProveLogEntryRequest, ProveLogEntryResponse, ProveLogGrowthRequest, ProveLogGrowthResponse,
-    ReadLogRequest, RegisterRequest, ReopenRequest, RevocationEntry, RevokeRequest, RevokeResponse,
-    SetEncryptionRequest, SignLogCheckpointRequest, SignLogCheckpointResponse, StatusRequest, StatusResponse,
+    ReadLogRequest, RefreshFederationRequest, RegisterRequest, ReopenRequest, RevocationEntry, RevokeRequest,
+    RevokeResponse, SetEncryptionRequest, SignLogCheckpointRequest, SignLogCheckpointResponse, StatusRequest,
+    StatusResponse,
 };
 use signet_proto::view::v1::{Cluster, Registration};
 use signet_registry::{
-    MAX_ADDRESSES, MAX_POD_CIDRS, MAX_SELECTORS, NewRegistration, NewToken, NodeFate, RegistrationId,
-    Registry, Revision, StorageError,
+    MAX_ADDRESSES, MAX_POD_CIDRS, MAX_RELATIONSHIPS, MAX_SELECTORS, NewRegistration, NewToken, NodeFate,
+    RegistrationId, Registry, Revision, StorageError,
 };
 use signet_spiffe::{NodeName, SpiffeId, UnixTime};
 use signet_uds::PeerInfo;
@@ -198,6 +200,38 @@ impl OperatorService for Operators {
         ))
     }
 
+    async fn federate(&self, request: Request<FederateRequest>) -> Result<Response<FederationEntry>, Status> {
+        let registry = self.0.acting_for(&request)?;
+        Ok(Response::new(
+            self.0.federate(&registry, request.get_ref()).await?,
+        ))
+    }
+
+    async fn defederate(
+        &self,
+        request: Request<DefederateRequest>,
+    ) -> Result<Response<FederationEntry>, Status> {
+        let registry = self.0.acting_for(&request)?;
+        let trust_domain = &request.get_ref().trust_domain;
+        Ok(Response::new(self.0.defederate(&registry, trust_domain).await?))
+    }
+
+    async fn list_federation(
+        &self,
+        request: Request<ListFederationRequest>,
+    ) -> Result<Response<ListFederationResponse>, Status> {
+        let entries = self.0.list_federation(&request.get_ref().trust_domain).await?;
+        Ok(Response::new(ListFederationResponse { entries }))
+    }
+
+    async fn refresh_federation(
+        &self,
+        request: Request<RefreshFederationRequest>,
+    ) -> Result<Response<FederationEntry>, Status> {
+        let trust_domain = &request.get_ref().trust_domain;
+        Ok(Response::new(self.0.refresh_federation(trust_domain).await?))
+    }
+
     async fn get_crl(&self, _request: Request<GetCrlRequest>) -> Result<Response<GetCrlResponse>, Status> {
         Ok(Response::new(self.0.crl().await?))
     }
@@ -325,6 +359,7 @@ impl Ca {
             node: NodeName::parse(&request.node).map_err(invalid)?,
             selectors: parse_all(&request.selectors, MAX_SELECTORS)?,
             ttl: request.ttl,
+            federates_with: parse_all(&request.federates_with, MAX_RELATIONSHIPS)?,
         };
         let made = registry
             .register(&new, self.clock.now())

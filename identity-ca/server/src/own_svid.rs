@@ -56,7 +56,8 @@ pub(crate) async fn make(
     Ok((Arc::new(config), Duration::from_secs(left) / 2))
 }
 
-async fn identity(ca: &Ca) -> Result<(SvidKeyPair, IssuedSvid), OwnSvidError> {
+/// A new key, and an SVID of the CA itself for it.
+pub(crate) async fn identity(ca: &Ca) -> Result<(SvidKeyPair, IssuedSvid), OwnSvidError> {
     let key = Zeroizing::new(KeyPair::generate()?);
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();

@@ -137,8 +137,12 @@ pub(crate) fn create_token(error: &CreateTokenError) -> Status {
 
 pub(crate) fn register(error: &RegisterError) -> Status {
     match error {
-        RegisterError::Selectors { .. } | RegisterError::Infrastructure { .. } => invalid(error),
-        RegisterError::UnknownNode(_) => Status::failed_precondition(error.to_string()),
+        RegisterError::Selectors { .. }
+        | RegisterError::Infrastructure { .. }
+        | RegisterError::TrustDomains { .. } => invalid(error),
+        RegisterError::UnknownNode(_) | RegisterError::UnknownTrustDomain(_) => {
+            Status::failed_precondition(error.to_string())
+        }
         RegisterError::Exists { .. } => Status::already_exists(error.to_string()),
         RegisterError::TooMany => Status::resource_exhausted(error.to_string()),
         RegisterError::Storage(error) => storage("register", error),

@@ -24,13 +24,17 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::bundle_endpoint::{Endpoint, JwtIssuer};
 use crate::ca::Ca;
 use crate::caller::Applicant;
 use crate::config::{Config, ROOT_LIFE, Storage};
 use crate::connected::Connected;
 use crate::database::{self, Database};
+use crate::federation;
 use crate::known::Known;
-use crate::limits::{CALL, HEADERS, LOCK, PING, PONG, REQUEST, RESPONSE, SHUTDOWN, STREAMS, TOLD, TOLD_PER};
+use crate::limits::{
+    CALL, HEADERS, LOCK, ORDER, PING, PONG, REQUEST, RESPONSE, SHUTDOWN, STREAMS, TOLD, TOLD_PER,
+};
 use crate::listener::Listener;
 use crate::log::{self, Log};
 use crate::log_service;
@@ -52,6 +56,8 @@ pub struct Server {
     /// Where other CAs may revoke, too.
     honouring: Option<JoinHandle<()>>,
     checkpoints: JoinHandle<()>,
+    following: JoinHandle<()>,
+    endpoint: Option<SocketAddr>,
     /// Held for its lock.
     _directory: Option<DataDirectory>,
 }
@@ -124,6 +130,16 @@ impl Server {
             services.spawn(serve_metrics(Arc::clone(&ca), scrapes));
         }
         services.spawn(serve_nodes(Arc::clone(&ca), listener));
+        let endpoint = match &config.bundle_endpoint {
+            Some(wanted) => {
+                let endpoint = Endpoint::bind(&ca, wanted, config.jwt_issuer.as_ref()).await?;
+                let address = endpoint.address()?;
+                services.spawn(endpoint.serve(Arc::clone(&ca)));
+                Some(address)
+            }
+            None => None,
+        };
+        let following = tokio::spawn(federation::follow(Arc::clone(&ca)));
         let honouring = config
             .storage
             .is_shared()
@@ -141,6 +157,8 @@ impl Server {
             renewal,
             honouring,
             checkpoints,
+            following,
+            endpoint,
             _directory: opened.directory,
         })
     }
@@ -148,6 +166,11 @@ impl Server {
     /// Where agents connect.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the bundle endpoint listens, if there is one.
+    pub fn bundle_endpoint(&self) -> Option<SocketAddr> {
+        self.endpoint
     }
 
     /// The trust bundle: what an agent is started with.
@@ -192,6 +215,7 @@ impl Server {
             honouring.abort();
         }
         self.checkpoints.abort();
+        self.following.abort();
         let finished = timeout(SHUTDOWN, async {
             while self.services.join_next().await.is_some() {}
         })
@@ -306,7 +330,8 @@ fn create(config: &Config) -> anyhow::Result<Authority> {
 
 /// There is no rotation yet, so no key is published beside the one that signs.
 fn jwt_authority(config: &Config, key: JwtSigningKey) -> anyhow::Result<JwtAuthority> {
-    Ok(JwtAuthority::new(config.trust_domain.clone(), key, [])?)
+    let issuer = config.jwt_issuer.as_ref().map(JwtIssuer::as_str);
+    Ok(JwtAuthority::new(config.trust_domain.clone(), key, [])?.with_issuer(issuer))
 }
 
 fn limited() -> tonic::transport::Server {
@@ -351,7 +376,7 @@ fn serve_operators(
         .with_context(|| format!("failed to make the directory {}", directory.display()))?;
     let incoming = serve_incoming(socket, Access::Owner)?;
     let service = OperatorServiceServer::new(Operators(Arc::clone(ca)))
-        .max_decoding_message_size(REQUEST)
+        .max_decoding_message_size(ORDER)
         .max_encoding_message_size(RESPONSE);
     let ca = Arc::clone(ca);
     services.spawn(async move {

@@ -3,10 +3,10 @@
 use signet_authority::{IssuedJwtSvid, IssuedSvid};
 use signet_proto::ca::v1::{JwtSvid, Svid};
 use signet_proto::view::v1::{
-    Cluster, EncryptionMode, Identity as WireIdentity, Node as WireNode, Registration as WireRegistration,
-    Revocation as WireRevocation, TrustBundle, Update, revocation::Subject,
+    Cluster, EncryptionMode, ForeignBundle as WireForeignBundle, Identity as WireIdentity, Node as WireNode,
+    Registration as WireRegistration, Revocation as WireRevocation, TrustBundle, Update, revocation::Subject,
 };
-use signet_registry::{Changes, Encryption, Identity, Node, Registration, Revocation, Target};
+use signet_registry::{Changes, Encryption, ForeignBundle, Identity, Node, Registration, Revocation, Target};
 use signet_spiffe::NodeName;
 
 use crate::clock::unix_seconds;
@@ -57,6 +57,11 @@ pub(crate) fn registration(registration: &Registration) -> WireRegistration {
         selectors: registration.selectors.iter().map(ToString::to_string).collect(),
         identity: registration.identity,
         ttl: registration.ttl,
+        federates_with: registration
+            .federates_with
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
     }
 }
 
@@ -105,6 +110,13 @@ pub(crate) fn revocation(revocation: &Revocation) -> WireRevocation {
     }
 }
 
+fn foreign(bundle: &ForeignBundle) -> WireForeignBundle {
+    WireForeignBundle {
+        trust_domain: bundle.trust_domain.to_string(),
+        document: bundle.document.clone(),
+    }
+}
+
 pub(crate) fn update(changes: &Changes, receiver: &NodeName, trust_bundle: &TrustBundle) -> Update {
     Update {
         revision: changes.revision.0,
@@ -126,6 +138,8 @@ pub(crate) fn update(changes: &Changes, receiver: &NodeName, trust_bundle: &Trus
         bundle: changes.bundle.then(|| trust_bundle.clone()),
         cluster: changes.encryption.map(cluster),
         revocations: changes.revocations.iter().map(revocation).collect(),
+        foreign_bundles: changes.foreign.iter().map(foreign).collect(),
+        removed_foreign_bundles: changes.removed_foreign.iter().map(ToString::to_string).collect(),
         self_node: if changes.snapshot {
             receiver.to_string()
         } else {

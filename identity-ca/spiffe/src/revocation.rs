@@ -289,7 +289,20 @@ impl Revocations {
 
     /// Says whether a token still counts. One that another program has signed has a `jti` that names no node, if any.
     pub fn check_token(&self, svid: &VerifiedJwtSvid) -> Result<(), Revoked> {
-        let found = self.find_token(svid);
+        Self::token_verdict(svid, self.find_token(svid))
+    }
+
+    /// The same for a token of a trust domain that numbers its certificates and nodes by itself: its SPIFFE ID alone can be
+    /// revoked here.
+    pub fn check_foreign_token(&self, svid: &VerifiedJwtSvid) -> Result<(), Revoked> {
+        let unreadable = self
+            .unreadable
+            .clone()
+            .map(|reason| (RevokedBy::Unreadable, reason));
+        Self::token_verdict(svid, unreadable.or_else(|| self.find_token_id(svid)))
+    }
+
+    fn token_verdict(svid: &VerifiedJwtSvid, found: Option<(RevokedBy, Arc<str>)>) -> Result<(), Revoked> {
         found.map_or(Ok(()), |(by, reason)| {
             Err(Revoked {
                 id: svid.id().clone(),
@@ -308,12 +321,17 @@ impl Revocations {
         if let Some(reason) = serial.as_ref().and_then(|serial| self.serials.get(serial)) {
             return Some((RevokedBy::Serial, reason.clone()));
         }
-        if let Some(reason) = self.ids.get(svid.id()).and_then(|cut| cut.meets_token(svid)) {
-            return Some((RevokedBy::Id, reason));
+        if let Some(found) = self.find_token_id(svid) {
+            return Some(found);
         }
         let node = serial.and_then(|serial| self.nodes.get(&serial.node()?));
         let reason = node.and_then(|cut| cut.meets_token(svid))?;
         Some((RevokedBy::Node, reason))
+    }
+
+    fn find_token_id(&self, svid: &VerifiedJwtSvid) -> Option<(RevokedBy, Arc<str>)> {
+        let cut = self.ids.get(svid.id())?;
+        Some((RevokedBy::Id, cut.meets_token(svid)?))
     }
 
     fn find(&self, svid: &VerifiedSvid) -> Option<(RevokedBy, Arc<str>)> {

@@ -77,12 +77,15 @@ pub(super) fn offers(
     // What was taken back is absent, not merely late: its workloads have to let go of it (Workload API §4.4).
     for entry in set.entries().iter().filter(|entry| entry.revoked.is_none()) {
         let selectors = entry.registration.selectors.clone();
-        offers.push(match &entry.svid {
+        let offer = match &entry.svid {
             Some(svid) => Offer::ready(selectors, svid.offer.clone()),
             None => Offer::pending(selectors, entry.registration.spiffe_id.clone())?,
-        });
+        };
+        offers.push(offer.federating_with(entry.registration.federates_with.clone()));
     }
+    let (foreign, foreign_jwt) = (view.foreign_bundles(), view.foreign_jwt_bundles());
     Ok(Offers::new(offers, view.published_bundles().clone())?
         .with_jwt_bundles(view.jwt_bundles().clone())
+        .with_federated_bundles(foreign.clone(), foreign_jwt.clone())
         .with_revocation_list(revocation_list))
 }

@@ -245,6 +245,7 @@ mod tests {
             spiffe_id: SpiffeId::parse(spiffe_id).expect("valid"),
             identity: SecurityIdentity(256),
             selectors: RequiredSelectors::parse(&["unix:uid:1"]).expect("valid"),
+            federates_with: BTreeSet::new(),
         })
     }
 

@@ -61,6 +61,18 @@ pub enum ViewError {
         #[source]
         source: IdError,
     },
+    /// A trust domain's name.
+    #[error("trust domain `{name}` is invalid")]
+    TrustDomain {
+        /// As received.
+        name: String,
+        /// What is wrong.
+        #[source]
+        source: IdError,
+    },
+    /// This trust domain among those that are federated with.
+    #[error("this trust domain's own bundle came as a federated one")]
+    OwnAsForeign,
     /// The trust bundle.
     #[error("trust bundle is invalid")]
     Bundle(#[from] BundleError),

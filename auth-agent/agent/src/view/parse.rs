@@ -27,6 +27,13 @@ pub(super) fn spiffe_id(text: &str) -> Result<SpiffeId, ViewError> {
     })
 }
 
+pub(super) fn trust_domain(name: &str) -> Result<TrustDomain, ViewError> {
+    TrustDomain::parse(name).map_err(|source| ViewError::TrustDomain {
+        name: name.to_owned(),
+        source,
+    })
+}
+
 pub(super) fn node(node: &wire::Node) -> Result<Node, ViewError> {
     let range = |what| ViewError::Range {
         what,
@@ -81,6 +88,11 @@ pub(super) fn registration(registration: &wire::Registration) -> Result<Registra
         spiffe_id: spiffe_id(&registration.spiffe_id)?,
         identity: workload_number(registration.identity, &registration.spiffe_id)?,
         selectors,
+        federates_with: registration
+            .federates_with
+            .iter()
+            .map(|name| trust_domain(name))
+            .collect::<Result<_, _>>()?,
     })
 }
 

@@ -8,7 +8,7 @@ use signet_abi::SecurityIdentity;
 use signet_attest::RequiredSelectors;
 use signet_proto::view::v1 as wire;
 use signet_session::NodeNumber;
-use signet_spiffe::{BundleSet, JwtBundleSet, NodeName, SpiffeId, TrustDomain, X509Bundle};
+use signet_spiffe::{BundleSet, JwtBundleSet, NodeName, SpiffeBundle, SpiffeId, TrustDomain, X509Bundle};
 
 use super::error::ViewError;
 use super::parse;
@@ -63,6 +63,8 @@ pub struct Registration {
     pub identity: SecurityIdentity,
     /// What a workload must be to have it.
     pub selectors: RequiredSelectors,
+    /// Other trust domains whose bundles such workloads get.
+    pub federates_with: BTreeSet<TrustDomain>,
 }
 
 /// What stands behind a SPIFFE ID.
@@ -100,6 +102,9 @@ pub struct View {
     /// For our own verification: with them.
     pub(super) bundles: Arc<BundleSet>,
     pub(super) jwt_bundles: Arc<JwtBundleSet>,
+    /// Of other trust domains, for workloads alone: nothing of ours is verified against them.
+    pub(super) foreign: Arc<BundleSet>,
+    pub(super) foreign_jwt: Arc<JwtBundleSet>,
     pub(super) revocations: Arc<RevocationTable>,
     pub(super) bundle: wire::TrustBundle,
     pub(super) encryption: Encryption,
@@ -133,6 +138,8 @@ impl View {
             registrations: BTreeMap::new(),
             jwt_bundles: Arc::new(parse::jwt_bundles(trust_domain, &bundle)?),
             published: Arc::new(parse::bundles(trust_domain, &bundle)?),
+            foreign: Arc::default(),
+            foreign_jwt: Arc::default(),
             bundles: Arc::default(),
             revocations: revocations.clone(),
             bundle,
@@ -198,6 +205,7 @@ impl View {
             self.jwt_bundles = Arc::new(parse::jwt_bundles(&self.trust_domain, bundle)?);
             self.bundle = bundle.clone();
         }
+        self.change_foreign(update)?;
         if let Some(cluster) = update.cluster {
             self.encryption = parse::encryption(cluster);
         }
@@ -207,6 +215,41 @@ impl View {
             mark: update.mark.clone(),
         };
         Ok(self)
+    }
+
+    /// A bundle that cannot be read is as good as none, for its own trust domain alone: what others publish must not keep
+    /// this node from learning the rest.
+    fn change_foreign(&mut self, update: &wire::Update) -> Result<(), ViewError> {
+        if update.foreign_bundles.is_empty() && update.removed_foreign_bundles.is_empty() {
+            return Ok(());
+        }
+        let foreign = Arc::make_mut(&mut self.foreign);
+        let foreign_jwt = Arc::make_mut(&mut self.foreign_jwt);
+        for name in &update.removed_foreign_bundles {
+            let trust_domain = parse::trust_domain(name)?;
+            foreign.remove(&trust_domain);
+            foreign_jwt.remove(&trust_domain);
+        }
+        for bundle in &update.foreign_bundles {
+            let trust_domain = parse::trust_domain(&bundle.trust_domain)?;
+            foreign.remove(&trust_domain);
+            foreign_jwt.remove(&trust_domain);
+            if trust_domain == self.trust_domain {
+                return Err(ViewError::OwnAsForeign);
+            }
+            match SpiffeBundle::from_jwks(&trust_domain, &bundle.document) {
+                Ok(read) => {
+                    if let Some(x509) = read.x509 {
+                        foreign.insert(x509);
+                    }
+                    foreign_jwt.insert(read.jwt);
+                }
+                Err(error) => {
+                    tracing::error!(foreign.trust.domain = %trust_domain, %error, "a federated bundle cannot be read");
+                }
+            }
+        }
+        Ok(())
     }
 
     fn set_node(&mut self, node: Node) -> Result<(), ViewError> {
@@ -337,6 +380,16 @@ impl View {
     /// The X.509 bundles for workloads, which are not told of revocations.
     pub fn published_bundles(&self) -> &Arc<BundleSet> {
         &self.published
+    }
+
+    /// The X.509 bundles of other trust domains, for workloads.
+    pub fn foreign_bundles(&self) -> &Arc<BundleSet> {
+        &self.foreign
+    }
+
+    /// The JWT bundles of other trust domains, for workloads.
+    pub fn foreign_jwt_bundles(&self) -> &Arc<JwtBundleSet> {
+        &self.foreign_jwt
     }
 
     /// What is revoked.

@@ -104,6 +104,9 @@ impl ViewStore {
         self.current.send_replace(Some(Arc::new(view)));
         update.registrations.clear();
         update.removed_registrations.clear();
+        // For workloads, which none of them serves.
+        update.foreign_bundles.clear();
+        update.removed_foreign_bundles.clear();
         // Between the CA and the agent: proofs are the agent's.
         update.mark.clear();
         update.reset = false;

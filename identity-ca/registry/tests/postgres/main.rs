@@ -9,6 +9,8 @@
 mod backend;
 #[path = "../registry/desk.rs"]
 mod desk;
+#[path = "../registry/federation.rs"]
+mod federation;
 #[path = "../registry/identities.rs"]
 mod identities;
 #[path = "../registry/log.rs"]

@@ -41,6 +41,7 @@ fn registration(number: u32) -> NewRegistration {
         node: node("n1"),
         selectors: vec!["unix:uid:1000".parse().unwrap()],
         ttl: 0,
+        federates_with: Vec::new(),
     }
 }
 

@@ -110,6 +110,7 @@ impl Desk {
             node: node(on),
             selectors: vec!["unix:uid:1000".parse().unwrap()],
             ttl: 0,
+            federates_with: Vec::new(),
         };
         self.registry.register(&new, at).await
     }

@@ -72,6 +72,7 @@ async fn selectors_are_a_set() {
             .map(|selector| selector.parse().unwrap())
             .collect(),
         ttl: 60,
+        federates_with: Vec::new(),
     };
     let first = with(1, &["unix:uid:1", "endpoint:shop/web", "unix:uid:1"]);
     let first = desk.registry.register(&first, now()).await.unwrap();
@@ -110,6 +111,7 @@ async fn signet_s_own_ids_cannot_be_registered() {
             node: node("n1"),
             selectors: vec!["unix:uid:0".parse().unwrap()],
             ttl: 0,
+            federates_with: Vec::new(),
         };
         let error = desk.registry.register(&new, now()).await.unwrap_err();
         assert!(

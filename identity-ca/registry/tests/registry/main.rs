@@ -4,6 +4,7 @@
 
 mod backend;
 mod desk;
+mod federation;
 mod identities;
 mod log;
 mod nodes;

@@ -9,6 +9,7 @@
 mod attest;
 mod bounds;
 mod daemon;
+mod federation;
 mod issue;
 mod jwt;
 mod killed;

@@ -141,6 +141,8 @@ async fn a_ca_with_another_key_is_not_let_in() {
         jwt_svid_ttl: Duration::from_mins(5),
         metrics: None,
         accept_restored_registry: false,
+        bundle_endpoint: None,
+        jwt_issuer: None,
         clock: Clock::system(),
     };
     let refused = Server::start(config).await.unwrap_err();
@@ -229,6 +231,7 @@ async fn when_one_ca_is_killed_under_load_no_request_is_lost_after_a_retry() {
                 node: "n1".to_owned(),
                 selectors: vec!["unix:uid:1000".to_owned()],
                 ttl: 0,
+                federates_with: Vec::new(),
             };
             for mut client in clients.into_iter().cycle().take(40) {
                 match client.register(request.clone()).await {

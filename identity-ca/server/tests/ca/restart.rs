@@ -58,6 +58,8 @@ fn config(storage: Storage, socket: std::path::PathBuf, trust_domain: TrustDomai
         jwt_svid_ttl: std::time::Duration::from_mins(5),
         metrics: None,
         accept_restored_registry: false,
+        bundle_endpoint: None,
+        jwt_issuer: None,
         clock: Clock::system(),
     }
 }

@@ -22,6 +22,8 @@ async fn start(directory: &Path, accept: bool) -> anyhow::Result<()> {
         jwt_svid_ttl: std::time::Duration::from_mins(5),
         metrics: None,
         accept_restored_registry: accept,
+        bundle_endpoint: None,
+        jwt_issuer: None,
         clock: Clock::system(),
     };
     Server::start(config).await?.shutdown().await;

@@ -66,6 +66,15 @@ impl Running {
     }
 
     async fn begin(storage: Storage, directory: TempDir) -> anyhow::Result<Self> {
+        Self::configured(storage, directory, |_| {}).await
+    }
+
+    /// With something else than all others.
+    pub(crate) async fn configured(
+        storage: Storage,
+        directory: TempDir,
+        change: impl FnOnce(&mut Config),
+    ) -> anyhow::Result<Self> {
         let ahead = Arc::new(AtomicU64::new(0));
         let offset = Arc::clone(&ahead);
         let clock = Clock::new(move || {
@@ -73,7 +82,7 @@ impl Running {
             UnixTime::since_unix_epoch(Duration::from_secs(seconds))
         });
         let socket = directory.path().join("ca.sock");
-        let config = Config {
+        let mut config = Config {
             trust_domain: domain(),
             storage,
             listen: "127.0.0.1:0".parse().unwrap(),
@@ -83,8 +92,11 @@ impl Running {
             jwt_svid_ttl: Duration::from_mins(5),
             metrics: None,
             accept_restored_registry: false,
+            bundle_endpoint: None,
+            jwt_issuer: None,
             clock,
         };
+        change(&mut config);
         let server = Server::start(config).await?;
         let operator = OperatorServiceClient::new(signet_uds::connect(&socket)?);
         Ok(Self {
@@ -137,6 +149,7 @@ impl Running {
             node: node.to_owned(),
             selectors: vec![selector.to_owned()],
             ttl: 0,
+            federates_with: Vec::new(),
         };
         Ok(self.operator.clone().register(request).await?.into_inner())
     }

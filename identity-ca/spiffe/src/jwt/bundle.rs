@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::key::{JwtKey, JwtKeyError};
-use crate::revocation::Revocations;
+use super::verify::VerifiedJwtSvid;
+use crate::revocation::{Revocations, Revoked};
 use crate::trust_domain::TrustDomain;
 
 /// Most keys in one bundle; a token without a key ID is tried with each.
@@ -87,6 +88,8 @@ impl JwtBundle {
 pub struct JwtBundleSet {
     bundles: BTreeMap<TrustDomain, Arc<JwtBundle>>,
     revocations: Arc<Revocations>,
+    /// Those whose serial numbers are not of our counting.
+    foreign: BTreeSet<TrustDomain>,
 }
 
 impl JwtBundleSet {
@@ -99,7 +102,16 @@ impl JwtBundleSet {
 
     /// Adds a bundle, or replaces the one of the same trust domain.
     pub fn insert(&mut self, bundle: JwtBundle) {
+        self.foreign.remove(&bundle.trust_domain);
         self.bundles.insert(bundle.trust_domain.clone(), Arc::new(bundle));
+    }
+
+    /// The same for a trust domain of other authorities than those that the revocations speak of: what is revoked by serial
+    /// number or node is never a token of it, though one may have the same number.
+    pub fn insert_foreign(&mut self, bundle: JwtBundle) {
+        let trust_domain = bundle.trust_domain.clone();
+        self.insert(bundle);
+        self.foreign.insert(trust_domain);
     }
 
     /// The same bundles, with these revocations in place of any before: what verification against them honours.
@@ -109,6 +121,15 @@ impl JwtBundleSet {
         self
     }
 
+    /// Says whether a token still counts.
+    pub(crate) fn check(&self, svid: &VerifiedJwtSvid) -> Result<(), Revoked> {
+        if self.foreign.contains(svid.id().trust_domain()) {
+            self.revocations.check_foreign_token(svid)
+        } else {
+            self.revocations.check_token(svid)
+        }
+    }
+
     /// What is revoked.
     pub fn revocations(&self) -> &Arc<Revocations> {
         &self.revocations
@@ -116,7 +137,8 @@ impl JwtBundleSet {
 
     /// Takes the bundle of a trust domain out: nothing of it is believed any more.
     pub fn remove(&mut self, trust_domain: &TrustDomain) {
-        self.0.remove(trust_domain);
+        self.bundles.remove(trust_domain);
+        self.foreign.remove(trust_domain);
     }
 
     /// The bundle of a trust domain.

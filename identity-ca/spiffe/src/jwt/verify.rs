@@ -209,7 +209,7 @@ pub fn verify_jwt_svid(
         key_id,
         claims: token.claims,
     };
-    bundles.revocations().check_token(&svid)?;
+    bundles.check(&svid)?;
     Ok(svid)
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
-use signet_spiffe::{JwtAlgorithm, JwtSvidError, Revocations, RevokedBy, SpiffeId, Subject, node_serial};
+use signet_spiffe::{
+    JwtAlgorithm, JwtBundleSet, JwtSvidError, Revocations, RevokedBy, SpiffeId, Subject, node_serial,
+};
 
 use crate::maker::{NOW, Signer, WEB, at, good_claims, verify};
 
@@ -25,8 +27,15 @@ fn judged(claims: &[(&str, Value)], revocations: Revocations) -> Option<RevokedB
             all[*name] = value.clone();
         }
     }
-    let bundles = signer.bundles().with_revocations(Arc::new(revocations));
-    match verify(&signer.token(&signer.header(), &all), &bundles) {
+    verdict(
+        &signer,
+        &all,
+        &signer.bundles().with_revocations(Arc::new(revocations)),
+    )
+}
+
+fn verdict(signer: &Signer, all: &Value, bundles: &JwtBundleSet) -> Option<RevokedBy> {
+    match verify(&signer.token(&signer.header(), all), bundles) {
         Ok(_) => None,
         Err(JwtSvidError::Revoked(revoked)) => Some(revoked.by),
         Err(error) => panic!("refused for another reason: {error}"),
@@ -74,6 +83,38 @@ fn a_token_is_revoked_by_its_jti_or_with_the_node_that_it_names() {
     assert_eq!(refused(&jti(8, NOW - 10), node()), None);
     for strange in [json!("not hexadecimal"), json!(7), Value::Null] {
         assert_eq!(refused(&[("jti", strange.clone())], node()), None, "{strange}");
+    }
+}
+
+#[test]
+fn another_trust_domain_s_token_with_one_of_our_numbers_is_not_meant_but_its_id_may_be() {
+    let serial = HEXLOWER.encode(&node_serial(at(NOW), 1, 7, [9; 9]));
+    let signer = Signer::new("k1", JwtAlgorithm::Es256);
+    let mut claims = good_claims();
+    claims["jti"] = json!(serial);
+    let (until, moment) = (at(NOW + 9_999), at(NOW + 9_999));
+    let node = Subject::Node {
+        number: 7,
+        until,
+        at: moment,
+    };
+    let of_web = Subject::Id {
+        id: id(WEB),
+        until,
+        at: moment,
+    };
+    for (subject, ours, theirs) in [
+        (node, RevokedBy::Node, None),
+        (Subject::Serial(serial.parse().unwrap()), RevokedBy::Serial, None),
+        (of_web, RevokedBy::Id, Some(RevokedBy::Id)),
+    ] {
+        let mut revocations = Revocations::default();
+        revocations.insert(subject, "key leaked".into());
+        let bundles = signer.bundles().with_revocations(Arc::new(revocations));
+        assert_eq!(verdict(&signer, &claims, &bundles), Some(ours));
+        let mut foreign = bundles.clone();
+        foreign.insert_foreign(bundles.iter().next().unwrap().clone());
+        assert_eq!(verdict(&signer, &claims, &foreign), theirs);
     }
 }
 

@@ -1,0 +1,9 @@
+//! Where other trust domains, and clouds, get our bundle (Federation §5, OIDC Discovery 1.0).
+
+mod config;
+mod identity;
+mod pages;
+mod serve;
+
+pub use config::{BundleEndpoint, EndpointIdentity, IssuerError, JwtIssuer};
+pub(crate) use serve::Endpoint;

@@ -1,0 +1,141 @@
+//! Serves the pages: bounded in connections, time and what is read.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use signet_telemetry::Throttle;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, info, warn};
+
+use crate::ca::Ca;
+use crate::limits::{
+    ENDPOINT_CONNECTIONS, ENDPOINT_HEAD, ENDPOINT_HEADERS, ENDPOINT_LIFE, ENDPOINT_PER_ADDRESS, HANDSHAKE,
+    TOLD, TOLD_PER,
+};
+use crate::per_address::PerAddress;
+
+use super::config::{BundleEndpoint, EndpointIdentity, JwtIssuer};
+use super::identity::Identity;
+use super::pages::{Oidc, Pages};
+
+/// Pause after a failed `accept` (out of file descriptors), so that it does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A bundle endpoint that is bound.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    tcp: TcpListener,
+    identity: Identity,
+    pages: Arc<Pages>,
+}
+
+impl Endpoint {
+    /// Binds the endpoint. Discovery is for those who know web certificates alone, so it comes with `https_web`.
+    pub(crate) async fn bind(
+        ca: &Arc<Ca>,
+        wanted: &BundleEndpoint,
+        issuer: Option<&JwtIssuer>,
+    ) -> anyhow::Result<Self> {
+        let oidc = match &wanted.identity {
+            EndpointIdentity::Spiffe => None,
+            EndpointIdentity::Web { .. } => issuer.map(|issuer| Oidc {
+                issuer,
+                algorithm: ca.jwt.algorithm().as_str(),
+                keys: ca.jwt.bundle().to_plain_jwks(),
+            }),
+        };
+        let identity = Identity::new(ca, &wanted.identity).await?;
+        let tcp = TcpListener::bind(wanted.listen)
+            .await
+            .with_context(|| format!("failed to listen on {} for the bundle endpoint", wanted.listen))?;
+        info!(listen = %tcp.local_addr()?, discovery = oidc.is_some(), "the bundle endpoint is ready");
+        Ok(Self {
+            tcp,
+            identity,
+            pages: Arc::new(Pages::new(&ca.published.spiffe, oidc)?),
+        })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.tcp.local_addr()?)
+    }
+
+    /// Serves until the CA ends.
+    pub(crate) async fn serve(self, ca: Arc<Ca>) -> anyhow::Result<()> {
+        tokio::select! {
+            () = self.accept() => {}
+            () = ca.shutdown.cancelled() => {}
+        }
+        Ok(())
+    }
+
+    async fn accept(&self) {
+        let connections = Arc::new(Semaphore::new(ENDPOINT_CONNECTIONS));
+        let per_address = PerAddress::new(ENDPOINT_PER_ADDRESS);
+        let failures = Throttle::new(TOLD, TOLD_PER);
+        loop {
+            let (tcp, address) = match self.tcp.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    if let Some(untold) = failures.admit(Instant::now()) {
+                        warn!(%error, untold, "the bundle endpoint failed to accept a connection");
+                    }
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let place = Arc::clone(&connections).try_acquire_owned();
+            let (Ok(place), Some(share)) = (place, per_address.take(address.ip())) else {
+                debug!(peer.address = %address, "turned a connection to the bundle endpoint away: too many are open");
+                continue;
+            };
+            let (config, pages) = (self.identity.current(), Arc::clone(&self.pages));
+            tokio::spawn(async move {
+                let _held = (place, share);
+                match timeout(ENDPOINT_LIFE, answer(tcp, config, pages)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        let error = format!("{error:#}");
+                        debug!(peer.address = %address, error, "a connection to the bundle endpoint broke off");
+                    }
+                    Err(_) => {
+                        debug!(peer.address = %address, "cut off a connection to the bundle endpoint: it lasts too long");
+                    }
+                }
+            });
+        }
+    }
+}
+
+async fn answer(tcp: TcpStream, config: Arc<ServerConfig>, pages: Arc<Pages>) -> anyhow::Result<()> {
+    tcp.set_nodelay(true)?;
+    let tls = timeout(HANDSHAKE, TlsAcceptor::from(config).accept(tcp))
+        .await
+        .context("the TLS handshake took too long")?
+        .context("the TLS handshake failed")?;
+    let service = service_fn(move |request: Request<Incoming>| {
+        let response = pages.answer(request.method(), request.uri().path());
+        async move { Ok::<_, Infallible>(response) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HANDSHAKE)
+        .max_headers(ENDPOINT_HEADERS)
+        .max_buf_size(ENDPOINT_HEAD)
+        .serve_connection(TokioIo::new(tls), service)
+        .await?;
+    Ok(())
+}
