@@ -121,9 +121,9 @@ async fn an_oversized_document_is_not_read_to_its_end() {
     let mut long = b.document(2);
     long.push_str(&" ".repeat(MAX_JWKS_BYTES));
     endpoint.serve(&long);
-    assert!(in_vain(&a.operator, &stored).await.contains("more than"));
+    assert!(in_vain(&a.operator, &stored).await.contains("sends more than"));
     endpoint.pour(&long);
-    assert!(in_vain(&a.operator, &stored).await.contains("more than"));
+    assert!(in_vain(&a.operator, &stored).await.contains("sends more than"));
 }
 
 #[tokio::test]
