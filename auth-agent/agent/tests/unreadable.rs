@@ -11,12 +11,16 @@ mod support;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use signet_agent::ca::{Announcement, CaAddresses, Keeper, NodeAccess, PlaceFile, StateFile, follow};
 use signet_agent::clock::unix_now;
+use signet_agent::jwt::JwtSvids;
 use signet_agent::status::Status as AgentStatus;
+use signet_agent::svids::{Manager, SvidSet, WorkloadSource};
 use signet_agent::view::{KeptFile, TowardsCa, ViewStore};
 use signet_proto::ca::v1::node_service_server::{NodeService, NodeServiceServer};
 use signet_proto::ca::v1::{
@@ -27,7 +31,7 @@ use signet_proto::view::v1::revocation::Subject;
 use signet_proto::view::v1::{EncryptionMode, Revocation, Update};
 use signet_spiffe::{RevokedBy, SpiffeId, SvidError, UnixTime, verify_x509_svid};
 use signet_tls::{BundleSource, ClientAuth, Expect, FixedBundles, server_config};
-use signet_uds::{Access, serve_incoming};
+use signet_uds::{Access, connect, serve_incoming};
 use support::{Authority, Cluster, eventually, node_name, workload};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, UnixStream};
@@ -35,9 +39,11 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tonic::{Request, Response, Status};
 
-/// A CA that follows nobody's wishes but `Sync`.
+/// A CA that follows nobody's wishes but `Sync`, and counts those for SVIDs.
+#[derive(Default)]
 struct FakeCa {
     snapshot: Update,
+    asked: Arc<AtomicUsize>,
 }
 
 #[tonic::async_trait]
@@ -53,6 +59,7 @@ impl NodeService for FakeCa {
     }
 
     async fn issue_x509_svid(&self, _: Request<IssueX509SvidRequest>) -> Result<Response<Svid>, Status> {
+        self.asked.fetch_add(1, SeqCst);
         Err(Status::unimplemented(""))
     }
 
@@ -74,7 +81,10 @@ impl NodeService for FakeCa {
 async fn serve(authority: &Authority, directory: &Path, snapshot: Update) -> SocketAddr {
     let socket = directory.join("ca.sock");
     let incoming = serve_incoming(&socket, Access::Owner).expect("a socket");
-    let service = NodeServiceServer::new(FakeCa { snapshot });
+    let service = NodeServiceServer::new(FakeCa {
+        snapshot,
+        ..FakeCa::default()
+    });
     tokio::spawn(
         tonic::transport::Server::builder()
             .add_service(service)
@@ -249,4 +259,64 @@ async fn what_cannot_be_read_closes_everything_but_the_way_to_the_ca_which_what_
     };
     tell(vec![unreadable, of_this_node]);
     assert_eq!(node.refusal(&own, &towards), Some(RevokedBy::Id));
+}
+
+/// The CA would sign it and write it down, and this node would refuse it: again and again, for each registration.
+#[tokio::test]
+async fn no_svid_is_asked_for_while_a_revocation_cannot_be_read_and_then_at_once() {
+    let node = Node::new();
+    let ca = FakeCa::default();
+    let asked = ca.asked.clone();
+    let socket = node.directory.path().join("ca.sock");
+    let incoming = serve_incoming(&socket, Access::Owner).expect("a socket");
+    tokio::spawn(
+        tonic::transport::Server::builder()
+            .add_service(NodeServiceServer::new(ca))
+            .serve_with_incoming(incoming),
+    );
+    let access = NodeAccess {
+        identity: node.authority.identity(&node_name(1)),
+        channel: connect(&socket).expect("a channel"),
+    };
+    node.access.send_replace(Some(Arc::new(access)));
+    let tokens = JwtSvids::new(
+        node.view.subscribe(),
+        node.access.subscribe(),
+        node.status.clone(),
+    );
+    let (endpoints, lists) = (watch::Sender::new(None), watch::Sender::new(None));
+    let manager = Manager {
+        view: node.view.subscribe(),
+        access: node.access.subscribe(),
+        endpoints: endpoints.subscribe(),
+        revocation_list: lists.subscribe(),
+        publish: watch::Sender::new(Arc::new(SvidSet::default())),
+        workloads: Arc::new(WorkloadSource::new(tokens)),
+        status: node.status.clone(),
+    };
+    tokio::spawn(manager.run());
+    // It has ended already, so that the next news is without it.
+    let unreadable = Revocation {
+        id: "of:tomorrow".to_owned(),
+        subject: None,
+        until: 1,
+        version: 1,
+        ..Revocation::default()
+    };
+    let first = snapshot(&node.authority, vec![unreadable]);
+    let next = Update {
+        revision: first.revision + 1,
+        revocations: Vec::new(),
+        ..first.clone()
+    };
+    node.view.apply(first).expect("applies");
+    eventually("the status says why", || {
+        node.status.last_error().contains("of:tomorrow")
+    })
+    .await;
+    // Time enough to ask and ask again.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(asked.load(SeqCst), 0);
+    node.view.apply(next).expect("applies");
+    eventually("it is asked for", || asked.load(SeqCst) > 0).await;
 }

@@ -94,6 +94,10 @@ impl Manager {
         let (Some(view), Some(access)) = (self.view.borrow().clone(), self.access.borrow().clone()) else {
             return;
         };
+        // Verification would refuse whatever came. The view's next change brings us here again.
+        if view.revocations().set().unreadable().is_some() {
+            return;
+        }
         let room = AT_ONCE.saturating_sub(flights.len());
         for registration in table.take_due(room, Instant::now().into_std()) {
             let issuer = Issuer {
@@ -113,6 +117,10 @@ impl Manager {
         table.set(&registrations, now);
         if table.revoke(view.revocations(), now) {
             tracing::warn!("SVIDs of this node's workloads are revoked: their keys are gone");
+        }
+        if let Some(reason) = view.revocations().set().unreadable() {
+            let error = anyhow::anyhow!("none is asked for while everything counts as revoked: {reason}");
+            self.status.fail("svid", &error);
         }
         // Even if no registration changed, the bundle may have.
         self.publish(table);
