@@ -21,6 +21,7 @@ use signet_proto::ca::v1::{
 };
 use signet_proto::view::v1::revocation::Subject;
 use signet_proto::view::v1::{EncryptionMode, Revocation, Update};
+use signet_sds::LONGEST_LIST;
 use signet_uds::{Access, connect, serve_incoming};
 use signet_workload_api::RevocationList;
 use support::{Authority, Cluster, PATIENCE, eventually, node_name};
@@ -89,7 +90,9 @@ impl World {
         let incoming = serve_incoming(&socket, Access::Owner).expect("a socket");
         tokio::spawn(
             tonic::transport::Server::builder()
-                .add_service(NodeServiceServer::new(Service(ca.clone())))
+                .add_service(
+                    NodeServiceServer::new(Service(ca.clone())).max_encoding_message_size(usize::MAX),
+                )
                 .serve_with_incoming(incoming),
         );
         let authority = Authority::new("t.example");
@@ -215,4 +218,30 @@ async fn a_list_is_withdrawn_before_it_ends_when_there_is_no_newer_one() {
     let withdrawn = tokio::time::timeout(PATIENCE, world.list.wait_for(Option::is_none)).await;
     withdrawn.expect("in time").expect("the keeper runs");
     eventually("it is asked for again", || world.ca.calls.load(SeqCst) > 1).await;
+}
+
+/// Some fifty thousand certificates.
+#[tokio::test]
+async fn a_list_as_long_as_envoys_can_take_is_given_out_and_why_a_longer_one_is_not_is_told() {
+    let mut world = World::new();
+    let of_length = |mark, length| {
+        let mut der = vec![0; length];
+        der[0] = mark;
+        GetCrlResponse { der, ..list(1, 2) }
+    };
+    let longest = GetCrlResponse {
+        // As an earlier CA sends it.
+        pem: "x".repeat(LONGEST_LIST * 14 / 10),
+        ..of_length(1, LONGEST_LIST)
+    };
+    world.answers([
+        Ok(of_length(2, LONGEST_LIST + 1)),
+        Ok(of_length(3, 2 * LONGEST_LIST)),
+        Ok(longest),
+    ]);
+    world.revoke(2, 7);
+    world.is_given(1).await;
+    assert_eq!(world.ca.calls.load(SeqCst), 3);
+    let told = world.status.last_error();
+    assert!(told.contains(&(2 * LONGEST_LIST).to_string()), "{told}");
 }

@@ -287,3 +287,15 @@ async fn a_rejected_secret_is_not_sent_again_until_it_changes() {
     served.publish(&[&better], &[&td]);
     assert_eq!(envoy.one(&["default"]).await, as_seen(&better));
 }
+
+#[tokio::test]
+async fn the_longest_list_reaches_a_client_with_all_that_it_holds() {
+    let served = Served::new();
+    let td = Issuer::new("td.test");
+    let web = td.svid("/web");
+    served.publish_with_list(&web, &td, vec![7; crate::LONGEST_LIST]);
+    let mut client = served.client().await;
+    let mut envoy = Envoy::connect(&mut client, "", &[]).await.unwrap();
+    let all = envoy.next().await.unwrap();
+    assert_eq!(all.len(), 2, "the bundle with its list, and the identity");
+}

@@ -48,5 +48,5 @@ mod conformance;
 mod testing;
 
 pub use refusal::MAX_NAMES;
-pub use service::service;
+pub use service::{LONGEST_LIST, service};
 pub use withdrawn::WithdrawnError;

@@ -20,6 +20,9 @@ use crate::withdrawn::{Withdrawn, WithdrawnError};
 const MAX_REQUEST: usize = 512 * 1024;
 /// Longest response, bytes: what gRPC clients accept by default.
 const MAX_RESPONSE: usize = 4 * 1024 * 1024;
+/// Longest revocation list, bytes of DER, for [`signet_workload_api::Offers::with_revocation_list`]: as PEM it is longer by
+/// more than a third, and a response has room for it once, with the bundles and identities of a caller.
+pub const LONGEST_LIST: usize = 5 * 1024 * 1024 / 2;
 
 struct Service {
     entrance: Entrance,

@@ -18,7 +18,7 @@ use signet_proto::sds::secret_discovery_service_client::SecretDiscoveryServiceCl
 use signet_proto::sds::{DataSource, Secret, SpiffeCertValidatorConfig};
 use signet_spiffe::{Audience, BundleSet, SpiffeId, TrustDomain, UnixTime, X509Bundle};
 use signet_workload_api::{
-    Holdings, JwtSvid, Limits, NoJwtSvid, Offer, Offers, SvidSource, X509Svid, serve_beside,
+    Holdings, JwtSvid, Limits, NoJwtSvid, Offer, Offers, RevocationList, SvidSource, X509Svid, serve_beside,
 };
 use tokio::sync::watch;
 use tonic::transport::Channel;
@@ -241,6 +241,17 @@ impl Served {
 
     pub(crate) fn offer(&self, offers: Vec<Offer>, issuers: &[&Issuer]) {
         let offers = Offers::new(offers, bundles(issuers)).unwrap();
+        self.agent.offers.send_replace(Arc::new(offers));
+    }
+
+    /// The same with what the issuer has revoked.
+    pub(crate) fn publish_with_list(&self, svid: &Arc<X509Svid>, issuer: &Issuer, der: Vec<u8>) {
+        let list = RevocationList {
+            trust_domain: issuer.domain.clone(),
+            der,
+        };
+        let offers = Offers::new(vec![Offer::ready(for_us(), Arc::clone(svid))], bundles(&[issuer]));
+        let offers = offers.unwrap().with_revocation_list(Some(Arc::new(list)));
         self.agent.offers.send_replace(Arc::new(offers));
     }
 

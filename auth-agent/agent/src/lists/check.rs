@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use signet_proto::ca::v1::GetCrlResponse;
+use signet_sds::LONGEST_LIST;
 use signet_spiffe::TrustDomain;
 use signet_workload_api::RevocationList;
 
-/// Longest list, bytes: it goes to each Envoy in one message with the bundle.
-const LONGEST: usize = 1024 * 1024;
 /// How long before its end a list is given out no more: none of those who have it may still have it then.
 const MARGIN: i64 = 120;
 
@@ -35,7 +34,9 @@ pub(super) enum ListError {
     #[error("by this node's clock the CA's revocation list does not count now; set both clocks")]
     Clock,
     /// Too long.
-    #[error("the CA's revocation list has {0} bytes, at most {LONGEST} are taken")]
+    #[error(
+        "the CA's revocation list has {0} bytes, at most {LONGEST_LIST} fit into a message to an Envoy: none is told of it, and an earlier list goes at its end"
+    )]
     TooLong(usize),
 }
 
@@ -55,7 +56,7 @@ impl Held {
         if now < answer.this_update || now >= end {
             return Err(ListError::Clock);
         }
-        if answer.der.len() > LONGEST {
+        if answer.der.len() > LONGEST_LIST {
             return Err(ListError::TooLong(answer.der.len()));
         }
         let list = Arc::new(RevocationList {
@@ -110,10 +111,15 @@ mod tests {
     fn a_list_that_is_older_than_the_view_or_too_long_is_not_taken() {
         let old = ListError::Old { number: 7, needed: 8 };
         assert_eq!(check(answer(), 8, 2000), Err(old));
-        let long = GetCrlResponse {
-            der: vec![0; LONGEST + 1],
+        let longest = GetCrlResponse {
+            der: vec![0; LONGEST_LIST],
             ..answer()
         };
-        assert_eq!(check(long, 7, 2000), Err(ListError::TooLong(LONGEST + 1)));
+        assert!(check(longest, 7, 2000).is_ok());
+        let long = GetCrlResponse {
+            der: vec![0; LONGEST_LIST + 1],
+            ..answer()
+        };
+        assert_eq!(check(long, 7, 2000), Err(ListError::TooLong(LONGEST_LIST + 1)));
     }
 }

@@ -16,6 +16,8 @@ use crate::status::Status;
 use crate::view::View;
 
 const CALL: Duration = Duration::from_secs(10);
+/// Longest answer, bytes. A list that is too long for Envoys comes in all the same, so that its length can be told.
+const LONGEST: usize = 16 * 1024 * 1024;
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_mins(1);
 /// Sleeps that have nothing to wait for.
@@ -124,7 +126,7 @@ impl ListKeeper {
     async fn fetch(&self) -> anyhow::Result<Held> {
         let view = self.view.borrow().clone().context("there is no view")?;
         let access = self.access.borrow().clone().context("there is no node SVID")?;
-        let mut client = NodeServiceClient::new(access.channel.clone());
+        let mut client = NodeServiceClient::new(access.channel.clone()).max_decoding_message_size(LONGEST);
         let answer = timeout(CALL, client.get_crl(GetCrlRequest {}))
             .await
             .context("the CA does not answer")?

@@ -344,6 +344,10 @@ async fn nodes_that_are_in_get_the_list_one_for_all_until_it_changes_or_ages() {
     ca.ban("n2").await.unwrap();
     let after = node.list().await.unwrap();
     assert!(after.certificates == 1 && after.number > before.number);
+    assert!(
+        after.pem.is_empty() && !ca.crl().await.pem.is_empty(),
+        "for operators alone"
+    );
     assert!(other.list().await.is_err(), "it is banned");
     ca.put_clock_ahead(Duration::from_mins(20));
     let renewed = node.list().await.unwrap();
