@@ -7,6 +7,7 @@ mod support;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::stream::Empty;
 use signet_agent::ca::NodeAccess;
@@ -183,6 +184,19 @@ async fn nobody_is_asked_while_nothing_is_revoked_and_then_each_revocation_bring
     world.revoke(3, 8);
     world.is_given(2).await;
     assert_eq!(world.ca.calls.load(SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_burst_of_revocations_is_told_in_few_lists() {
+    let mut world = World::new();
+    world.answers([Ok(list(1, 50))]);
+    for number in 2..=50 {
+        world.revoke(u64::from(number), number);
+        // The keeper has its turn after each.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    world.is_given(1).await;
+    assert!(world.ca.calls.load(SeqCst) < 25);
 }
 
 #[tokio::test]

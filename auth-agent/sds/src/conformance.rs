@@ -240,6 +240,39 @@ async fn a_client_that_changes_its_mind_all_the_time_is_sent_away() {
 }
 
 #[tokio::test]
+async fn a_client_that_accepts_all_that_it_is_told_is_told_however_much_there_is() {
+    let served = Served::new();
+    let td = Issuer::new("td.test");
+    let svids = [td.svid("/web"), td.svid("/web")];
+    served.publish(&[&svids[1]], &[&td]);
+    let mut client = served.client().await;
+    let mut envoy = Envoy::connect(&mut client, "", &["default"]).await.unwrap();
+    envoy.one(&["default"]).await;
+    for svid in svids.iter().cycle().take(1000) {
+        served.publish(&[svid], &[&td]);
+        assert_eq!(envoy.one(&["default"]).await, as_seen(svid));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_repeats_itself_is_sent_away() {
+    let served = Served::new();
+    let td = Issuer::new("td.test");
+    served.publish(&[&td.svid("/web")], &[&td]);
+    let mut client = served.client().await;
+    let mut envoy = Envoy::connect(&mut client, "", &["default"]).await.unwrap();
+    envoy.next().await.unwrap();
+    let again = request(&["default"], &envoy.version, &envoy.nonce);
+    let mut said = 0;
+    while envoy.requests.send(again.clone()).await.is_ok() {
+        said += 1;
+        assert!(said < 100_000, "it is never sent away");
+    }
+    let end = envoy.next().await.unwrap_err();
+    assert_eq!(end.code(), Code::ResourceExhausted);
+}
+
+#[tokio::test]
 async fn fetch_tells_the_moment_and_is_paced() {
     let served = Served::with(Limits {
         calls: Pace {

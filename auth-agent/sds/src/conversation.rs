@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 
 use crate::refusal::{Complaint, Refusal};
 
-/// How often a client may change what it wants.
+/// How often a client may change what it wants, or say anything else that nobody asked it.
 const PACE: Pace = Pace {
     burst: 64,
     interval: Duration::from_millis(50),
@@ -24,6 +24,9 @@ pub(crate) trait Protocol: Send + 'static {
     /// To the client.
     type Response: Send + 'static;
 
+    /// Whether this says no more than that a response was accepted or rejected, for the first time. There is one such request
+    /// a response at most, and however many responses there are is not the client's doing.
+    fn is_verdict(&self, request: &Self::Request) -> bool;
     /// The client has spoken. `Some`: it rejected a response.
     fn request(&mut self, request: Self::Request) -> Result<Option<Complaint>, Refusal>;
     /// The client holds this now; `None`: nothing, for good.
@@ -108,7 +111,8 @@ impl<P: Protocol> Conversation<P> {
     }
 
     fn take(&mut self, request: P::Request) -> End {
-        if !self.asked.take(PACE, Instant::now()) {
+        let is_free = self.protocol.is_verdict(&request);
+        if !is_free && !self.asked.take(PACE, Instant::now()) {
             return End::Status(Status::resource_exhausted(
                 "this client asks too often; try again",
             ));

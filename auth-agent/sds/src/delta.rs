@@ -42,6 +42,12 @@ impl Delta {
         }
     }
 
+    /// Which response, not judged so far, a request accepts or rejects.
+    fn judged(&self, request: &DeltaDiscoveryRequest) -> Option<u64> {
+        let nonce = request.response_nonce.parse().ok()?;
+        (self.unjudged..=self.sent).contains(&nonce).then_some(nonce)
+    }
+
     fn subscribe(&mut self, request: &DeltaDiscoveryRequest) -> Result<(), Refusal> {
         let more = &request.resource_names_subscribe;
         let is_first = self.wanted.is_none();
@@ -88,18 +94,23 @@ impl Protocol for Delta {
     type Request = DeltaDiscoveryRequest;
     type Response = DeltaDiscoveryResponse;
 
+    fn is_verdict(&self, request: &DeltaDiscoveryRequest) -> bool {
+        let changes = [
+            &request.resource_names_subscribe,
+            &request.resource_names_unsubscribe,
+        ];
+        self.judged(request).is_some() && changes.iter().all(|names| names.is_empty())
+    }
+
     fn request(&mut self, request: DeltaDiscoveryRequest) -> Result<Option<Complaint>, Refusal> {
         check_type(&request.type_url)?;
         self.subscribe(&request)?;
-        let Ok(nonce) = request.response_nonce.parse::<u64>() else {
+        // One verdict a response.
+        let Some(nonce) = self.judged(&request) else {
             return Ok(None);
         };
-        // One verdict a response.
-        let is_verdict = (self.unjudged..=self.sent).contains(&nonce);
-        if is_verdict {
-            self.unjudged = nonce + 1;
-        }
-        let complaint = request.error_detail.filter(|_| is_verdict);
+        self.unjudged = nonce + 1;
+        let complaint = request.error_detail;
         Ok(complaint.map(|error| Complaint::new(&error.message)))
     }
 
@@ -282,6 +293,35 @@ mod tests {
         for (nonce, expected) in [("2", None), ("x", None), ("1", heard), ("1", None)] {
             assert_eq!(stream.0.request(rejection(nonce)), Ok(expected), "{nonce}");
             assert_eq!(stream.due(), []);
+        }
+    }
+
+    #[test]
+    fn each_response_has_one_verdict_that_is_nothing_else() {
+        let td = Issuer::new("td.test");
+        let mut stream = Stream::new(holdings(&[&td.svid("/web")], &[&td]));
+        stream.ask(&["default"], &[]);
+        stream.hold(holdings(&[&td.svid("/web")], &[&td]));
+        let verdict = |nonce: &str| DeltaDiscoveryRequest {
+            response_nonce: nonce.to_owned(),
+            ..DeltaDiscoveryRequest::default()
+        };
+        let name = || vec!["ROOTCA".to_owned()];
+        let more = DeltaDiscoveryRequest {
+            resource_names_subscribe: name(),
+            ..verdict("1")
+        };
+        let less = DeltaDiscoveryRequest {
+            resource_names_unsubscribe: name(),
+            ..verdict("1")
+        };
+        for request in [more, less, verdict(""), verdict("0"), verdict("3")] {
+            assert!(!stream.0.is_verdict(&request), "{request:?}");
+        }
+        for nonce in ["1", "2"] {
+            assert!(stream.0.is_verdict(&verdict(nonce)), "{nonce}");
+            stream.0.request(verdict(nonce)).unwrap();
+            assert!(!stream.0.is_verdict(&verdict(nonce)), "{nonce} again");
         }
     }
 

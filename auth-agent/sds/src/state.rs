@@ -107,8 +107,8 @@ pub(crate) struct StateOfTheWorld {
     wanted: Option<Wanted>,
     /// How many responses were sent; the nonce of the last.
     sent: u64,
-    /// Whether the last response was accepted or rejected.
-    is_judged: bool,
+    /// The first response that was neither accepted nor rejected.
+    unjudged: u64,
     /// The version that the client knows, of what it wants now; empty if it knows nothing.
     shown: String,
 }
@@ -119,17 +119,24 @@ impl StateOfTheWorld {
             shelf: Shelf::new(withdrawn),
             wanted: None,
             sent: 0,
-            is_judged: true,
+            unjudged: 1,
             shown: String::new(),
         }
     }
 
-    fn wanted_now(&self, names: Vec<String>) -> Result<Wanted, Refusal> {
+    /// Which response, not judged so far, a request accepts or rejects.
+    fn judged(&self, request: &DiscoveryRequest) -> Option<u64> {
+        let nonce = request.response_nonce.parse().ok()?;
+        (self.unjudged..=self.sent).contains(&nonce).then_some(nonce)
+    }
+
+    fn wanted_now(&self, names: &[String]) -> Result<Wanted, Refusal> {
         if names.len() > MAX_NAMES {
             return Err(Refusal::TooManyNames);
         }
         names.iter().try_for_each(|name| check_name(name))?;
-        let names: BTreeSet<_> = names.into_iter().filter(|name| !name.is_empty()).collect();
+        let names = names.iter().filter(|name| !name.is_empty()).cloned();
+        let names: BTreeSet<_> = names.collect();
         // No names are all names, unless there were some before.
         let all = names.is_empty() && self.wanted.as_ref().is_none_or(|wanted| wanted.all);
         Ok(Wanted { names, all })
@@ -140,13 +147,24 @@ impl Protocol for StateOfTheWorld {
     type Request = DiscoveryRequest;
     type Response = DiscoveryResponse;
 
+    fn is_verdict(&self, request: &DiscoveryRequest) -> bool {
+        self.judged(request).is_some_and(|nonce| {
+            // What it says of an older one is heard no further.
+            let changes = || self.wanted_now(&request.resource_names).ok() != self.wanted;
+            nonce < self.sent || !changes()
+        })
+    }
+
     fn request(&mut self, request: DiscoveryRequest) -> Result<Option<Complaint>, Refusal> {
         check_type(&request.type_url)?;
+        // One verdict a response; what follows it are changes of what is wanted.
+        let judged = self.judged(&request);
+        self.unjudged = judged.map_or(self.unjudged, |nonce| nonce + 1);
         // It had not seen the last response when it wrote this; its answer to that will say what it wants.
         if self.sent > 0 && request.response_nonce != self.sent.to_string() {
             return Ok(None);
         }
-        let wanted = self.wanted_now(request.resource_names)?;
+        let wanted = self.wanted_now(&request.resource_names)?;
         if self.wanted.is_none() && !request.version_info.is_empty() {
             // It has come back. What it was told on an earlier stream stands, and may have to be taken back.
             self.shelf.assume_given(wanted.names.iter());
@@ -154,9 +172,7 @@ impl Protocol for StateOfTheWorld {
         }
         self.shelf.keep(&wanted);
         self.wanted = Some(wanted);
-        // One verdict a response; what follows it are changes of what is wanted.
-        let is_verdict = !std::mem::replace(&mut self.is_judged, true);
-        let complaint = request.error_detail.filter(|_| is_verdict);
+        let complaint = request.error_detail.filter(|_| judged.is_some());
         Ok(complaint.map(|error| Complaint::new(&error.message)))
     }
 
@@ -182,7 +198,6 @@ impl Protocol for StateOfTheWorld {
             return None;
         }
         self.sent += 1;
-        self.is_judged = false;
         self.shown.clone_from(&version);
         Some(DiscoveryResponse {
             version_info: version,
@@ -394,6 +409,34 @@ mod tests {
         assert_eq!(text.chars().count(), 300);
         assert_eq!(stream.0.request(rejection), Ok(None));
         assert!(stream.due().is_none(), "it is not sent again");
+    }
+
+    #[test]
+    fn each_response_has_one_verdict_that_is_nothing_else() {
+        let td = Issuer::new("td.test");
+        let mut stream = Stream::new(holdings(&[&td.svid("/web")], &[&td]));
+        let request = |name: &str, nonce: &str| DiscoveryRequest {
+            resource_names: vec![name.to_owned()],
+            response_nonce: nonce.to_owned(),
+            ..DiscoveryRequest::default()
+        };
+        assert!(!stream.0.is_verdict(&request("default", "")), "the first");
+        stream.ask(&["default"], "").unwrap();
+        stream.hold(holdings(&[&td.svid("/web")], &[&td])).unwrap();
+        for (name, nonce) in [
+            ("ROOTCA", "2"),
+            ("default", ""),
+            ("default", "0"),
+            ("default", "3"),
+        ] {
+            assert!(!stream.0.is_verdict(&request(name, nonce)), "{name} {nonce}");
+        }
+        for nonce in ["1", "2"] {
+            let verdict = request("default", nonce);
+            assert!(stream.0.is_verdict(&verdict), "{nonce}");
+            stream.0.request(verdict.clone()).unwrap();
+            assert!(!stream.0.is_verdict(&verdict), "{nonce} again");
+        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::status::Status;
 use crate::view::View;
 
 const CALL: Duration = Duration::from_secs(10);
+/// Revocations that come within this time of one another's first are told in one list: each list goes to each Envoy whole.
+const GATHER: Duration = Duration::from_millis(200);
 /// Longest answer, bytes. A list that is too long for Envoys comes in all the same, so that its length can be told.
 const LONGEST: usize = 16 * 1024 * 1024;
 const FIRST_RETRY: Duration = Duration::from_millis(200);
@@ -99,7 +101,7 @@ impl ListKeeper {
             state.due = None;
             self.hold(state, None);
         } else {
-            state.due = Some(Instant::now());
+            state.due = Some(after_news(state.due, Instant::now()));
         }
     }
 
@@ -158,5 +160,25 @@ impl ListKeeper {
             *known = list;
             changed
         });
+    }
+}
+
+/// When to ask once there is news: soon, and no later for what comes on top of it.
+fn after_news(due: Option<Instant>, now: Instant) -> Instant {
+    let gathered = now + GATHER;
+    due.map_or(gathered, |due| due.min(gathered))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn news_is_gathered_from_the_first_on_and_puts_nothing_off() {
+        let now = Instant::now();
+        let soon = after_news(None, now);
+        assert_eq!(soon, now + GATHER);
+        assert_eq!(after_news(Some(soon), now + GATHER / 2), soon, "more of it");
+        assert_eq!(after_news(Some(now + IDLE), now), soon, "a renewal");
     }
 }
