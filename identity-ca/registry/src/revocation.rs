@@ -94,7 +94,7 @@ pub struct Revocation {
     pub reason: String,
     /// Who asked for it.
     pub asker: String,
-    /// When.
+    /// When, by the clock that was ahead: tokens that were issued then or before do not count. Never goes down.
     pub at: UnixTime,
     /// When the last certificate that it revokes has expired.
     pub until: UnixTime,

@@ -6,6 +6,7 @@ use signet_spiffe::{NodeName, SpiffeId, UnixTime};
 use crate::changes::Change;
 use crate::database::{Registry, StorageError, Write, moment, seconds};
 use crate::issued;
+use crate::log;
 use crate::nodes::{self, NodeNumber};
 use crate::revocation::{
     Effect, Issued, MAX_REVOCATIONS, NewRevocation, NodeFate, Revocation, RevokeError, Target,
@@ -28,6 +29,8 @@ impl Registry {
             .await?
             .max(new.cut);
         let new = &NewRevocation { cut, ..new.clone() };
+        // By now, and by the clock of whoever issued a token last.
+        let at = log::last_token(write.connection(), &new.target, now).await?;
         let meant = issued::meant(write.connection(), &new.target, now).await?;
         if let Target::Node(name) = &new.target {
             settle(&mut write, name, fate, now).await?;
@@ -48,7 +51,7 @@ impl Registry {
             banned,
             new,
         };
-        put(&mut write, &new.target, &row, now).await?;
+        put(&mut write, &new.target, &row, at).await?;
         if let Target::Node(name) = &new.target {
             let own = |issued: &&Issued| issued.spiffe_id.node_name().as_ref() != Some(name);
             let nameless = issued::nameless(write.connection(), name, now).await?;
@@ -61,7 +64,7 @@ impl Registry {
                     banned: None,
                     new,
                 };
-                put(&mut write, &target, &row, now).await?;
+                put(&mut write, &target, &row, at).await?;
             }
         }
         if count(write.connection()).await? > MAX_REVOCATIONS {
@@ -97,7 +100,7 @@ impl Registry {
             .map_err(StorageError::from)?;
         write.record(Change::Revocation(&target)).await?;
         let found = find(write.connection(), &target).await?;
-        log(&mut write, &target, before.as_ref(), found.as_ref());
+        note(&mut write, &target, before.as_ref(), found.as_ref());
         write.commit().await?;
         Ok(found.ok_or(StorageError::Corrupt {
             column: "revocations.subject",
@@ -161,7 +164,7 @@ async fn put(
     write: &mut Write<'_>,
     target: &Target,
     row: &Row<'_>,
-    now: UnixTime,
+    at: UnixTime,
 ) -> Result<(), StorageError> {
     let before = find(write.connection(), target).await?;
     sql::query(
@@ -173,7 +176,7 @@ async fn put(
              cut = CASE WHEN revocations.cut > excluded.cut THEN revocations.cut ELSE excluded.cut END,
              reason = excluded.reason,
              asker = excluded.asker,
-             at = excluded.at,
+             at = CASE WHEN revocations.at > excluded.at THEN revocations.at ELSE excluded.at END,
              until = CASE WHEN revocations.until > excluded.until THEN revocations.until ELSE excluded.until END,
              closed = excluded.closed,
              banned = COALESCE(?11, revocations.banned),
@@ -186,18 +189,18 @@ async fn put(
     .bind(seconds(row.new.cut))
     .bind(&row.new.reason)
     .bind(&row.new.asker)
-    .bind(seconds(now))
+    .bind(seconds(at))
     .bind(seconds(row.until))
     .bind(row.new.closed)
     .bind(row.banned)
     .execute(write.connection())
     .await?;
     let after = find(write.connection(), target).await?;
-    log(write, target, before.as_ref(), after.as_ref());
+    note(write, target, before.as_ref(), after.as_ref());
     write.record(Change::Revocation(target)).await
 }
 
-fn log(write: &mut Write<'_>, target: &Target, before: Option<&Revocation>, after: Option<&Revocation>) {
+fn note(write: &mut Write<'_>, target: &Target, before: Option<&Revocation>, after: Option<&Revocation>) {
     let (before, after) = (before.map(Revocation::digest), after.map(Revocation::digest));
     write.log(ChangeKind::Revocation, target.to_string(), before, after);
 }

@@ -273,7 +273,8 @@ impl Ca {
             .into_iter()
             .map(|certificate| RevokedSerial {
                 serial: certificate.serial.as_bytes().to_vec(),
-                at: certificate.at,
+                // A clock that is ahead may have made it later than now.
+                at: certificate.at.min(now),
                 reason: certificate.reason,
             })
             .collect();

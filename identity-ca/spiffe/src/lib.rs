@@ -44,7 +44,7 @@ pub use revocation::{
     HexError, KeyId, MAX_SERIAL_BYTES, Revocations, Revoked, RevokedBy, SerialNumber, Subject,
 };
 pub use rustls_pki_types::{CertificateDer, UnixTime};
-pub use serial::{NODE_SERIAL_BYTES, node_serial};
+pub use serial::{NODE_SERIAL_BYTES, node_serial, node_serials_since};
 pub use signer::SignerError;
 pub use svid::{MAX_CERTIFICATE_BYTES, MAX_CHAIN_LENGTH, SvidError, VerifiedSvid, verify_x509_svid};
 pub use trust_domain::{MAX_TRUST_DOMAIN_LENGTH, TrustDomain};

@@ -11,6 +11,8 @@
 //! So a node can be revoked with all that it ever asked for, by its number alone. The number is taken from what the CA has
 //! signed, so nobody can put another one there.
 
+use std::ops::Range;
+
 use rustls_pki_types::UnixTime;
 
 use crate::revocation::SerialNumber;
@@ -20,7 +22,7 @@ pub const NODE_SERIAL_BYTES: usize = 19;
 
 /// The first byte.
 const MARK: u8 = 0x53;
-const NODE: std::ops::Range<usize> = 8..10;
+const NODE: Range<usize> = 8..10;
 
 /// Makes a number.
 pub fn node_serial(now: UnixTime, counter: u32, node: u16, random: [u8; 9]) -> [u8; NODE_SERIAL_BYTES] {
@@ -36,6 +38,13 @@ pub fn node_serial(now: UnixTime, counter: u32, node: u16, random: [u8; 9]) -> [
         *byte = part;
     }
     bytes
+}
+
+/// Where the numbers that are made from a moment on begin, and where they end: big-endian bytes, compared one by one.
+pub fn node_serials_since(moment: UnixTime) -> Range<[u8; 5]> {
+    let seconds = u32::try_from(moment.as_secs()).unwrap_or(u32::MAX);
+    let [a, b, c, d] = seconds.to_be_bytes();
+    [MARK, a, b, c, d]..[MARK + 1, 0, 0, 0, 0]
 }
 
 impl SerialNumber {
@@ -70,6 +79,26 @@ mod tests {
             SerialNumber::new(&serial).map(|serial| serial.node()),
             Ok(Some(0x0506))
         );
+    }
+
+    #[test]
+    fn numbers_made_since_a_moment_lie_in_its_range_and_earlier_ones_do_not() {
+        let since = node_serials_since(at(0x6a00_0001));
+        let lies_in = |serial: &[u8]| since.start.as_slice() <= serial && serial < since.end.as_slice();
+        assert!(lies_in(&node_serial(at(0x6a00_0001), 0, 0, [0; 9])));
+        assert!(lies_in(&node_serial(
+            at(0xffff_ffff),
+            0x00ff_ffff,
+            0xffff,
+            [0xff; 9]
+        )));
+        assert!(!lies_in(&node_serial(
+            at(0x6a00_0000),
+            0x00ff_ffff,
+            0xffff,
+            [0xff; 9]
+        )));
+        assert!(!lies_in(&[0x54; 16]));
     }
 
     #[test]

@@ -301,6 +301,70 @@ async fn everything_issued_before_is_meant_even_what_a_clock_ahead_has_issued() 
     assert_eq!(effect.revocation.cut, at(NOW + 500));
 }
 
+/// A token that a CA whose clock stands at that moment has issued.
+fn token_of(number: u32, service_account: &str, on: &str, moment: u64) -> Submission {
+    let node_number = on.trim_start_matches('n').parse().unwrap();
+    let record = Issuance {
+        document: Document::Jwt,
+        serial: node_serial(at(moment), number, node_number, [7; 9]).to_vec(),
+        spiffe_id: id(service_account),
+        node: Some(node(on)),
+        not_before: moment,
+        not_after: moment + 300,
+        sha256: Hash::sha256(b"a token"),
+    };
+    Submission {
+        entry: Entry {
+            at: moment,
+            caller: Caller::Node(node(on)),
+            record: Record::Issuance(record),
+        },
+        issued: None,
+        shown: None,
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_reaches_the_tokens_of_a_ca_whose_clock_is_ahead() {
+    let desk = Desk::with_certificates().await;
+    let (writer, work) = desk.registry.log_writer();
+    tokio::spawn(work);
+    let tokens = [
+        token_of(1, "web", "n2", NOW + 300),
+        token_of(2, "api", "n1", NOW + 200),
+        token_of(3, "api", "n1", NOW + 250),
+        // The clock that is right comes last.
+        token_of(4, "web", "n2", NOW),
+    ];
+    for token in tokens {
+        writer.append(token).await.unwrap();
+    }
+    for (target, moment) in [
+        (Target::Id(id("web")), NOW + 300),
+        (Target::Node(node("n1")), NOW + 250),
+        (Target::Id(id("other")), NOW),
+        // It is meant by itself: there is nothing to reach.
+        (Target::Serial(serial(9)), NOW),
+    ] {
+        let revoked = desk.revoke(target.clone()).await.revocation;
+        assert_eq!(revoked.at, at(moment), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_revocation_by_a_clock_that_is_behind_lets_nothing_through_again() {
+    let desk = Desk::with_certificates().await;
+    let target = Target::Id(id("web"));
+    desk.revoke(target.clone()).await;
+    let again = desk
+        .registry
+        .revoke(&new(target), NodeFate::Stays, at(NOW - 300), false)
+        .await
+        .unwrap();
+    assert_eq!(again.revocation.at, now());
+    assert_eq!(again.revocation.version, 2);
+}
+
 #[tokio::test]
 async fn a_node_goes_with_every_certificate_it_asked_for_and_with_no_other() {
     let desk = Desk::with_certificates().await;
