@@ -196,7 +196,7 @@ impl Ca {
     pub(crate) async fn honour(&self) -> Result<(), StorageError> {
         let _in_order = self.honouring.lock().await;
         let now = self.clock.now();
-        let mut revocations = Revocations::default();
+        let mut revocations = Revocations::of(self.trust_domain().clone());
         for row in self.registry.revocations().await? {
             if row.until < now && !row.banned && !row.closed {
                 continue;

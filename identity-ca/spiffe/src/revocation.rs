@@ -16,6 +16,7 @@ use rustls_pki_types::UnixTime;
 use crate::id::SpiffeId;
 use crate::jwt::VerifiedJwtSvid;
 use crate::svid::VerifiedSvid;
+use crate::trust_domain::TrustDomain;
 
 /// Longest serial number and key identifier that are read, bytes (RFC 5280 §4.1.2.2; an identifier is a digest).
 pub const MAX_SERIAL_BYTES: usize = 20;
@@ -121,7 +122,7 @@ impl fmt::Display for KeyId {
 /// What is revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
-    /// One certificate.
+    /// One certificate, or one token.
     Serial(SerialNumber),
     /// Every certificate of a SPIFFE ID whose validity begins at this moment or before it.
     Id {
@@ -221,8 +222,13 @@ impl Cut {
 }
 
 /// All that is revoked at a moment.
+///
+/// Serial numbers and the numbers of nodes are one CA's: another trust domain's CA gives the same ones to others. The default
+/// knows no trust domain, and so takes what has been inserted to mean every one's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Revocations {
+    /// Whose serial numbers and nodes are meant.
+    numbers_of: Option<TrustDomain>,
     serials: BTreeMap<SerialNumber, Arc<str>>,
     ids: BTreeMap<SpiffeId, Cut>,
     nodes: BTreeMap<u16, Cut>,
@@ -231,6 +237,14 @@ pub struct Revocations {
 }
 
 impl Revocations {
+    /// Nothing yet; the serial numbers and nodes to come are this trust domain's.
+    pub fn of(trust_domain: TrustDomain) -> Self {
+        Self {
+            numbers_of: Some(trust_domain),
+            ..Self::default()
+        }
+    }
+
     /// Adds one. Of two for one SPIFFE ID or node the one that reaches further counts.
     pub fn insert(&mut self, subject: Subject, reason: Arc<str>) {
         match subject {
@@ -266,10 +280,23 @@ impl Revocations {
 
     /// Whether nothing is.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        *self
+            == Self {
+                numbers_of: self.numbers_of.clone(),
+                ..Self::default()
+            }
     }
 
-    /// Whether what has this serial number is revoked by it.
+    /// The serial number of an SVID of `id`, where it is one of those that are meant.
+    fn meant(&self, id: &SpiffeId, serial: Option<SerialNumber>) -> Option<SerialNumber> {
+        let ours = self
+            .numbers_of
+            .as_ref()
+            .is_none_or(|ours| ours == id.trust_domain());
+        serial.filter(|_| ours)
+    }
+
+    /// Whether what has this serial number, of the trust domain that is meant, is revoked by it.
     pub fn has_serial(&self, serial: &SerialNumber) -> bool {
         self.serials.contains_key(serial)
     }
@@ -318,6 +345,7 @@ impl Revocations {
             return Some((RevokedBy::Unreadable, reason.clone()));
         }
         let serial = svid.token_id().and_then(|id| id.parse::<SerialNumber>().ok());
+        let serial = self.meant(svid.id(), serial);
         if let Some(reason) = serial.as_ref().and_then(|serial| self.serials.get(serial)) {
             return Some((RevokedBy::Serial, reason.clone()));
         }
@@ -339,7 +367,7 @@ impl Revocations {
             return Some((RevokedBy::Unreadable, reason.clone()));
         }
         // Every certificate that verifies has a serial number; were it not one of ours, it would match none.
-        let serial = SerialNumber::new(svid.serial()).ok();
+        let serial = self.meant(svid.id(), SerialNumber::new(svid.serial()).ok());
         if let Some(reason) = serial.as_ref().and_then(|serial| self.serials.get(serial)) {
             return Some((RevokedBy::Serial, reason.clone()));
         }

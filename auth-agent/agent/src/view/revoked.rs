@@ -84,7 +84,7 @@ impl RevocationTable {
 
     fn build(trust_domain: &TrustDomain, rows: BTreeMap<String, Revocation>, lost: Option<Arc<str>>) -> Self {
         let mut table = Self::default();
-        let mut set = Revocations::default();
+        let mut set = Revocations::of(trust_domain.clone());
         if rows.len() > MOST {
             set.revoke_everything(format!("there are more than {MOST} revocations").into());
         }
@@ -311,7 +311,11 @@ mod tests {
         assert!(replayed.closed(&web()).is_some());
         assert_eq!(replayed.set().of_id(&web()), table.set().of_id(&web()));
         let over = merged(&table, &[], true, NOW + 101);
-        assert_eq!(over, RevocationTable::default(), "no certificate of it is left");
+        assert_eq!(
+            over,
+            RevocationTable::new(&domain(), vec![]),
+            "no certificate of it is left"
+        );
     }
 
     #[test]
@@ -368,7 +372,7 @@ mod tests {
             ..Revocation::default()
         };
         let number = NodeNumber::new(2).expect("not zero");
-        let mut set = Revocations::default();
+        let mut set = Revocations::of(domain());
         let (until, at) = (moment(0), moment(0));
         let reason: Arc<str> = "the node is banned: stolen".into();
         set.insert(Subject::Node { number: 2, until, at }, reason.clone());

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 use signet_spiffe::{
-    JwtAlgorithm, JwtBundleSet, JwtSvidError, Revocations, RevokedBy, SpiffeId, Subject, node_serial,
+    JwtAlgorithm, JwtBundleSet, JwtSvidError, Revocations, RevokedBy, SpiffeId, Subject, TrustDomain,
+    node_serial,
 };
 
 use crate::maker::{NOW, Signer, WEB, at, good_claims, verify};
@@ -115,6 +116,25 @@ fn another_trust_domain_s_token_with_one_of_our_numbers_is_not_meant_but_its_id_
         let mut foreign = bundles.clone();
         foreign.insert_foreign(bundles.iter().next().unwrap().clone());
         assert_eq!(verdict(&signer, &claims, &foreign), theirs);
+    }
+}
+
+#[test]
+fn the_jti_of_another_trust_domain_is_neither_ours_nor_names_a_node_of_ours() {
+    let serial = HEXLOWER.encode(&node_serial(at(NOW), 1, 7, [9; 9]));
+    let claims = [("jti", json!(serial)), ("iat", json!(NOW - 10))];
+    let node = Subject::Node {
+        number: 7,
+        until: at(NOW),
+        at: at(NOW),
+    };
+    let by_itself = Subject::Serial(serial.parse().unwrap());
+    for (subject, by) in [(node, RevokedBy::Node), (by_itself, RevokedBy::Serial)] {
+        for (domain, refused) in [("td", Some(by)), ("other", None)] {
+            let mut revocations = Revocations::of(TrustDomain::parse(domain).unwrap());
+            revocations.insert(subject.clone(), "key leaked".into());
+            assert_eq!(judged(&claims, revocations), refused, "{domain}");
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rcgen::KeyIdMethod;
 use signet_spiffe::{
     BundleSet, CertificateDer, KeyId, Revocations, RevokedBy, SerialNumber, SpiffeId, Subject, SvidError,
-    VerifiedSvid, node_serial, verify_x509_svid,
+    TrustDomain, VerifiedSvid, node_serial, verify_x509_svid,
 };
 
 use crate::maker::{HOUR, NOW, Signer, at, leaf_params, now, signer_params, valid};
@@ -135,6 +135,41 @@ fn a_revoked_node_refuses_what_it_asked_for_up_to_the_moment_whoever_shows_it() 
         at: until,
     });
     assert_eq!(by(judge(&[issued(0, 600)], &bundles, &nobody)), None);
+}
+
+#[test]
+fn serials_and_nodes_of_one_trust_domain_mean_nothing_in_another() {
+    let (ours, theirs) = (Signer::root("td"), Signer::root("other"));
+    let mut bundles = ours.bundles("td");
+    bundles.insert(theirs.bundles("other").iter().next().unwrap().clone());
+    let serial = node_serial(now(), 1, 5, [9; 9]);
+    let with_serial = |signer: &Signer, id: &str| {
+        let mut params = leaf_params(id);
+        params.serial_number = Some(rcgen::SerialNumber::from_slice(&serial));
+        signer.leaf(&params)
+    };
+    let (web, foreign) = (
+        with_serial(&ours, WEB),
+        with_serial(&theirs, "spiffe://other/ns/shop/sa/web"),
+    );
+    let (until, number) = (now(), 5);
+    let node = Subject::Node {
+        number,
+        until,
+        at: until,
+    };
+    let by_itself = Subject::Serial(SerialNumber::new(&serial).unwrap());
+    for (subject, refused) in [(node, RevokedBy::Node), (by_itself, RevokedBy::Serial)] {
+        let mut revocations = Revocations::of(TrustDomain::parse("td").unwrap());
+        assert!(revocations.is_empty());
+        revocations.insert(subject, "key leaked".into());
+        assert!(!revocations.is_empty());
+        let revocations = Arc::new(revocations);
+        let judge =
+            |leaf: &CertificateDer<'static>| by(judge(std::slice::from_ref(leaf), &bundles, &revocations));
+        assert_eq!(judge(&web), Some(refused));
+        assert_eq!(judge(&foreign), None, "{refused:?}");
+    }
 }
 
 #[test]
