@@ -1,5 +1,7 @@
 //! The issuance log: entries before anything is handed out, and the heads that are signed.
 
+use std::sync::Arc;
+
 use signet_authority::{DataDirectory, DirectoryError, IssuedSvid, PrivateFile};
 use signet_log::{
     Caller, Change, ChangeKind, Checkpoint, CheckpointError, Document, Entry, Hash, Issuance, KeyError,
@@ -9,7 +11,7 @@ use signet_registry::{
     AppendError, Issued, LogWriter, Registry, Shown, StorageError, StoredCheckpoint, Submission,
 };
 use signet_spiffe::{NodeName, SerialNumber, TrustDomain, UnixTime};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::spawn_blocking;
 use tracing::warn;
 use zeroize::Zeroizing;
@@ -33,7 +35,7 @@ pub(crate) struct Log {
     writer: LogWriter,
     key: LogKey,
     /// One head at a time, so that each is compared with the last one.
-    last: Mutex<LastHead>,
+    last: Arc<Mutex<LastHead>>,
 }
 
 /// The last head that this CA signed, kept apart from the registry.
@@ -93,10 +95,10 @@ impl Log {
         Self {
             writer,
             key,
-            last: Mutex::new(LastHead {
+            last: Arc::new(Mutex::new(LastHead {
                 note: None,
                 file: directory.map(|directory| directory.file(HEAD)),
-            }),
+            })),
         }
     }
 
@@ -221,7 +223,7 @@ impl Log {
         registry: &Registry,
         now: UnixTime,
     ) -> Result<StoredCheckpoint, HeadError> {
-        let mut last = self.last.lock().await;
+        let last = Arc::clone(&self.last).lock_owned().await;
         if let Some(note) = &last.note {
             let head = StoredCheckpoint {
                 size: self.verifier().open(note)?.size(),
@@ -233,13 +235,13 @@ impl Log {
         if let Some(stored) = registry.last_checkpoint().await? {
             self.agrees(registry, &stored).await?;
             if stored.size == size {
-                last.keep(&stored.note).await?;
+                let _last = keep(last, &stored.note).await?;
                 return Ok(stored);
             }
         }
         let note = self.key.sign(size, registry.log_root(size).await?)?;
         let checkpoint = StoredCheckpoint { size, note };
-        last.keep(&checkpoint.note).await?;
+        let _last = keep(last, &checkpoint.note).await?;
         registry.keep_checkpoint(&checkpoint, now).await?;
         Ok(checkpoint)
     }
@@ -261,20 +263,24 @@ impl Log {
     }
 }
 
-impl LastHead {
-    /// Before anybody sees it.
-    async fn keep(&mut self, note: &str) -> Result<(), HeadError> {
-        if self.note.as_deref() == Some(note) {
-            return Ok(());
-        }
-        if let Some(file) = self.file.clone() {
-            let bytes = note.as_bytes().to_vec();
-            let written = spawn_blocking(move || file.write(&bytes)).await;
-            written.map_err(|_| HeadError::Interrupted)??;
-        }
-        self.note = Some(note.to_owned());
-        Ok(())
+/// Keeps a head before anybody sees it. Whoever waits may go away meanwhile: what is being written has the guard, so nobody
+/// else writes until it is done.
+async fn keep(
+    mut last: OwnedMutexGuard<LastHead>,
+    note: &str,
+) -> Result<OwnedMutexGuard<LastHead>, HeadError> {
+    if last.note.as_deref() == Some(note) {
+        return Ok(last);
     }
+    let note = note.to_owned();
+    let written = spawn_blocking(move || {
+        if let Some(file) = &last.file {
+            file.write(note.as_bytes())?;
+        }
+        last.note = Some(note);
+        Ok(last)
+    });
+    written.await.map_err(|_| HeadError::Interrupted)?
 }
 
 /// The log's key from the data directory, made where there is none; without a directory, one for as long as the process
@@ -296,9 +302,10 @@ pub(crate) fn key(trust_domain: &TrustDomain, directory: Option<&DataDirectory>)
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::fs::File;
     use std::time::Duration;
 
+    use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
     use signet_authority::{Authority, Serial, SigningKey};
     use signet_registry::MAX_WAITING;
     use signet_spiffe::SpiffeId;
@@ -339,5 +346,28 @@ mod tests {
         };
         assert!(matches!(refused, AppendError::Full));
         assert_eq!(refusal::append("issue", &refused).code(), Code::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn a_head_that_is_being_written_keeps_others_out_though_nobody_waits_for_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = DataDirectory::open(&directory.path().join("data")).unwrap();
+        // Opening it to write takes until somebody reads.
+        let slow = directory.path().join("log.head.new");
+        mknodat(CWD, &slow, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let registry = Registry::in_memory().await.unwrap();
+        let (writer, _writing) = registry.log_writer();
+        let key = key(&TrustDomain::parse("td").unwrap(), None).unwrap();
+        let log = Log::new(writer, key, Some(&directory));
+
+        let last = Arc::clone(&log.last).lock_owned().await;
+        let given_up = tokio::time::timeout(Duration::ZERO, keep(last, "a head")).await;
+        assert!(given_up.is_err(), "a pipe that nobody reads was opened");
+        assert!(log.last.try_lock().is_err(), "another one would write beside it");
+        let reader: File = open(&slow, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())
+            .unwrap()
+            .into();
+        assert_eq!(log.last.lock().await.note, None, "it was not written");
+        drop(reader);
     }
 }
