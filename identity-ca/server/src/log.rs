@@ -23,7 +23,7 @@ use crate::random;
 const KEY: &str = "log.key";
 
 /// File beside it with the last head that this CA signed, as a note. The registry has it too, but an older registry has an older
-/// one.
+/// one. It says nothing where it was put back together with the registry, or is gone.
 const HEAD: &str = "log.head";
 
 /// Subject of the entry that says that an older registry was accepted.
@@ -150,15 +150,27 @@ impl Log {
     /// Whether the log is still the one that was signed: by what it says itself, and by what was kept apart from it. With
     /// `accept` it may be another than the latter; what it should have been is returned then.
     pub(crate) async fn check(&self, registry: &Registry, accept: bool) -> Result<Option<Lost>, HeadError> {
-        if let Some(last) = registry.last_checkpoint().await? {
-            self.agrees(registry, &last).await?;
+        let stored = registry.last_checkpoint().await?;
+        if let Some(last) = &stored {
+            self.agrees(registry, last).await?;
         }
         let mut last = self.last.lock().await;
         let kept = match &last.file {
             Some(file) => file.read()?,
             None => None,
         };
-        let Some(kept) = kept else { return Ok(None) };
+        let Some(kept) = kept else {
+            if let (Some(_), Some(stored)) = (&last.file, stored) {
+                warn!(
+                    target: AUDIT,
+                    { log.size = stored.size },
+                    "the registry has a checkpoint and the data directory has no {HEAD}: nothing tells whether the registry is an older \
+                     copy. That is so where this CA joins others or comes from an earlier version; otherwise find out who removed it, and \
+                     compare with a checkpoint that was kept elsewhere (`signet ca log verify --checkpoint`)"
+                );
+            }
+            return Ok(None);
+        };
         let kept = String::from_utf8_lossy(&kept).into_owned();
         let signed = match self.verifier().open(&kept) {
             Ok(signed) => signed,

@@ -18,6 +18,8 @@ pub(crate) struct Daemon {
     process: Child,
     pub(crate) address: SocketAddr,
     pub(crate) operator: OperatorServiceClient<Channel>,
+    /// What it said before it was ready.
+    pub(crate) said: Vec<String>,
 }
 
 impl Daemon {
@@ -42,11 +44,14 @@ impl Daemon {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let ready = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .find(|line| line.contains("the CA is ready"))
-            .unwrap();
+        let mut said = Vec::new();
+        let ready = loop {
+            let line = lines.next().unwrap().unwrap();
+            if line.contains("the CA is ready") {
+                break line;
+            }
+            said.push(line);
+        };
         // The rest is read so that the daemon never waits for somebody to do so.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         let (_, rest) = ready.split_once("\"listen\":\"").unwrap();
@@ -55,6 +60,7 @@ impl Daemon {
             process,
             address,
             operator: OperatorServiceClient::new(signet_uds::connect(&socket).unwrap()),
+            said,
         }
     }
 

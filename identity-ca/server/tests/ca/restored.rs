@@ -5,8 +5,10 @@ use std::path::Path;
 
 use signet_ca::{Clock, Config, Server, Storage};
 use signet_log::Record;
+use signet_proto::ca::v1::SignLogCheckpointRequest;
 use tempfile::TempDir;
 
+use crate::daemon::Daemon;
 use crate::log::{checkpoint, records};
 use crate::running::{Running, domain};
 
@@ -111,4 +113,27 @@ async fn a_head_that_cannot_be_read_is_not_passed_over() {
     );
     start(directory.path(), true).await.unwrap();
     start(directory.path(), false).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_head_that_is_gone_is_told_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let warnings = |ca: &Daemon| {
+        let of_head = ca.said.iter().filter(|line| line.contains("log.head"));
+        of_head.filter(|line| line.contains("WARN")).count()
+    };
+    let mut first = Daemon::start(directory.path());
+    first
+        .operator
+        .sign_log_checkpoint(SignLogCheckpointRequest {})
+        .await
+        .unwrap();
+    assert_eq!(warnings(&first), 0, "a new CA has none yet");
+    first.kill();
+    let mut again = Daemon::start(directory.path());
+    assert_eq!(warnings(&again), 0, "it is there");
+    again.kill();
+    fs::remove_file(directory.path().join("data/log.head")).unwrap();
+    let without = Daemon::start(directory.path());
+    assert_eq!(warnings(&without), 1, "{:?}", without.said);
 }
