@@ -132,7 +132,10 @@ impl Path {
         let to = self.bench.address("server", port)?;
         self.bench
             .lab
-            .within("client", move || run(to))?
+            .within("client", move || {
+                sockets::stay_on(sockets::CLIENT)?;
+                run(to)
+            })?
             .with_context(|| format!("{}, to {to}", self.name))
     }
 
