@@ -23,7 +23,7 @@ fn words(bytes: &[u8]) -> String {
 }
 
 /// Every command that asks a daemon, as it is typed, with the socket of the one that is not there.
-const ASKING: [(&str, &str); 35] = [
+const ASKING: [(&str, &str); 40] = [
     ("status", "agent.sock"),
     ("auth list", "agent.sock"),
     ("auth sessions", "agent.sock"),
@@ -62,6 +62,14 @@ const ASKING: [(&str, &str); 35] = [
     ("ca log export /nonexistent/log", "ca.sock"),
     ("ca log verify", "ca.sock"),
     ("ca log show --from 1", "ca.sock"),
+    (
+        "ca federation add b.example --url https://b.example/ --profile https_web",
+        "ca.sock",
+    ),
+    ("ca federation list", "ca.sock"),
+    ("ca federation show b.example", "ca.sock"),
+    ("ca federation remove b.example", "ca.sock"),
+    ("ca federation refresh b.example", "ca.sock"),
 ];
 
 /// Every command that asks for a lab, about one that is not up: that is an answer, no.
