@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use crate::repository;
+use crate::page::keep;
 
 /// Options of `xtask commands`.
 #[derive(Args)]
@@ -36,23 +36,9 @@ What every command says of itself with `--help`. Options that all commands of `s
 
 /// Writes the page, or compares it. The programs are those beside this one.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let path = repository::root().join("docs/reference/cli.md");
     let own = std::env::current_exe()?;
     let page = page(own.parent().unwrap_or(Path::new(".")))?;
-    if !options.check {
-        std::fs::write(&path, page).with_context(|| format!("{} cannot be written", path.display()))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let committed =
-        std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-    if committed == page {
-        return Ok(ExitCode::SUCCESS);
-    }
-    println!(
-        "{} is out of date; run `target/debug/xtask commands`",
-        path.display()
-    );
-    Ok(ExitCode::FAILURE)
+    keep("cli.md", "commands", &page, options.check)
 }
 
 fn page(programs: &Path) -> anyhow::Result<String> {

@@ -8,6 +8,7 @@ mod arrows;
 mod bench;
 mod commands;
 mod demo;
+mod page;
 mod process;
 mod reasons;
 mod repository;

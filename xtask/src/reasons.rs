@@ -1,14 +1,12 @@
 //! docs/reference/reasons.md: the table of reasons, from the enum that the kernel programs use.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Args;
 use signet_abi::Reason;
 
-use crate::repository;
+use crate::page::keep;
 
 /// Options of `xtask reasons`.
 #[derive(Args)]
@@ -33,26 +31,7 @@ The numbers 132 to 203 are the ones that Cilium and Hubble use for the same thin
 
 /// Writes the page, or compares it.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let page = page();
-    let path = path();
-    if !options.check {
-        std::fs::write(&path, page).with_context(|| format!("{} cannot be written", path.display()))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let committed =
-        std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-    if committed == page {
-        return Ok(ExitCode::SUCCESS);
-    }
-    println!(
-        "{} is out of date; run `cargo run -p xtask -- reasons`",
-        path.display()
-    );
-    Ok(ExitCode::FAILURE)
-}
-
-fn path() -> PathBuf {
-    repository::root().join("docs/reference/reasons.md")
+    keep("reasons.md", "reasons", &page(), options.check)
 }
 
 fn page() -> String {
@@ -154,7 +133,7 @@ mod tests {
     #[test]
     fn the_committed_page_is_what_the_kernel_programs_say() {
         assert_eq!(
-            std::fs::read_to_string(path()).unwrap(),
+            std::fs::read_to_string(crate::page::path("reasons.md")).unwrap(),
             page(),
             "run `cargo run -p xtask -- reasons`"
         );

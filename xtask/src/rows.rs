@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::Args;
 
+use crate::page::keep;
 use crate::repository;
 use checklist::{ROWS, Row};
 
@@ -44,26 +45,7 @@ struct Test {
 
 /// Writes the page, or compares it.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let page = page()?;
-    let path = path();
-    if !options.check {
-        std::fs::write(&path, page).with_context(|| format!("{} cannot be written", path.display()))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let committed =
-        std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-    if committed == page {
-        return Ok(ExitCode::SUCCESS);
-    }
-    println!(
-        "{} is out of date; run `cargo run -p xtask -- rows`",
-        path.display()
-    );
-    Ok(ExitCode::FAILURE)
-}
-
-fn path() -> PathBuf {
-    repository::root().join("docs/reference/spiffe.md")
+    keep("spiffe.md", "rows", &page()?, options.check)
 }
 
 fn page() -> anyhow::Result<String> {
@@ -199,7 +181,7 @@ mod tests {
     #[test]
     fn the_committed_page_is_what_the_tests_say() {
         assert_eq!(
-            std::fs::read_to_string(path()).unwrap(),
+            std::fs::read_to_string(crate::page::path("spiffe.md")).unwrap(),
             page().unwrap(),
             "run `cargo run -p xtask -- rows`"
         );
