@@ -62,7 +62,7 @@ pub(crate) fn entitlement(workload: &Selectors, offers: &Offers) -> Entitlement 
             Arc::make_mut(&mut bundles).insert(bundle.clone());
         }
         if let Some(keys) = federated_jwt.get(name) {
-            Arc::make_mut(&mut jwt_bundles).insert_foreign(keys.clone());
+            Arc::make_mut(&mut jwt_bundles).insert(keys.clone());
         }
     }
     Entitlement::Granted(Grant {

@@ -316,21 +316,7 @@ impl Revocations {
 
     /// Says whether a token still counts. One that another program has signed has a `jti` that names no node, if any.
     pub fn check_token(&self, svid: &VerifiedJwtSvid) -> Result<(), Revoked> {
-        Self::token_verdict(svid, self.find_token(svid))
-    }
-
-    /// The same for a token of a trust domain that numbers its certificates and nodes by itself: its SPIFFE ID alone can be
-    /// revoked here.
-    pub fn check_foreign_token(&self, svid: &VerifiedJwtSvid) -> Result<(), Revoked> {
-        let unreadable = self
-            .unreadable
-            .clone()
-            .map(|reason| (RevokedBy::Unreadable, reason));
-        Self::token_verdict(svid, unreadable.or_else(|| self.find_token_id(svid)))
-    }
-
-    fn token_verdict(svid: &VerifiedJwtSvid, found: Option<(RevokedBy, Arc<str>)>) -> Result<(), Revoked> {
-        found.map_or(Ok(()), |(by, reason)| {
+        self.find_token(svid).map_or(Ok(()), |(by, reason)| {
             Err(Revoked {
                 id: svid.id().clone(),
                 serial: svid.token_id().unwrap_or("without jti").to_owned(),

@@ -88,8 +88,6 @@ impl JwtBundle {
 pub struct JwtBundleSet {
     bundles: BTreeMap<TrustDomain, Arc<JwtBundle>>,
     revocations: Arc<Revocations>,
-    /// Those whose serial numbers are not of our counting.
-    foreign: BTreeSet<TrustDomain>,
 }
 
 impl JwtBundleSet {
@@ -102,16 +100,7 @@ impl JwtBundleSet {
 
     /// Adds a bundle, or replaces the one of the same trust domain.
     pub fn insert(&mut self, bundle: JwtBundle) {
-        self.foreign.remove(&bundle.trust_domain);
         self.bundles.insert(bundle.trust_domain.clone(), Arc::new(bundle));
-    }
-
-    /// The same for a trust domain of other authorities than those that the revocations speak of: what is revoked by serial
-    /// number or node is never a token of it, though one may have the same number.
-    pub fn insert_foreign(&mut self, bundle: JwtBundle) {
-        let trust_domain = bundle.trust_domain.clone();
-        self.insert(bundle);
-        self.foreign.insert(trust_domain);
     }
 
     /// The same bundles, with these revocations in place of any before: what verification against them honours.
@@ -123,11 +112,7 @@ impl JwtBundleSet {
 
     /// Says whether a token still counts.
     pub(crate) fn check(&self, svid: &VerifiedJwtSvid) -> Result<(), Revoked> {
-        if self.foreign.contains(svid.id().trust_domain()) {
-            self.revocations.check_foreign_token(svid)
-        } else {
-            self.revocations.check_token(svid)
-        }
+        self.revocations.check_token(svid)
     }
 
     /// What is revoked.
@@ -138,7 +123,6 @@ impl JwtBundleSet {
     /// Takes the bundle of a trust domain out: nothing of it is believed any more.
     pub fn remove(&mut self, trust_domain: &TrustDomain) {
         self.bundles.remove(trust_domain);
-        self.foreign.remove(trust_domain);
     }
 
     /// The bundle of a trust domain.
