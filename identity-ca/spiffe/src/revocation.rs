@@ -371,8 +371,10 @@ impl Revocations {
         by_authority.map(|reason| (RevokedBy::Authority, reason.clone()))
     }
 
-    /// The revocation of a SPIFFE ID, if there is one: the last beginning of validity that it reaches, and why.
-    pub fn of_id(&self, id: &SpiffeId) -> Option<(UnixTime, &str)> {
-        self.ids.get(id).map(|cut| (cut.until, cut.reason.as_ref()))
+    /// The revocation of a SPIFFE ID, if there is one: the last beginning of validity that it reaches, the last moment at
+    /// which tokens that it reaches were issued, and why.
+    pub fn of_id(&self, id: &SpiffeId) -> Option<(UnixTime, UnixTime, &str)> {
+        let cut = self.ids.get(id)?;
+        Some((cut.until, cut.at, cut.reason.as_ref()))
     }
 }

@@ -175,9 +175,9 @@ impl RevocationTable {
         &self.readable
     }
 
-    /// Up to which beginning of validity a SPIFFE ID is revoked, where it is.
-    pub fn up_to(&self, id: &SpiffeId) -> Option<UnixTime> {
-        self.set.of_id(id).map(|(until, _)| until)
+    /// Up to which beginning of validity, and up to which moment of issuance of its tokens, a SPIFFE ID is revoked, where it is.
+    pub fn up_to(&self, id: &SpiffeId) -> Option<(UnixTime, UnixTime)> {
+        self.set.of_id(id).map(|(until, at, _)| (until, at))
     }
 
     /// All of them.
