@@ -4,8 +4,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=signet");
     println!("cargo:rerun-if-changed=spiffe");
     println!("cargo:rerun-if-changed=envoy");
+    println!("cargo:rerun-if-changed=google");
     let files = [
         "spiffe/workload.proto",
+        "spiffe/broker.proto",
+        "google/rpc.proto",
         "envoy/sds.proto",
         "signet/view/v1/view.proto",
         "signet/ca/v1/ca.proto",
@@ -16,12 +19,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ];
     let descriptors = protox::compile(files, ["."])?;
     tonic_prost_build::configure().compile_fds(descriptors)?;
-    // For reflection, with what it imports.
-    let mut workload = protox::Compiler::new(["."])?;
-    workload
-        .include_imports(true)
-        .open_file("spiffe/workload.proto")?;
+    // For reflection, each with what it imports.
     let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
-    std::fs::write(out.join("workload.binpb"), workload.encode_file_descriptor_set())?;
+    for name in ["workload", "broker"] {
+        let mut compiler = protox::Compiler::new(["."])?;
+        compiler
+            .include_imports(true)
+            .open_file(format!("spiffe/{name}.proto"))?;
+        let path = out.join(format!("{name}.binpb"));
+        std::fs::write(path, compiler.encode_file_descriptor_set())?;
+    }
     Ok(())
 }

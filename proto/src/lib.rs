@@ -19,6 +19,19 @@ pub mod workload {
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/workload.binpb"));
 }
 
+/// The SPIFFE Broker API.
+pub mod broker {
+    tonic::include_proto!("spiffe.broker");
+
+    /// The definition itself with what it imports, a `google.protobuf.FileDescriptorSet`.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/broker.binpb"));
+}
+
+/// Details of errors.
+pub mod rpc {
+    tonic::include_proto!("google.rpc");
+}
+
 /// Envoy's Secret Discovery Service, version 3.
 pub mod sds {
     tonic::include_proto!("envoy.service.secret.v3");

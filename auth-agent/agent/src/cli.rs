@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use signet_spiffe::{NodeName, TrustDomain};
+use signet_spiffe::{NodeName, SpiffeId, TrustDomain};
 use signet_telemetry::LogFormat;
 
 /// Gives the workloads of this node their identity, and proves pairs of them to the kernel.
@@ -76,6 +76,13 @@ pub struct RunArgs {
     /// (127.0.0.1:4251) or of a management network. Off unless given.
     #[arg(long, value_name = "IP:PORT", env = "SIGNET_AGENT_METRICS")]
     pub metrics_listen: Option<SocketAddr>,
+    /// Who may act for any workload of this node, over the SPIFFE Broker API: a proxy of the node, by its SPIFFE ID. Give it
+    /// several times for several. Without it the Broker API is not served.
+    #[arg(long, value_name = "SPIFFE-ID")]
+    pub broker: Vec<SpiffeId>,
+    /// Socket of the Broker API; by default broker/broker.sock in --run-dir, in a directory that only root can enter.
+    #[arg(long, value_name = "PATH")]
+    pub broker_socket: Option<PathBuf>,
     /// `text` or `json`.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,

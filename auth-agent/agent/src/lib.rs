@@ -17,6 +17,7 @@
 #![recursion_limit = "256"]
 
 pub mod auth;
+mod brokers;
 pub mod ca;
 pub mod cli;
 pub mod clock;

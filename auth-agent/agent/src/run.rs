@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use crate::auth::KernelAuth;
+use crate::brokers::Endpoint;
 use crate::ca::{Announcement, CaAddresses, Keeper, PlaceFile, StateFile, follow, keep};
 use crate::cli::RunArgs;
 use crate::clock::random;
@@ -62,6 +63,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         svids: svids_watch.clone(),
         endpoints: endpoints_watch.clone(),
     };
+    let broker_api = Endpoint::new(&args, trust_domain.clone(), view.clone(), access_watch.clone())?;
     let tokens = JwtSvids::new(view.subscribe(), access_watch.clone(), status.clone());
     let workloads = Arc::new(WorkloadSource::new(tokens.clone()));
     let (pairs, pair_events) = Pairs::channel();
@@ -122,19 +124,18 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     if let Some(address) = args.metrics_listen {
         tasks.spawn(metrics::listen(address, service.clone()).await?);
     }
-    let incoming = serve_incoming(&args.run_dir.join("agent.sock"), Access::Owner)?;
-    let serving = Server::builder()
-        .add_service(AgentServiceServer::new(service))
-        .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+    let serving = serve_agent(&args, service, &stop)?;
     let workload_socket = args.run_dir.join("workload.sock");
     let workload_api = signet_workload_api::serve_beside(
         &workload_socket,
-        workloads,
+        workloads.clone(),
         WorkloadLimits::default(),
         signet_sds::service()?,
         stop.clone().cancelled_owned(),
     );
+    let broker_api = Box::pin(broker_api.serve(workloads, stop.clone()));
     tokio::select! {
+        result = broker_api => result?,
         result = serving => result.context("failed to serve agent.sock")?,
         result = workload_api => result.context("failed to serve workload.sock")?,
         Some(ended) = tasks.join_next() => {
@@ -144,6 +145,18 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         () = stop.cancelled() => {}
     }
     Ok(())
+}
+
+/// `agent.sock`, until `stop`.
+fn serve_agent(
+    args: &RunArgs,
+    service: Service,
+    stop: &CancellationToken,
+) -> anyhow::Result<impl Future<Output = Result<(), tonic::transport::Error>> + use<>> {
+    let incoming = serve_incoming(&args.run_dir.join("agent.sock"), Access::Owner)?;
+    Ok(Server::builder()
+        .add_service(AgentServiceServer::new(service))
+        .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()))
 }
 
 /// The trust bundle, and the trust domain that it is of.

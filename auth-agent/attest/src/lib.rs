@@ -22,6 +22,7 @@ mod endpoint;
 mod executable;
 mod facts;
 mod hash_cache;
+mod number;
 mod proc;
 mod process;
 mod selector;

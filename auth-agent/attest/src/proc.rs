@@ -57,6 +57,12 @@ pub(crate) fn netns(pid: Pid) -> io::Result<Option<NetnsInode>> {
     Ok(NetnsInode::new(stat.st_ino))
 }
 
+/// The PID namespace, by what the file system says of it.
+pub(crate) fn pid_namespace(pid: Pid) -> io::Result<(u64, u64)> {
+    let stat = rustix::fs::stat(path(pid, "ns/pid"))?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -37,7 +37,7 @@ pub(crate) fn wanted(request: &JwtsvidRequest) -> Result<Wanted, Status> {
 
 /// The tokens in the order of the caller's identities, all or none.
 pub(crate) async fn fetch(
-    source: &impl SvidSource,
+    source: &(impl SvidSource + ?Sized),
     grant: &Grant,
     wanted: &Wanted,
 ) -> Result<JwtsvidResponse, Status> {
@@ -57,7 +57,11 @@ pub(crate) async fn fetch(
     Ok(JwtsvidResponse { svids })
 }
 
-async fn token(source: &impl SvidSource, id: SpiffeId, audience: Audience) -> Result<Jwtsvid, Status> {
+async fn token(
+    source: &(impl SvidSource + ?Sized),
+    id: SpiffeId,
+    audience: Audience,
+) -> Result<Jwtsvid, Status> {
     let svid = source.jwt_svid(&id, &audience).await;
     let svid = svid.map_err(|error| Status::unavailable(error.to_string()))?;
     Ok(Jwtsvid {

@@ -416,24 +416,24 @@ pub(super) const ROWS: [Row; 74] = [
         71,
         "Broker API and Endpoint",
         "Endpoint §2–6, API §4.1: mutual TLS with X.509-SVIDs, `broker.spiffe.io: true`, `SPIFFE_BROKER_SOCKET` (**M**)",
-        "Not yet: the Broker API for per-node proxies (identity service, Workload API and SDS).",
+        "`SPIFFE_BROKER_SOCKET` is read by clients, of which we have none; `signet-agent --broker` says what its value is.",
     ),
     row(
         72,
         "Broker API and Endpoint",
         "API §1, 3.1.1, 4.8: both profiles, one reference per request, verified by the server (**M**)",
-        "Not yet: the Broker API for per-node proxies (identity service, Workload API and SDS).",
+        "",
     ),
     row(
         73,
         "Broker API and Endpoint",
         "**M** §3.1.3: a Kubernetes reference's key and uid agree; a PID is above 0 and not the pause container's",
-        "Not yet: the Broker API for per-node proxies (identity service, Workload API and SDS).",
+        "Kubernetes references are refused until there is a Kubernetes attestor. That a PID is not a pause container's is the broker's to heed: what is attested is the very process that it names.",
     ),
     row(
         74,
         "Broker API and Endpoint",
         "**M** §4.2, 4.9: workloads are apart from one another; when one ends its streams end",
-        "Of the Workload API. Not yet: the Broker API for per-node proxies (identity service, Workload API and SDS).",
+        "",
     ),
 ];
