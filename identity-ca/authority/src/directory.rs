@@ -200,6 +200,19 @@ impl DataDirectory {
         write(&self.path, name, secret)
     }
 
+    /// Gives a secret another name, whose own one it replaces.
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), DirectoryError> {
+        let path = self.path.join(from);
+        let io = |source| DirectoryError::Io {
+            path: path.clone(),
+            source,
+        };
+        fs::rename(&path, self.path.join(to)).map_err(io)?;
+        File::open(&self.path)
+            .and_then(|directory| directory.sync_all())
+            .map_err(io)
+    }
+
     /// One file in it, to be written again and again by whoever knows that the directory is held meanwhile.
     pub fn file(&self, name: &'static str) -> PrivateFile {
         PrivateFile {

@@ -22,6 +22,7 @@ mod registration_id;
 mod registrations;
 mod revocation;
 mod revocations;
+mod sealed;
 mod selector;
 mod settings;
 mod sql;
@@ -46,6 +47,7 @@ pub use revocation::{
     Effect, Issued, MAX_NAMED, MAX_REVOCATIONS, NewRevocation, NodeFate, Revocation, RevokeError, Shown,
     Submission, Target, Withheld,
 };
+pub use sealed::ResealError;
 pub use selector::{Selector, SelectorError};
 pub use settings::{Encryption, KeysError, TrustDomainError};
 pub use standing::Standing;

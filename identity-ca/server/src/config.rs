@@ -9,6 +9,7 @@ use signet_spiffe::TrustDomain;
 use crate::bundle_endpoint::{BundleEndpoint, JwtIssuer};
 use crate::clock::Clock;
 use crate::database::Database;
+use crate::keys::KeyOptions;
 
 /// Shortest life of an SVID.
 pub const MIN_SVID_TTL: Duration = Duration::from_secs(10);
@@ -58,6 +59,8 @@ pub struct Config {
     pub trust_domain: TrustDomain,
     /// Where key and registry live.
     pub storage: Storage,
+    /// Where the private keys live.
+    pub keys: KeyOptions,
     /// Where agents connect.
     pub listen: SocketAddr,
     /// The operator's Unix socket.

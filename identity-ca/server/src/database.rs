@@ -62,13 +62,8 @@ impl fmt::Debug for Database {
     }
 }
 
-/// Opens the registry. All CAs on one database have one signing key: each would otherwise issue what the agents of the
-/// others do not trust.
-pub(crate) async fn open(
-    database: &Database,
-    authority: &Authority,
-    jwt: &JwtAuthority,
-) -> anyhow::Result<Registry> {
+/// Opens the registry.
+pub(crate) async fn open(database: &Database) -> anyhow::Result<Registry> {
     match database {
         Database::Sqlite(path) => {
             let shown = path.display();
@@ -82,10 +77,22 @@ pub(crate) async fn open(
                 .await
                 .with_context(|| format!("failed to open {shown}"))
         }
-        Database::Postgres(url) => {
-            let registry = Registry::connect(url)
-                .await
-                .context("failed to open the PostgreSQL database")?;
+        Database::Postgres(url) => Registry::connect(url)
+            .await
+            .context("failed to open the PostgreSQL database"),
+    }
+}
+
+/// All CAs on one database have one signing key: each would otherwise issue what the agents of the others do not trust.
+pub(crate) async fn bind(
+    database: &Database,
+    registry: &Registry,
+    authority: &Authority,
+    jwt: &JwtAuthority,
+) -> anyhow::Result<()> {
+    match database {
+        Database::Sqlite(_) => Ok(()),
+        Database::Postgres(_) => {
             let root = digest(&SHA256, authority.root());
             let mut keys = hex::encode(root.as_ref());
             for key in jwt.bundle().keys() {
@@ -93,7 +100,7 @@ pub(crate) async fn open(
                 keys.push_str(key.id());
             }
             registry.bind_keys(&keys).await?;
-            Ok(registry)
+            Ok(())
         }
     }
 }

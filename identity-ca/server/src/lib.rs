@@ -18,6 +18,7 @@ mod hex;
 mod issue;
 mod issue_jwt;
 mod join_token;
+mod keys;
 mod known;
 mod limits;
 mod listener;
@@ -45,4 +46,5 @@ pub use config::{
     Config, MAX_JWT_SVID_TTL, MAX_NODE_SVID_TTL, MAX_SVID_TTL, MIN_SVID_TTL, ROOT_LIFE, Storage,
 };
 pub use database::{Database, DatabaseError};
+pub use keys::{KekSource, KeyManagerName, KeyOptions, Rewrap};
 pub use server::Server;

@@ -17,9 +17,10 @@ use tracing::warn;
 use zeroize::Zeroizing;
 
 use crate::audit::AUDIT;
+use crate::keys::Keys;
 use crate::random;
 
-/// File of the log's key in the data directory.
+/// File of the log's key in the data directory of an earlier version.
 const KEY: &str = "log.key";
 
 /// File beside it with the last head that this CA signed, as a note. The registry has it too, but an older registry has an older
@@ -56,7 +57,7 @@ pub(crate) enum HeadError {
     Contradiction { size: u64 },
     /// The last signed head is of another key.
     #[error(
-        "the issuance log's last checkpoint cannot be read with the key in {KEY}: {0}; restore both from one backup"
+        "the issuance log's last checkpoint cannot be read with the key in the registry: {0}; restore both from one backup"
     )]
     Checkpoint(#[from] CheckpointError),
     /// The registry is of an earlier day than the last head that this CA signed.
@@ -69,7 +70,7 @@ pub(crate) enum HeadError {
     Restored { signed: u64, has: u64 },
     /// The file with the last head says nothing.
     #[error(
-        "the last checkpoint in {HEAD} cannot be read with the key in {KEY}: {0}; restore both from one backup, or, where it is known \
+        "the last checkpoint in {HEAD} cannot be read with the key in the registry: {0}; restore both from one backup, or, where it is known \
          why, start once with --accept-restored-registry"
     )]
     Head(#[source] CheckpointError),
@@ -295,21 +296,21 @@ async fn keep(
     written.await.map_err(|_| HeadError::Interrupted)?
 }
 
-/// The log's key from the data directory, made where there is none; without a directory, one for as long as the process
-/// lives.
-pub(crate) fn key(trust_domain: &TrustDomain, directory: Option<&DataDirectory>) -> anyhow::Result<LogKey> {
-    let name = origin(trust_domain);
-    if let Some(directory) = directory
-        && let Some(secret) = directory.read_secret(KEY)?
-    {
-        let text = std::str::from_utf8(&secret).map_err(|_| KeyError::Malformed)?;
-        return Ok(LogKey::from_secret_text(text)?);
-    }
-    let seed = Zeroizing::new(random::bytes()?);
-    if let Some(directory) = directory {
-        directory.write_secret(KEY, LogKey::secret_text(&name, &seed)?.as_bytes())?;
-    }
-    Ok(LogKey::from_seed(&name, &seed)?)
+/// The log's key, kept with the CA's others; made where there is none.
+pub(crate) async fn key(
+    trust_domain: &TrustDomain,
+    keys: &Keys,
+    directory: Option<&DataDirectory>,
+    registry: &Registry,
+) -> anyhow::Result<LogKey> {
+    let make = || {
+        let seed = Zeroizing::new(random::bytes()?);
+        Ok(LogKey::secret_text(&origin(trust_domain), &seed)?)
+    };
+    let file = directory.map(|directory| (directory, KEY));
+    let secret = keys.log_secret(file, registry, make).await?;
+    let text = std::str::from_utf8(&secret).map_err(|_| KeyError::Malformed)?;
+    Ok(LogKey::from_secret_text(text)?)
 }
 
 #[cfg(test)]
@@ -332,7 +333,8 @@ mod tests {
         let domain = TrustDomain::parse("td").unwrap();
         // Nobody writes: the future that would is held, not run.
         let (writer, _writing) = registry.log_writer();
-        let log = Arc::new(Log::new(writer, key(&domain, None).unwrap(), None));
+        let key = key(&domain, &Keys::in_memory(), None, &registry).await.unwrap();
+        let log = Arc::new(Log::new(writer, key, None));
         let now = UnixTime::now();
         let signing = SigningKey::generate().unwrap();
         let life = Duration::from_hours(1);
@@ -369,7 +371,8 @@ mod tests {
         mknodat(CWD, &slow, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         let registry = Registry::in_memory().await.unwrap();
         let (writer, _writing) = registry.log_writer();
-        let key = key(&TrustDomain::parse("td").unwrap(), None).unwrap();
+        let domain = TrustDomain::parse("td").unwrap();
+        let key = key(&domain, &Keys::in_memory(), None, &registry).await.unwrap();
         let log = Log::new(writer, key, Some(&directory));
 
         let last = Arc::clone(&log.last).lock_owned().await;

@@ -1,7 +1,9 @@
 //! `signet-ca`: arguments, logs, signals.
 
+mod key_args;
+
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -17,6 +19,8 @@ use signet_telemetry::LogFormat;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
+use crate::key_args::{KeyArgs, RewrapArgs};
+
 /// Signet's SPIFFE CA: gives every node and workload of a trust domain its X.509-SVID, and workloads JWT-SVIDs.
 ///
 /// Agents connect over TLS; the operator uses a Unix socket that only root and the CA's own user can open, with
@@ -31,7 +35,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the CA until it is told to end (SIGTERM or SIGINT).
-    Run(RunArgs),
+    Run(Box<RunArgs>),
+    /// Seal the CA's private keys under another key or passphrase.
+    RewrapKeys(RewrapArgs),
 }
 
 #[derive(Debug, Args)]
@@ -101,6 +107,9 @@ struct RunArgs {
     /// says so from then on, and whoever kept a later checkpoint sees it. Say it once, not in a unit file.
     #[arg(long)]
     accept_restored_registry: bool,
+
+    #[command(flatten)]
+    keys: KeyArgs,
 
     #[command(flatten)]
     endpoint: EndpointArgs,
@@ -227,8 +236,9 @@ fn ttl(text: &str, most: Duration) -> Option<Duration> {
 }
 
 impl RunArgs {
-    fn config(self) -> anyhow::Result<Config> {
+    fn config(self, credentials: Option<&Path>) -> anyhow::Result<Config> {
         Ok(Config {
+            keys: self.keys.options(self.storage.in_memory, credentials)?,
             trust_domain: self.trust_domain,
             storage: match (self.storage.data_dir, self.database) {
                 (None, _) => Storage::Memory,
@@ -250,18 +260,26 @@ impl RunArgs {
 }
 
 fn main() -> anyhow::Result<()> {
-    let Command::Run(run) = Cli::parse().command;
+    let command = Cli::parse().command;
     // Before the signing key is read: it must not end up in a core dump, nor be read by a debugger of the same user.
     signet_privileges::confine(Capabilities::empty()).context("failed to drop privileges")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(run))
+    // Where systemd has put this service's credentials.
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    match command {
+        Command::Run(run) => runtime.block_on(serve(*run, credentials.as_deref())),
+        Command::RewrapKeys(rewrap) => {
+            signet_telemetry::init("signet-ca", LogFormat::Text, None)?;
+            runtime.block_on(rewrap.run(credentials.as_deref()))
+        }
+    }
 }
 
-async fn serve(run: RunArgs) -> anyhow::Result<()> {
+async fn serve(run: RunArgs, credentials: Option<&Path>) -> anyhow::Result<()> {
     signet_telemetry::init("signet-ca", run.log_format, run.log.as_deref())?;
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
-    let mut server = Server::start(run.config()?)
+    let mut server = Server::start(run.config(credentials)?)
         .await
         .context("the CA could not start")?;
     let failure = tokio::select! {
@@ -284,9 +302,9 @@ mod tests {
         let all = ["signet-ca", "run", "--trust-domain", "td"]
             .iter()
             .chain(arguments);
-        Cli::try_parse_from(all).map(|cli| {
-            let Command::Run(run) = cli.command;
-            run
+        Cli::try_parse_from(all).map(|cli| match cli.command {
+            Command::Run(run) => *run,
+            Command::RewrapKeys(_) => panic!("another command"),
         })
     }
 
@@ -300,13 +318,13 @@ mod tests {
         assert!(parse(&[]).is_err());
         assert!(parse(&["--in-memory", "--data-dir", "/x"]).is_err());
         assert_eq!(
-            parse(&["--in-memory"]).unwrap().config().unwrap().storage,
+            parse(&["--in-memory"]).unwrap().config(None).unwrap().storage,
             Storage::Memory
         );
-        let directory = parse(&["--data-dir", "/x"]).unwrap().config().unwrap();
+        let directory = parse(&["--data-dir", "/x"]).unwrap().config(None).unwrap();
         assert_eq!(directory.storage, Storage::Directory("/x".into()));
         let elsewhere = ["--data-dir", "/x", "--database", "sqlite:/y"];
-        let elsewhere = parse(&elsewhere).unwrap().config().unwrap();
+        let elsewhere = parse(&elsewhere).unwrap().config(None).unwrap();
         assert!(matches!(elsewhere.storage, Storage::Database { .. }));
         assert!(parse(&["--in-memory", "--database", "sqlite:/y"]).is_err());
     }
@@ -315,12 +333,12 @@ mod tests {
     fn the_socket_is_in_the_run_directory_unless_told() {
         let default = parse(&["--in-memory", "--run-dir", "/r"])
             .unwrap()
-            .config()
+            .config(None)
             .unwrap();
         assert_eq!(default.socket, PathBuf::from("/r/ca.sock"));
         let told = parse(&["--in-memory", "--socket", "/s"])
             .unwrap()
-            .config()
+            .config(None)
             .unwrap();
         assert_eq!(told.socket, PathBuf::from("/s"));
     }
@@ -330,7 +348,7 @@ mod tests {
         let endpoint = |more: &[&str]| {
             let arguments = ["--in-memory"].iter().chain(more).copied().collect::<Vec<_>>();
             let run = parse(&arguments).map_err(|error| error.to_string())?;
-            let config = run.config().map_err(|error| error.to_string())?;
+            let config = run.config(None).map_err(|error| error.to_string())?;
             Ok::<_, String>(config.bundle_endpoint.map(|endpoint| endpoint.identity))
         };
         let listen = ["--bundle-endpoint", "127.0.0.1:8443"];
@@ -348,6 +366,43 @@ mod tests {
                 .contains("own SVID")
         );
         assert!(endpoint(&files).is_err() && endpoint(&web).is_err());
+    }
+
+    #[test]
+    fn keys_are_sealed_under_what_is_named_or_what_systemd_hands_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let kek = |more: &[&str]| {
+            let arguments = ["--data-dir", "/x"]
+                .iter()
+                .chain(more)
+                .copied()
+                .collect::<Vec<_>>();
+            let run = parse(&arguments).map_err(|error| error.to_string())?;
+            let config = run.config(Some(directory.path()));
+            config
+                .map(|config| config.keys.kek.to_string())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(kek(&[]).unwrap(), "the key in the data directory");
+        assert_eq!(
+            kek(&["--key-encryption-key-file", "/k"]).unwrap(),
+            "the key in /k"
+        );
+        assert_eq!(
+            kek(&["--key-passphrase-file", "/p"]).unwrap(),
+            "the passphrase in /p"
+        );
+        assert!(kek(&["--key-passphrase-file", "/p", "--key-encryption-key-file", "/k"]).is_err());
+        assert!(kek(&["--key-manager", "memory"]).is_err());
+        assert!(parse(&["--in-memory", "--key-passphrase-file", "/p"]).is_err());
+        std::fs::write(directory.path().join("signet-ca.passphrase"), "words").unwrap();
+        assert!(kek(&[]).unwrap().starts_with("the passphrase in"));
+        assert_eq!(
+            kek(&["--key-encryption-key-file", "/k"]).unwrap(),
+            "the key in /k"
+        );
+        std::fs::write(directory.path().join("signet-ca.kek"), "key").unwrap();
+        assert!(kek(&[]).unwrap_err().contains("one of them"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use anyhow::{Context, bail, ensure};
 use signet_authority::{
     Authority, DataDirectory, DirectoryError, IssuedSvid, JwtAuthority, JwtSigningKey, Serial, SigningKey,
 };
-use signet_log::Caller;
+use signet_log::{Caller, LogKey};
 use signet_proto::ca::v1::node_service_server::NodeServiceServer;
 use signet_proto::ca::v1::operator_service_server::OperatorServiceServer;
 use signet_registry::Registry;
@@ -31,6 +31,7 @@ use crate::config::{Config, ROOT_LIFE, Storage};
 use crate::connected::Connected;
 use crate::database::{self, Database};
 use crate::federation;
+use crate::keys::Keys;
 use crate::known::Known;
 use crate::limits::{
     CALL, HEADERS, LOCK, ORDER, PING, PONG, REQUEST, RESPONSE, SHUTDOWN, STREAMS, TOLD, TOLD_PER,
@@ -67,7 +68,7 @@ impl Server {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let opened = open(&config).await?;
         let bundle = opened.authority.bundle().clone();
-        let key = log::key(&config.trust_domain, opened.directory.as_ref())?;
+        let key = log_key(&config, &opened).await?;
         let (writer, writing) = opened.registry.log_writer();
         let log = Log::new(writer, key, opened.directory.as_ref());
         let lost = log
@@ -271,8 +272,18 @@ async fn open(config: &Config) -> anyhow::Result<Opened> {
     Ok(opened)
 }
 
+async fn log_key(config: &Config, opened: &Opened) -> anyhow::Result<LogKey> {
+    let registry = opened.registry.acting(Caller::Ca, config.clock.now());
+    let directory = opened.directory.as_ref();
+    let keys = match directory {
+        Some(directory) => Keys::open(&config.keys, directory, &registry).await?,
+        None => Keys::in_memory(),
+    };
+    log::key(&config.trust_domain, &keys, directory, &registry).await
+}
+
 /// Opens the directory; gives a CA that is about to end some time to do so.
-async fn lock(path: &Path) -> Result<DataDirectory, DirectoryError> {
+pub(crate) async fn lock(path: &Path) -> Result<DataDirectory, DirectoryError> {
     let until = Instant::now() + LOCK;
     loop {
         match DataDirectory::open(path) {
@@ -300,20 +311,30 @@ async fn open_directory(config: &Config, path: &Path, database: Option<&Database
         info!(directory = %path.display(), "made a new key for JWT-SVIDs");
         jwt
     };
-    let registry = if let Some(database) = database {
-        database::open(database, &authority, &jwt).await?
-    } else {
-        let file = directory.private_file("registry.db")?;
-        Registry::open(&file)
-            .await
-            .with_context(|| format!("failed to open {}", file.display()))?
-    };
+    let registry = open_registry(&directory, database).await?;
+    if let Some(database) = database {
+        database::bind(database, &registry, &authority, &jwt).await?;
+    }
     Ok(Opened {
         authority,
         jwt,
         registry,
         directory: Some(directory),
     })
+}
+
+/// The registry, in the data directory or elsewhere.
+pub(crate) async fn open_registry(
+    directory: &DataDirectory,
+    database: Option<&Database>,
+) -> anyhow::Result<Registry> {
+    if let Some(database) = database {
+        return database::open(database).await;
+    }
+    let file = directory.private_file("registry.db")?;
+    Registry::open(&file)
+        .await
+        .with_context(|| format!("failed to open {}", file.display()))
 }
 
 fn create(config: &Config) -> anyhow::Result<Authority> {

@@ -17,6 +17,7 @@ use crate::ca::Ca;
 use crate::clock::Clock;
 use crate::config::ROOT_LIFE;
 use crate::connected::Connected;
+use crate::keys::Keys;
 use crate::known::Known;
 use crate::limits::{TOLD, TOLD_PER};
 use crate::log::{self, Log};
@@ -42,8 +43,12 @@ pub(crate) async fn ca() -> Arc<Ca> {
         .unwrap();
     let (writer, writing) = registry.log_writer();
     tokio::spawn(writing);
+    let keys = Keys::in_memory();
+    let key = log::key(authority.trust_domain(), &keys, None, &registry)
+        .await
+        .unwrap();
     Arc::new(Ca {
-        log: Log::new(writer, log::key(authority.trust_domain(), None).unwrap(), None),
+        log: Log::new(writer, key, None),
         known: Known::default(),
         bundles: Arc::new(SharedBundles::new(BundleSet::single(authority.bundle().clone()))),
         honouring: tokio::sync::Mutex::default(),

@@ -14,7 +14,7 @@ use clap::Parser as _;
 use futures::StreamExt as _;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use signet_agent::cli::{Cli, Command};
-use signet_ca::{BundleEndpoint, Clock, Config, EndpointIdentity, Server, Storage};
+use signet_ca::{BundleEndpoint, Clock, Config, EndpointIdentity, KeyOptions, Server, Storage};
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::ca::v1::{
     BundleRequest, CreateJoinTokenRequest, DefederateRequest, FederateRequest, RefreshFederationRequest,
@@ -39,6 +39,7 @@ async fn ca(name: &str, directory: &Path, endpoint: SocketAddr) -> Server {
     let config = Config {
         trust_domain: name.parse().unwrap(),
         storage: Storage::Directory(directory.join("data")),
+        keys: KeyOptions::default(),
         listen: nowhere_else(),
         socket: directory.join("ca.sock"),
         svid_ttl: Duration::from_hours(1),

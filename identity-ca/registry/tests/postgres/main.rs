@@ -20,6 +20,8 @@ mod nodes;
 #[path = "../registry/revocations.rs"]
 mod revocations;
 mod schema;
+#[path = "../registry/sealed.rs"]
+mod sealed;
 #[path = "../registry/standing.rs"]
 mod standing;
 #[path = "../registry/sync.rs"]

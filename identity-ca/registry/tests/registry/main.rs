@@ -10,6 +10,7 @@ mod log;
 mod nodes;
 mod restore;
 mod revocations;
+mod sealed;
 mod standing;
 mod storage;
 mod sync;

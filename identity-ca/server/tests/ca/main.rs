@@ -12,6 +12,7 @@ mod daemon;
 mod federation;
 mod issue;
 mod jwt;
+mod keys;
 mod killed;
 mod log;
 mod node_svids;

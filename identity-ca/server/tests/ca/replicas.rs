@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use signet_ca::{Clock, Config, Database, Server, Storage};
+use signet_ca::{Clock, Config, Database, KeyOptions, Server, Storage};
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::ca::v1::{
     BanNodeRequest, ListRegistrationsRequest, RegisterRequest, RenewNodeSvidRequest, StatusRequest,
@@ -134,6 +134,7 @@ async fn a_ca_with_another_key_is_not_let_in() {
             directory: directory.path().join("data"),
             database,
         },
+        keys: KeyOptions::default(),
         listen: "127.0.0.1:0".parse().unwrap(),
         socket: directory.path().join("ca.sock"),
         svid_ttl: Duration::from_hours(1),

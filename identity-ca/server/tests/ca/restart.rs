@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use signet_ca::{Clock, Config, Server, Storage};
+use signet_ca::{Clock, Config, KeyOptions, Server, Storage};
 use signet_proto::ca::v1::SetEncryptionRequest;
 use signet_proto::view::v1::EncryptionMode;
 use signet_spiffe::TrustDomain;
@@ -51,6 +51,7 @@ fn config(storage: Storage, socket: std::path::PathBuf, trust_domain: TrustDomai
     Config {
         trust_domain,
         storage,
+        keys: KeyOptions::default(),
         listen: "127.0.0.1:0".parse().unwrap(),
         socket,
         svid_ttl: std::time::Duration::from_hours(1),

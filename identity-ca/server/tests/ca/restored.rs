@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use signet_ca::{Clock, Config, Server, Storage};
+use signet_ca::{Clock, Config, KeyOptions, Server, Storage};
 use signet_log::Record;
 use signet_proto::ca::v1::SignLogCheckpointRequest;
 use tempfile::TempDir;
@@ -17,6 +17,7 @@ async fn start(directory: &Path, accept: bool) -> anyhow::Result<()> {
     let config = Config {
         trust_domain: domain(),
         storage: Storage::Directory(directory.join("data")),
+        keys: KeyOptions::default(),
         listen: "127.0.0.1:0".parse()?,
         socket: directory.join("other.sock"),
         svid_ttl: std::time::Duration::from_hours(1),

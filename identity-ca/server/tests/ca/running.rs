@@ -8,7 +8,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use signet_ca::{Clock, Config, Database, Server, Storage};
+use signet_ca::{Clock, Config, Database, KeyOptions, Server, Storage};
 use signet_proto::ca::v1::node_service_client::NodeServiceClient;
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::ca::v1::{
@@ -85,6 +85,7 @@ impl Running {
         let mut config = Config {
             trust_domain: domain(),
             storage,
+            keys: KeyOptions::default(),
             listen: "127.0.0.1:0".parse().unwrap(),
             socket: socket.clone(),
             svid_ttl: Duration::from_hours(1),

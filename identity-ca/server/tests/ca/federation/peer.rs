@@ -12,7 +12,7 @@ use rcgen::{
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use signet_ca::{BundleEndpoint, Clock, Config, EndpointIdentity, JwtIssuer, Server, Storage};
+use signet_ca::{BundleEndpoint, Clock, Config, EndpointIdentity, JwtIssuer, KeyOptions, Server, Storage};
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::ca::v1::{
     BundleRequest, BundleResponse, DefederateRequest, FederateRequest, FederationEntry,
@@ -43,6 +43,7 @@ pub(crate) fn config(
     Config {
         trust_domain: TrustDomain::parse(name).unwrap(),
         storage,
+        keys: KeyOptions::default(),
         listen: anywhere(),
         socket: directory.join("ca.sock"),
         svid_ttl: Duration::from_hours(1),
