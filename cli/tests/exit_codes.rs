@@ -23,7 +23,7 @@ fn words(bytes: &[u8]) -> String {
 }
 
 /// Every command that asks a daemon, as it is typed, with the socket of the one that is not there.
-const ASKING: [(&str, &str); 40] = [
+const ASKING: [(&str, &str); 41] = [
     ("status", "agent.sock"),
     ("auth list", "agent.sock"),
     ("auth sessions", "agent.sock"),
@@ -42,6 +42,7 @@ const ASKING: [(&str, &str); 40] = [
         "ca register spiffe://td/a --on n1 --selector unix:uid:1",
         "ca.sock",
     ),
+    ("ca update x --hint y", "ca.sock"),
     ("ca deregister x", "ca.sock"),
     ("ca list", "ca.sock"),
     ("ca list --nodes", "ca.sock"),

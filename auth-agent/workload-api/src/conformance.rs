@@ -10,7 +10,9 @@ use signet_proto::workload::{
     JwtBundlesRequest, JwtsvidRequest, ValidateJwtsvidRequest, X509BundlesRequest, X509BundlesResponse,
     X509svid, X509svidRequest, X509svidResponse,
 };
-use signet_spiffe::{BundleSet, JwtBundleSet, SpiffeId, TrustDomain, X509Bundle, verify_x509_svid};
+use signet_spiffe::{
+    BundleSet, Hint, JwtBundleSet, MAX_HINT_BYTES, SpiffeId, TrustDomain, X509Bundle, verify_x509_svid,
+};
 use tonic::{Code, Request, Status, Streaming};
 
 use crate::testing::{Authority, Client, PATIENCE, Served, for_others, for_us};
@@ -309,16 +311,33 @@ async fn spiffe_row_47_a_workload_that_loses_its_last_identity_is_denied_on_the_
 async fn spiffe_row_48_no_two_svids_of_a_response_share_a_hint() {
     let served = Served::new();
     let authority = Authority::new("td.test");
-    let offers = ["/web", "/admin"].map(|path| Offer::ready(for_us(), authority.svid(path)));
+    let offer = |path, hint: Option<&str>| {
+        let hint = hint.map(|hint| Hint::parse(hint).unwrap());
+        Offer::ready(for_us(), authority.svid(path)).with_hint(hint)
+    };
+    let longest = "h".repeat(MAX_HINT_BYTES);
+    let offers = [
+        offer("/web", Some("internal")),
+        offer("/web", Some("the same identity's second word")),
+        offer("/admin", Some("internal")),
+        offer("/plain", None),
+        offer("/long", Some(&longest)),
+    ];
     served.agent.publish(offers.to_vec(), [authority.bundle()]);
-    let message = next(&mut svids(&mut served.client().await).await.unwrap())
-        .await
-        .unwrap();
-    assert_eq!(message.svids.len(), 2);
-    assert!(
-        message.svids.iter().all(|svid| svid.hint.is_empty()),
+    let mut client = served.client().await;
+    let mut stream = svids(&mut client).await.unwrap();
+    let message = next(&mut stream).await.unwrap();
+    let hints: Vec<_> = message.svids.iter().map(|svid| svid.hint.as_str()).collect();
+    assert_eq!(
+        hints,
+        ["internal", "", "", longest.as_str()],
         "an empty hint is none"
     );
+    // A change of a hint alone is told as well.
+    let other = [offer("/web", Some("outside"))];
+    served.agent.publish(other.to_vec(), [authority.bundle()]);
+    let message = next(&mut stream).await.unwrap();
+    assert_eq!(message.svids[0].hint, "outside");
 }
 
 #[tokio::test]

@@ -1,13 +1,13 @@
 //! Who gets what: pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use signet_attest::Selectors;
-use signet_spiffe::{BundleSet, JwtBundleSet, SpiffeId, TrustDomain};
+use signet_spiffe::{BundleSet, Hint, JwtBundleSet, SpiffeId, TrustDomain};
 
 use crate::offer::State;
-use crate::{Offers, RevocationList, X509Svid};
+use crate::{Offer, Offers, RevocationList, X509Svid};
 
 /// What the offers hold for one workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,11 +24,15 @@ pub(crate) enum Entitlement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Grant {
     pub(crate) ids: Vec<SpiffeId>,
+    pub(crate) hints: Hints,
     pub(crate) svids: Vec<Arc<X509Svid>>,
     pub(crate) bundles: Arc<BundleSet>,
     pub(crate) jwt_bundles: Arc<JwtBundleSet>,
     pub(crate) revocation_list: Option<Arc<RevocationList>>,
 }
+
+/// What identities are for, by identity; no two have the same.
+pub(crate) type Hints = BTreeMap<SpiffeId, Hint>;
 
 pub(crate) fn entitlement(workload: &Selectors, offers: &Offers) -> Entitlement {
     let State::Ready {
@@ -67,9 +71,24 @@ pub(crate) fn entitlement(workload: &Selectors, offers: &Offers) -> Entitlement 
     }
     Entitlement::Granted(Grant {
         ids: ids.map(|offer| offer.id.clone()).collect(),
+        hints: hints(&matching),
         svids: svids.collect(),
         bundles,
         jwt_bundles,
         revocation_list: revocation_list.clone(),
     })
+}
+
+/// Each identity's first hint, unless an identity before it has the same.
+fn hints(matching: &[&Offer]) -> Hints {
+    let (mut hints, mut taken) = (Hints::new(), BTreeSet::new());
+    for offer in matching {
+        if let Some(hint) = &offer.hint
+            && !hints.contains_key(&offer.id)
+            && taken.insert(hint)
+        {
+            hints.insert(offer.id.clone(), hint.clone());
+        }
+    }
+    hints
 }

@@ -10,7 +10,7 @@ use tonic::Status;
 
 use crate::SvidSource;
 use crate::claims::to_struct;
-use crate::entitlement::Grant;
+use crate::entitlement::{Grant, Hints};
 
 /// Tokens of one call that are asked for at a time.
 const AT_ONCE: usize = 4;
@@ -52,7 +52,7 @@ pub(crate) async fn fetch(
     };
     let tokens = ids
         .into_iter()
-        .map(|id| token(source, id, wanted.audience.clone()));
+        .map(|id| token(source, id, &grant.hints, wanted.audience.clone()));
     let svids = stream::iter(tokens).buffered(AT_ONCE).try_collect().await?;
     Ok(JwtsvidResponse { svids })
 }
@@ -60,6 +60,7 @@ pub(crate) async fn fetch(
 async fn token(
     source: &(impl SvidSource + ?Sized),
     id: SpiffeId,
+    hints: &Hints,
     audience: Audience,
 ) -> Result<Jwtsvid, Status> {
     let svid = source.jwt_svid(&id, &audience).await;
@@ -67,7 +68,7 @@ async fn token(
     Ok(Jwtsvid {
         spiffe_id: svid.id().to_string(),
         svid: svid.secret_token().to_owned(),
-        hint: String::new(),
+        hint: hints.get(svid.id()).map(ToString::to_string).unwrap_or_default(),
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use signet_proto::workload;
 use signet_spiffe::{BundleSet, CertificateDer, JwtBundle, JwtBundleSet, SpiffeId, TrustDomain, X509Bundle};
 
-use crate::entitlement::Grant;
+use crate::entitlement::{Grant, Hints};
 use crate::{Holdings, X509Svid};
 
 /// A streaming call of the Workload API.
@@ -26,20 +26,23 @@ pub(crate) trait Profile: Send + 'static {
 pub(crate) struct X509Svids;
 
 impl Profile for X509Svids {
-    type Content = (Vec<Arc<X509Svid>>, Arc<BundleSet>);
+    type Content = (Vec<Arc<X509Svid>>, Arc<BundleSet>, Hints);
     type Message = workload::X509svidResponse;
 
     fn content(grant: Grant) -> Option<Self::Content> {
-        (!grant.svids.is_empty()).then_some((grant.svids, grant.bundles))
+        (!grant.svids.is_empty()).then_some((grant.svids, grant.bundles, grant.hints))
     }
 
-    fn message((svids, bundles): &Self::Content) -> Self::Message {
+    fn message((svids, bundles, hints): &Self::Content) -> Self::Message {
         let own: BTreeSet<&TrustDomain> = svids.iter().map(|svid| svid.id().trust_domain()).collect();
         let federated = bundles
             .iter()
             .filter(|bundle| !own.contains(bundle.trust_domain()));
         workload::X509svidResponse {
-            svids: svids.iter().map(|svid| svid_message(svid, bundles)).collect(),
+            svids: svids
+                .iter()
+                .map(|svid| svid_message(svid, bundles, hints))
+                .collect(),
             crl: Vec::new(),
             federated_bundles: federated.map(bundle_entry).collect(),
         }
@@ -105,14 +108,14 @@ fn jwt_bundle_entry(bundle: &JwtBundle) -> (String, Vec<u8>) {
     (id.to_string(), bundle.to_jwks().into_bytes())
 }
 
-fn svid_message(svid: &X509Svid, bundles: &BundleSet) -> workload::X509svid {
+fn svid_message(svid: &X509Svid, bundles: &BundleSet, hints: &Hints) -> workload::X509svid {
     let bundle = bundles.get(svid.id().trust_domain()).map(X509Bundle::authorities);
     workload::X509svid {
         spiffe_id: svid.id().to_string(),
         x509_svid: concatenated(svid.chain()),
         x509_svid_key: svid.secret_key().to_vec(),
         bundle: concatenated(bundle.unwrap_or_default()),
-        hint: String::new(),
+        hint: hints.get(svid.id()).map(ToString::to_string).unwrap_or_default(),
     }
 }
 

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use signet_attest::RequiredSelectors;
-use signet_spiffe::{BundleSet, JwtBundleSet, SpiffeId, TrustDomain};
+use signet_spiffe::{BundleSet, Hint, JwtBundleSet, SpiffeId, TrustDomain};
 
 use crate::X509Svid;
 
@@ -13,6 +13,7 @@ pub struct Offer {
     pub(crate) id: SpiffeId,
     pub(crate) svid: Option<Arc<X509Svid>>,
     pub(crate) federates_with: BTreeSet<TrustDomain>,
+    pub(crate) hint: Option<Hint>,
 }
 
 /// Why a registration cannot be offered.
@@ -31,6 +32,7 @@ impl Offer {
             id: svid.id().clone(),
             svid: Some(svid),
             federates_with: BTreeSet::new(),
+            hint: None,
         }
     }
 
@@ -47,6 +49,7 @@ impl Offer {
             id,
             svid: None,
             federates_with: BTreeSet::new(),
+            hint: None,
         })
     }
 
@@ -55,6 +58,14 @@ impl Offer {
     #[must_use]
     pub fn federating_with(mut self, trust_domains: BTreeSet<TrustDomain>) -> Self {
         self.federates_with = trust_domains;
+        self
+    }
+
+    /// The same with what the identity is for. A workload that satisfies two registrations with one hint gets it with the
+    /// first alone (Workload API §5.2.1).
+    #[must_use]
+    pub fn with_hint(mut self, hint: Option<Hint>) -> Self {
+        self.hint = hint;
         self
     }
 }

@@ -2,21 +2,20 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use signet_proto::ca::v1::{
-    BundleRequest, CreateJoinTokenRequest, DeregisterRequest, ListIdentitiesRequest, ListNodesRequest,
-    ListRegistrationsRequest, ListRevocationsRequest, RegisterRequest, StatusRequest,
+    BundleRequest, CreateJoinTokenRequest, ListIdentitiesRequest, ListNodesRequest, ListRevocationsRequest,
+    StatusRequest,
 };
-use signet_proto::view::v1::Registration;
 
 use crate::args::Global;
-use crate::clients::Ca;
 use crate::command::ca_log;
 use crate::command::federation;
+use crate::command::registrations;
 use crate::command::revocation;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::target::Target;
 use crate::view::ca::{
-    DeregisteredView, IdentitiesView, NodesView, RegistrationView, RegistrationsView, StatusView, TokenView,
+    IdentitiesView, NodesView, RegistrationView, RegistrationsView, StatusView, TokenView,
 };
 
 /// Shown at the end of the help.
@@ -26,6 +25,9 @@ These commands speak to the CA's operator socket: run them where signet-ca runs,
 Examples:
   signet ca token n3 --pod-cidr 10.244.3.0/24 --pod-cidr fd00:244:3::/64
   signet ca register spiffe://cluster.local/ns/shop/sa/web --on n2 --selector endpoint:shop/web
+  signet ca register spiffe://cluster.local/ns/shop/sa/web --on n2 --selector unix:uid:33 \\
+      --dns-name web.shop.example --key-type rsa2048 --ttl 900
+  signet ca update spiffe://cluster.local/ns/shop/sa/web --hint public --jwt-ttl 60
   signet ca list
   signet ca deregister spiffe://cluster.local/ns/shop/sa/web
   signet ca bundle > bundle.pem                  what an agent is started with
@@ -78,13 +80,11 @@ enum Command {
         /// What a workload must be; may be given several times.
         #[arg(long = "selector", value_name = "SELECTOR", required = true)]
         selectors: Vec<String>,
-        /// Life of its SVIDs, seconds, 10 to 86400 [default: the CA's --svid-ttl].
-        #[arg(long, value_parser = svid_life)]
-        ttl: Option<u32>,
-        /// Another trust domain whose bundle these workloads get, to check its members with; may be given several times.
-        #[arg(long, value_name = "TRUST-DOMAIN")]
-        federates_with: Vec<String>,
+        #[command(flatten)]
+        terms: registrations::Terms,
     },
+    /// Change a registration in place: what is not given stays as it is.
+    Update(registrations::Update),
     /// Delete registrations: their SVIDs are given up and their traffic stops.
     Deregister {
         /// A registration's id or the beginning of it, or a SPIFFE ID for all of its registrations.
@@ -113,17 +113,8 @@ enum Command {
 }
 
 fn token_life(text: &str) -> Result<u32, String> {
-    life(text, 1).ok_or_else(|| "a token lives 1 to 86400 seconds; write a whole number".to_owned())
-}
-
-fn svid_life(text: &str) -> Result<u32, String> {
-    let why = "SVIDs live 10 to 86400 seconds; write a whole number, or leave --ttl out for the CA's default";
-    life(text, 10).ok_or_else(|| why.to_owned())
-}
-
-/// Seconds, at most a day.
-fn life(text: &str, least: u32) -> Option<u32> {
-    text.parse().ok().filter(|ttl| (least..=86_400).contains(ttl))
+    registrations::life(text, 1..=86_400)
+        .ok_or_else(|| "a token lives 1 to 86400 seconds; write a whole number".to_owned())
 }
 
 /// Forms of the trust bundle.
@@ -180,23 +171,17 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
             spiffe_id,
             on,
             selectors,
-            ttl,
-            federates_with,
+            terms,
         } => {
-            let request = RegisterRequest {
-                spiffe_id: spiffe_id.clone(),
-                node: on.clone(),
-                selectors: selectors.clone(),
-                ttl: ttl.unwrap_or(0),
-                federates_with: federates_with.clone(),
-            };
+            let request = terms.request(spiffe_id, on, selectors);
             output.show(&RegistrationView::from(
                 ca.daemon.answer(client.register(request)).await?,
             ))
         }
+        Command::Update(update) => registrations::update(update, &ca, output).await,
         Command::Federation(arguments) => federation::run(arguments, &ca, output).await,
         Command::Log(arguments) => ca_log::run(arguments, &ca, output).await,
-        Command::Deregister { what } => deregister(&ca, what, output).await,
+        Command::Deregister { what } => registrations::deregister(&ca, what, output).await,
         Command::List { nodes: true, .. } => {
             let nodes = ca.daemon.answer(client.list_nodes(ListNodesRequest {})).await?;
             let revocations = client.list_revocations(ListRevocationsRequest {});
@@ -210,86 +195,13 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
                 .await?;
             output.show(&IdentitiesView::from(answer))
         }
-        Command::List { .. } => output.show(&RegistrationsView::from(registrations(&ca).await?)),
+        Command::List { .. } => output.show(&RegistrationsView::from(registrations::all(&ca).await?)),
         Command::Revocation(command) => revocation::run(command, &ca, global, output).await,
         Command::Show { what } => {
-            for registration in find(registrations(&ca).await?, what)? {
+            for registration in registrations::find(registrations::all(&ca).await?, what)? {
                 output.show_line(&RegistrationView::from(registration))?;
             }
             Ok(())
         }
-    }
-}
-
-async fn deregister(ca: &Ca, what: &str, output: &Output) -> Result<(), Failure> {
-    let found = find(registrations(ca).await?, what)?;
-    for registration in &found {
-        let request = DeregisterRequest {
-            id: registration.id.clone(),
-        };
-        ca.daemon.answer(ca.client.clone().deregister(request)).await?;
-    }
-    output.show(&DeregisteredView::from(found))
-}
-
-async fn registrations(ca: &Ca) -> Result<Vec<Registration>, Failure> {
-    let request = ListRegistrationsRequest {};
-    Ok(ca
-        .daemon
-        .answer(ca.client.clone().list_registrations(request))
-        .await?
-        .registrations)
-}
-
-/// The registrations that a user means: all of a SPIFFE ID, or the one whose id begins so.
-fn find(all: Vec<Registration>, what: &str) -> Result<Vec<Registration>, Failure> {
-    let matches = |registration: &Registration| {
-        registration.spiffe_id == what || (!what.is_empty() && registration.id.starts_with(what))
-    };
-    let found: Vec<_> = all.into_iter().filter(matches).collect();
-    let ids = found
-        .iter()
-        .filter(|registration| registration.spiffe_id != what)
-        .count();
-    match (found.len(), ids) {
-        (0, _) => Err(Failure::Failed(format!(
-            "no registration `{what}`; `signet ca list` shows them"
-        ))),
-        (_, 2..) => Err(Failure::Usage(format!(
-            "`{what}` is the beginning of several ids: give more of it"
-        ))),
-        _ => Ok(found),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn all() -> Vec<Registration> {
-        let one = |id: &str, spiffe_id: &str| Registration {
-            id: id.into(),
-            spiffe_id: spiffe_id.into(),
-            ..Registration::default()
-        };
-        vec![
-            one("aa-1", "spiffe://td/a"),
-            one("aa-2", "spiffe://td/b"),
-            one("bb-1", "spiffe://td/b"),
-        ]
-    }
-
-    #[test]
-    fn an_id_may_be_shortened_while_it_is_unambiguous_and_a_spiffe_id_means_all_of_its_registrations() {
-        assert_eq!(find(all(), "aa-1").unwrap().len(), 1);
-        assert_eq!(find(all(), "b").unwrap().first().unwrap().id, "bb-1");
-        assert_eq!(find(all(), "spiffe://td/b").unwrap().len(), 2);
-        assert!(find(all(), "aa").unwrap_err().to_string().contains("several"));
-        assert!(
-            find(all(), "")
-                .unwrap_err()
-                .to_string()
-                .contains("no registration")
-        );
     }
 }

@@ -116,6 +116,12 @@ pub(crate) struct RegistrationView {
     selectors: Vec<String>,
     ttl: u32,
     federates_with: Vec<String>,
+    hint: String,
+    dns_names: Vec<String>,
+    key_type: String,
+    jwt_ttl: u32,
+    role: String,
+    ordinal: u64,
 }
 
 impl From<Registration> for RegistrationView {
@@ -128,16 +134,21 @@ impl From<Registration> for RegistrationView {
             selectors: registration.selectors,
             ttl: registration.ttl,
             federates_with: registration.federates_with,
+            hint: registration.hint,
+            dns_names: registration.dns_names,
+            key_type: registration.key_type,
+            jwt_ttl: registration.jwt_ttl,
+            role: registration.role,
+            ordinal: registration.ordinal,
         }
     }
 }
 
 impl View for RegistrationView {
     fn draw(&self, page: &mut Page) {
-        let ttl = if self.ttl == 0 {
-            "the CA's default".to_owned()
-        } else {
-            text::span(self.ttl.into())
+        let life = |seconds: u32| match seconds {
+            0 => "the CA's default".to_owned(),
+            seconds => text::span(seconds.into()),
         };
         let lines = [
             ("id", self.id.clone()),
@@ -145,14 +156,46 @@ impl View for RegistrationView {
             ("identity", self.identity.to_string()),
             ("node", self.node.clone()),
             ("selectors", self.selectors.join(", ")),
-            ("SVID life", ttl),
+            ("SVID life", life(self.ttl)),
+            ("JWT life", life(self.jwt_ttl)),
+            ("key type", self.key_type.clone()),
         ];
         for (name, value) in lines {
             page.line(format!("{name:<11}{value}"));
         }
-        if !self.federates_with.is_empty() {
-            page.line(format!("federates  {}", self.federates_with.join(", ")));
+        let more = [
+            ("federates", self.federates_with.join(", ")),
+            ("DNS names", self.dns_names.join(", ")),
+            ("hint", self.hint.clone()),
+            ("role", self.role.clone()),
+        ];
+        for (name, value) in more.into_iter().filter(|(_, value)| !value.is_empty()) {
+            page.line(format!("{name:<11}{value}"));
         }
+    }
+}
+
+impl RegistrationView {
+    /// What is not as usual, in one line.
+    fn terms(&self) -> String {
+        let mut terms = Vec::new();
+        if !matches!(self.key_type.as_str(), "" | "p256") {
+            terms.push(self.key_type.clone());
+        }
+        if self.ttl > 0 {
+            terms.push(format!("ttl {}", text::span(self.ttl.into())));
+        }
+        if self.jwt_ttl > 0 {
+            terms.push(format!("jwt {}", text::span(self.jwt_ttl.into())));
+        }
+        terms.extend(self.dns_names.iter().map(|name| format!("dns {name}")));
+        if !self.hint.is_empty() {
+            terms.push(format!("hint {:?}", self.hint));
+        }
+        if !self.role.is_empty() {
+            terms.push(self.role.clone());
+        }
+        terms.join(", ")
     }
 }
 
@@ -173,7 +216,7 @@ impl From<Vec<Registration>> for RegistrationsView {
 
 impl View for RegistrationsView {
     fn draw(&self, page: &mut Page) {
-        let mut table = Table::new(["ID", "SPIFFE ID", "IDENTITY", "NODE", "SELECTORS"]);
+        let mut table = Table::new(["ID", "SPIFFE ID", "IDENTITY", "NODE", "SELECTORS", "TERMS"]);
         for registration in &self.registrations {
             table.row([
                 registration.id.as_str().into(),
@@ -181,6 +224,7 @@ impl View for RegistrationsView {
                 registration.identity.into(),
                 registration.node.as_str().into(),
                 registration.selectors.join(", ").into(),
+                registration.terms().into(),
             ]);
         }
         page.table(table, "no registrations: `signet ca register` makes one");

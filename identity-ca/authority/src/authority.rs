@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    KeyPair, KeyUsagePurpose, PublicKeyData, SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
 use signet_spiffe::{BundleError, SpiffeId, TrustDomain, UnixTime, X509Bundle};
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::contents::LeafContents;
 use crate::key::SigningKey;
 use crate::request::RequestedKey;
 use crate::serial::Serial;
@@ -103,7 +104,8 @@ impl Authority {
         now: UnixTime,
         life: Duration,
     ) -> Result<Self, AuthorityError> {
-        let mut params = bare(&SpiffeId::authority(&trust_domain), serial).map_err(AuthorityError::Sign)?;
+        let own = SpiffeId::authority(&trust_domain);
+        let mut params = bare(LeafContents::from(&own), serial).map_err(AuthorityError::Sign)?;
         params.distinguished_name.push(DnType::OrganizationName, "Signet");
         params
             .distinguished_name
@@ -142,32 +144,35 @@ impl Authority {
         })
     }
 
-    /// Issues a leaf for `id` over the requested key. Everything in it is decided here (X509-SVID §4): empty subject and
-    /// so a critical SAN with the one URI, no `cA`, `digitalSignature` alone, both extended key usages.
+    /// Issues a leaf over the requested key. Everything in it is decided here (X509-SVID §4): empty subject and so a
+    /// critical SAN with the one URI (and the DNS names of `contents`), no `cA`, `digitalSignature` alone, both extended key
+    /// usages.
     ///
     /// Validity begins [`BACKDATE`] ago and ends after `life`, both within the root's own.
-    pub fn issue(
+    pub fn issue<'a>(
         &self,
         key: &RequestedKey,
-        id: &SpiffeId,
+        contents: impl Into<LeafContents<'a>>,
         life: Duration,
         serial: Serial,
         now: UnixTime,
     ) -> Result<IssuedSvid, IssueError> {
-        self.issue_after(key, id, life, serial, now, None)
+        self.issue_after(key, contents, life, serial, now, None)
     }
 
     /// The same, but validity begins after `floor`: what was revoked up to a moment by the beginning of its validity must
     /// not take with it what is issued later.
-    pub fn issue_after(
+    pub fn issue_after<'a>(
         &self,
         key: &RequestedKey,
-        id: &SpiffeId,
+        contents: impl Into<LeafContents<'a>>,
         life: Duration,
         serial: Serial,
         now: UnixTime,
         floor: Option<UnixTime>,
     ) -> Result<IssuedSvid, IssueError> {
+        let contents = contents.into();
+        let id = contents.id;
         self.check_leaf_id(id)?;
         if now < self.not_before || now >= self.not_after {
             return Err(IssueError::RootNotValid);
@@ -183,7 +188,7 @@ impl Authority {
         if not_before > now {
             return Err(IssueError::NotYet);
         }
-        let mut params = bare(id, serial).map_err(IssueError::Sign)?;
+        let mut params = bare(contents, serial).map_err(IssueError::Sign)?;
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![
@@ -261,11 +266,11 @@ impl Authority {
     }
 }
 
-/// Parameters with one URI SAN and an empty subject; rcgen marks the SAN critical for as long as that is empty.
-fn bare(id: &SpiffeId, serial: Serial) -> Result<CertificateParams, rcgen::Error> {
+/// Parameters with these SANs and an empty subject; rcgen marks the SAN critical for as long as that is empty.
+fn bare(contents: LeafContents<'_>, serial: Serial) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    params.subject_alt_names = vec![SanType::URI(id.as_str().try_into()?)];
+    params.subject_alt_names = contents.names()?;
     params.serial_number = Some(SerialNumber::from_slice(serial.as_bytes()));
     Ok(params)
 }

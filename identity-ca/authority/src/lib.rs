@@ -5,6 +5,7 @@
 //! for rotation, would be another authority in the same bundle.
 
 mod authority;
+mod contents;
 mod crl;
 mod directory;
 mod jwt;
@@ -13,6 +14,7 @@ mod request;
 mod serial;
 
 pub use authority::{Authority, AuthorityError, BACKDATE, IssueError, IssuedSvid};
+pub use contents::LeafContents;
 pub use crl::{RevocationList, RevokedSerial};
 pub use directory::{DataDirectory, DirectoryError, PrivateFile};
 pub use jwt::{IssuedJwtSvid, JwtAuthority, JwtIssueError, JwtSigningKey, MAX_JWT_SVID_LIFE};

@@ -1,24 +1,35 @@
 //! Certificate signing requests (PKCS#10, RFC 2986): a way to show a public key and that one has the private key.
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, UnparsedPublicKey, VerificationAlgorithm,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey,
+    VerificationAlgorithm,
 };
-use rcgen::SubjectPublicKeyInfo;
+use rcgen::SubjectPublicKeyInfo as PublicKeyInfo;
+use signet_spiffe::KeyType;
 use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::der_parser::asn1_rs::{Any, Tag};
 use x509_parser::oid_registry::{
-    OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_SIG_ECDSA_WITH_SHA256,
-    OID_SIG_ECDSA_WITH_SHA384, Oid,
+    OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_PKCS1_RSAENCRYPTION,
+    OID_PKCS1_SHA256WITHRSA, OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ED25519, Oid,
 };
 use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 /// Most bytes of a request that are read.
 pub const MAX_REQUEST_BYTES: usize = 8 * 1024;
+
+/// Kinds of keys of nodes and of Signet's own parts.
+const ELLIPTIC: [KeyType; 2] = [KeyType::P256, KeyType::P384];
+
+/// The public exponent of RSA keys, as everybody makes them; smaller ones have a history.
+const EXPONENT: [u8; 3] = [1, 0, 1];
 
 /// Proof that a public key came in a request signed by its own private key. All else in the request, subject and
 /// extensions, is left behind: who asks does not choose what a certificate says.
 #[derive(Debug, Clone)]
 #[must_use = "a checked key is worth a certificate"]
-pub struct RequestedKey(pub(crate) SubjectPublicKeyInfo);
+pub struct RequestedKey(pub(crate) PublicKeyInfo);
 
 /// Why a request was refused. All of these blame whoever made it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +46,13 @@ pub enum RequestError {
     /// Neither a P-256 key nor a P-384 key, each as an uncompressed point.
     #[error("the requested key is neither ECDSA P-256 nor P-384")]
     KeyType,
-    /// Not signed with the ECDSA hash that goes with the key: SHA-256 for P-256, SHA-384 for P-384.
+    /// Not of the kind that the registration says.
+    #[error("the requested key is not of the kind {wanted}, which the registration says")]
+    OtherKeyType {
+        /// What the registration says.
+        wanted: KeyType,
+    },
+    /// Not signed as goes with the key: ECDSA with SHA-256 for P-256 and SHA-384 for P-384, PKCS#1 with SHA-256 for RSA.
     #[error("the certificate request is not signed with the hash that goes with its key")]
     SignatureType,
     /// Signed by another key than the one it asks for.
@@ -43,35 +60,18 @@ pub enum RequestError {
     Signature,
 }
 
-/// A kind of key that we certify.
-struct Kind {
-    curve: Oid<'static>,
-    signature: Oid<'static>,
-    /// An uncompressed point: 0x04 and two coordinates.
-    point_bytes: usize,
-    algorithm: &'static dyn VerificationAlgorithm,
-}
-
-fn kinds() -> [Kind; 2] {
-    [
-        Kind {
-            curve: OID_EC_P256,
-            signature: OID_SIG_ECDSA_WITH_SHA256,
-            point_bytes: 65,
-            algorithm: &ECDSA_P256_SHA256_ASN1,
-        },
-        Kind {
-            curve: OID_NIST_EC_P384,
-            signature: OID_SIG_ECDSA_WITH_SHA384,
-            point_bytes: 97,
-            algorithm: &ECDSA_P384_SHA384_ASN1,
-        },
-    ]
-}
-
 impl RequestedKey {
-    /// Takes the public key out of a request after checking its kind and the request's self-signature.
+    /// Takes the public key out of a request after checking its kind, P-256 or P-384, and the request's self-signature.
     pub fn from_request(der: &[u8]) -> Result<Self, RequestError> {
+        Self::check(der, &ELLIPTIC, RequestError::KeyType)
+    }
+
+    /// The same where the key has to be of one kind.
+    pub fn of_kind(der: &[u8], wanted: KeyType) -> Result<Self, RequestError> {
+        Self::check(der, &[wanted], RequestError::OtherKeyType { wanted })
+    }
+
+    fn check(der: &[u8], wanted: &[KeyType], otherwise: RequestError) -> Result<Self, RequestError> {
         if der.len() > MAX_REQUEST_BYTES {
             return Err(RequestError::TooLong { bytes: der.len() });
         }
@@ -80,29 +80,69 @@ impl RequestedKey {
         };
         let info = &request.certification_request_info;
         let key = &info.subject_pki;
-        let point = key.subject_public_key.data.as_ref();
-        let kind = kind_of(&key.algorithm.algorithm, key.algorithm.parameters.as_ref(), point)?;
-        if request.signature_algorithm.algorithm != kind.signature {
+        let Some(kind) = kind_of(key).filter(|kind| wanted.contains(kind)) else {
+            return Err(otherwise);
+        };
+        let (signature, algorithm) = signed_as(kind);
+        if request.signature_algorithm.algorithm != signature {
             return Err(RequestError::SignatureType);
         }
-        UnparsedPublicKey::new(kind.algorithm, point)
+        UnparsedPublicKey::new(algorithm, key.subject_public_key.data.as_ref())
             .verify(info.raw, request.signature_value.data.as_ref())
             .map_err(|_| RequestError::Signature)?;
-        SubjectPublicKeyInfo::from_der(key.raw)
+        PublicKeyInfo::from_der(key.raw)
             .map(Self)
             .map_err(|_| RequestError::KeyType)
     }
 }
 
-fn kind_of(
-    algorithm: &Oid<'_>,
-    parameters: Option<&x509_parser::der_parser::asn1_rs::Any<'_>>,
-    point: &[u8],
-) -> Result<Kind, RequestError> {
-    let curve = parameters.and_then(|parameters| parameters.as_oid().ok());
-    if *algorithm != OID_KEY_TYPE_EC_PUBLIC_KEY || point.first() != Some(&4) {
-        return Err(RequestError::KeyType);
+/// How a request for such a key is signed.
+fn signed_as(kind: KeyType) -> (Oid<'static>, &'static dyn VerificationAlgorithm) {
+    match kind {
+        KeyType::P256 => (OID_SIG_ECDSA_WITH_SHA256, &ECDSA_P256_SHA256_ASN1),
+        KeyType::P384 => (OID_SIG_ECDSA_WITH_SHA384, &ECDSA_P384_SHA384_ASN1),
+        KeyType::Rsa2048 => (OID_PKCS1_SHA256WITHRSA, &RSA_PKCS1_2048_8192_SHA256),
+        KeyType::Ed25519 => (OID_SIG_ED25519, &ED25519),
     }
-    let fits = |kind: &Kind| curve.as_ref() == Some(&kind.curve) && point.len() == kind.point_bytes;
-    kinds().into_iter().find(fits).ok_or(RequestError::KeyType)
+}
+
+/// What kind of key it is, if it is one that we certify in the one form that it has.
+fn kind_of(key: &SubjectPublicKeyInfo<'_>) -> Option<KeyType> {
+    let parameters = key.algorithm.parameters.as_ref();
+    let bytes = key.subject_public_key.data.as_ref();
+    if key.algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY {
+        // An uncompressed point: 0x04 and two coordinates.
+        let curve = parameters?.as_oid().ok()?;
+        return match (bytes.first(), bytes.len()) {
+            (Some(4), 65) if curve == OID_EC_P256 => Some(KeyType::P256),
+            (Some(4), 97) if curve == OID_NIST_EC_P384 => Some(KeyType::P384),
+            _ => None,
+        };
+    }
+    if key.algorithm.algorithm == OID_SIG_ED25519 {
+        return (parameters.is_none() && bytes.len() == 32).then_some(KeyType::Ed25519);
+    }
+    let null = |any: &Any<'_>| any.tag() == Tag::Null;
+    if key.algorithm.algorithm == OID_PKCS1_RSAENCRYPTION && parameters.is_some_and(null) {
+        let Ok(PublicKey::RSA(rsa)) = key.parsed() else {
+            return None;
+        };
+        return (modulus_bits(rsa.modulus) == 2048 && significant(rsa.exponent) == EXPONENT)
+            .then_some(KeyType::Rsa2048);
+    }
+    None
+}
+
+fn modulus_bits(modulus: &[u8]) -> usize {
+    let modulus = significant(modulus);
+    let first = modulus
+        .first()
+        .map_or(0, |byte| 8 - byte.leading_zeros() as usize);
+    modulus.len().saturating_sub(1) * 8 + first
+}
+
+/// Without the zeros that DER puts before a number.
+fn significant(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    number.get(zeros..).unwrap_or_default()
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose, SanType};
 use signet_authority::{
-    Authority, AuthorityError, BACKDATE, IssueError, IssuedSvid, MAX_REQUEST_BYTES, RequestError,
-    RequestedKey, RevokedSerial, Serial, SigningKey,
+    Authority, AuthorityError, BACKDATE, IssueError, IssuedSvid, LeafContents, MAX_REQUEST_BYTES,
+    RequestError, RequestedKey, RevokedSerial, Serial, SigningKey,
 };
-use signet_spiffe::{BundleSet, SpiffeId, TrustDomain, UnixTime, verify_x509_svid};
+use signet_spiffe::{BundleSet, DnsName, KeyType, SpiffeId, TrustDomain, UnixTime, verify_x509_svid};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -369,4 +369,79 @@ fn a_certificate_after_a_revocation_begins_after_what_it_revokes() {
     assert_eq!(after.not_before.as_secs(), cut.as_secs() + 1);
     assert!(matches!(issue(Some(at(NOW)), NOW), Err(IssueError::NotYet)));
     assert_eq!(issue(Some(at(NOW)), NOW + 1).unwrap().not_before, at(NOW + 1));
+}
+
+fn request_for(kind: KeyType) -> Vec<u8> {
+    let algorithm = match kind {
+        KeyType::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+        KeyType::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+        KeyType::Rsa2048 => &rcgen::PKCS_RSA_SHA256,
+        KeyType::Ed25519 => &rcgen::PKCS_ED25519,
+    };
+    request(&KeyPair::generate_for(algorithm).unwrap())
+}
+
+#[test]
+fn a_registration_that_says_a_kind_of_key_gets_a_certificate_for_that_kind_and_no_other() {
+    let authority = authority();
+    for kind in KeyType::ALL {
+        let request = request_for(kind);
+        for wanted in KeyType::ALL.into_iter().filter(|other| *other != kind) {
+            let refused = RequestedKey::of_kind(&request, wanted).unwrap_err();
+            assert_eq!(refused, RequestError::OtherKeyType { wanted });
+        }
+        let key = RequestedKey::of_kind(&request, kind).unwrap();
+        let serial = Serial::from_random([3; 16]);
+        let svid = authority.issue(&key, &web(), HOUR, serial, at(NOW)).unwrap();
+        let bundles = BundleSet::single(authority.bundle().clone());
+        assert_eq!(
+            verify_x509_svid(&svid.chain, &bundles, at(NOW)).unwrap().id(),
+            &web(),
+            "{kind}"
+        );
+    }
+    let mut forged = request_for(KeyType::Rsa2048);
+    let last = forged.len() - 1;
+    forged[last] ^= 1;
+    assert_eq!(
+        RequestedKey::of_kind(&forged, KeyType::Rsa2048).unwrap_err(),
+        RequestError::Signature
+    );
+    let big = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_3072).unwrap();
+    assert_eq!(
+        RequestedKey::of_kind(&request(&big), KeyType::Rsa2048).unwrap_err(),
+        RequestError::OtherKeyType {
+            wanted: KeyType::Rsa2048
+        }
+    );
+}
+
+#[test]
+fn spiffe_rows_09_11_dns_names_stand_beside_the_one_uri_and_change_nothing_else() {
+    let authority = authority();
+    let dns = ["web.shop.example", "web"].map(|name| DnsName::parse(name).unwrap());
+    let contents = LeafContents {
+        id: &web(),
+        dns_names: &dns,
+    };
+    let serial = Serial::from_random([4; 16]);
+    let svid = authority
+        .issue(&requested(), contents, HOUR, serial, at(NOW))
+        .unwrap();
+    let leaf = parse(&svid.chain[0]);
+    let san = leaf.subject_alternative_name().unwrap().unwrap();
+    assert!(san.critical && leaf.subject().iter_rdn().next().is_none());
+    assert_eq!(
+        san.value.general_names,
+        [
+            GeneralName::URI(web().as_str()),
+            GeneralName::DNSName("web.shop.example"),
+            GeneralName::DNSName("web"),
+        ]
+    );
+    let bundles = BundleSet::single(authority.bundle().clone());
+    assert_eq!(
+        verify_x509_svid(&svid.chain, &bundles, at(NOW)).unwrap().id(),
+        &web()
+    );
 }

@@ -11,7 +11,8 @@ use crate::identities::{self, Identity};
 use crate::nodes::{self, Node};
 use crate::position::{self, Mark, Position};
 use crate::registration_id::RegistrationId;
-use crate::registrations::{self, Registration};
+use crate::registration_rows;
+use crate::registrations::Registration;
 use crate::revocation::{Revocation, Target};
 use crate::revocations;
 use crate::settings::{self, Encryption};
@@ -184,8 +185,8 @@ async fn snapshot(
         nodes: nodes::admitted(connection).await?,
         identities: identities::live(connection).await?,
         registrations: match node {
-            Some(node) => registrations::of_node(connection, node).await?,
-            None => registrations::all(connection).await?,
+            Some(node) => registration_rows::of_node(connection, node).await?,
+            None => registration_rows::all(connection).await?,
         },
         encryption: Some(settings::encryption(connection).await?),
         bundle: true,
@@ -245,7 +246,7 @@ async fn resolve(
         }
         "registration" => {
             let id: RegistrationId = key.parse().map_err(|_| corrupt())?;
-            match registrations::find(connection, id).await? {
+            match registration_rows::find(connection, id).await? {
                 Some(registration) => changes.registrations.push(registration),
                 None => changes.removed_registrations.push(id),
             }

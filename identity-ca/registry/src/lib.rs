@@ -18,7 +18,9 @@ mod many;
 mod nodes;
 mod position;
 mod postgres;
+mod registration_changes;
 mod registration_id;
+mod registration_rows;
 mod registrations;
 mod revocation;
 mod revocations;
@@ -27,6 +29,7 @@ mod selector;
 mod settings;
 mod sql;
 mod standing;
+mod terms;
 mod tokens;
 
 pub use addresses::is_dialable;
@@ -39,6 +42,7 @@ pub use issued::{RevokedCertificate, weigh};
 pub use log::{AppendError, LogWriter, MAX_WAITING, StoredCheckpoint, StoredLeaf};
 pub use nodes::{AnnounceError, Announcement, MAX_ADDRESSES, Node, NodeNumber};
 pub use position::{Mark, Position};
+pub use registration_changes::{Registered, RegistrationUpdate, TermsUpdate, UpdateError};
 pub use registration_id::{RegistrationId, RegistrationIdError};
 pub use registrations::{
     DeregisterError, MAX_REGISTRATIONS, MAX_SELECTORS, NewRegistration, RegisterError, Registration,
@@ -51,6 +55,7 @@ pub use sealed::ResealError;
 pub use selector::{Selector, SelectorError};
 pub use settings::{Encryption, KeysError, TrustDomainError};
 pub use standing::Standing;
+pub use terms::{MAX_DNS_NAMES, Role, RoleError, SvidTerms};
 pub use tokens::{
     ConsumeError, CreateTokenError, MAX_POD_CIDRS, MAX_TOKENS, NewToken, PresentedToken, TokenId,
 };

@@ -1,17 +1,21 @@
-//! Registrations: which workloads on which node have which SPIFFE ID.
+//! Registrations: which workloads on which node have which SPIFFE ID, and on what terms.
+
+use std::collections::BTreeSet;
 
 use signet_log::{Change as Logged, ChangeKind, Hash};
-use signet_spiffe::{NodeName, SpiffeId, TrustDomain, UnixTime};
+use signet_spiffe::{DnsName, NodeName, SpiffeId, TrustDomain, UnixTime};
 
 use crate::changes::Change;
-use crate::database::{Registry, StorageError, seconds};
+use crate::database::{Registry, StorageError, Write};
 use crate::federation::{self, MAX_RELATIONSHIPS};
 use crate::identities;
 use crate::lists;
 use crate::nodes;
 use crate::registration_id::RegistrationId;
+use crate::registration_rows::{self, count, find};
 use crate::selector::Selector;
 use crate::sql::{self, Connection};
+use crate::terms::{MAX_DNS_NAMES, Role, SvidTerms};
 use crate::tokens;
 
 /// Most registrations.
@@ -37,6 +41,13 @@ pub struct Registration {
     pub ttl: u32,
     /// Trust domains whose bundles these workloads get, in order, none twice.
     pub federates_with: Vec<TrustDomain>,
+    /// What their SVIDs are like.
+    pub terms: SvidTerms,
+    /// What they may do as operators.
+    pub role: Option<Role>,
+    /// Goes up from one registration to the next. A workload's identities are in this order, and its first one is its
+    /// default (Workload API §8): no later registration takes that place.
+    pub ordinal: u64,
 }
 
 impl Registration {
@@ -53,9 +64,20 @@ impl Registration {
             &identity,
             &ttl,
         ];
-        // What stood in the log before registrations could name other trust domains goes on to be right.
-        if !federates_with.is_empty() {
+        let (dns_names, jwt_ttl) = (lists::join(&self.terms.dns_names), self.terms.jwt_ttl.to_string());
+        // What stood in the log before registrations had terms, or could name other trust domains, goes on to be right.
+        let plain = self.terms == SvidTerms::default() && self.role.is_none();
+        if !federates_with.is_empty() || !plain {
             fields.push(&federates_with);
+        }
+        if !plain {
+            fields.extend([
+                self.terms.hint.as_ref().map_or("", |hint| hint.as_str()),
+                dns_names.as_str(),
+                self.terms.key_type.as_str(),
+                jwt_ttl.as_str(),
+                self.role.map_or("", Role::as_str),
+            ]);
         }
         Logged::digest(&fields)
     }
@@ -76,6 +98,10 @@ pub struct NewRegistration {
     pub ttl: u32,
     /// Trust domains whose bundles these workloads get, in any order.
     pub federates_with: Vec<TrustDomain>,
+    /// What their SVIDs are like.
+    pub terms: SvidTerms,
+    /// What they may do as operators.
+    pub role: Option<Role>,
 }
 
 /// Why a registration was not made. The operator is to blame.
@@ -84,6 +110,12 @@ pub enum RegisterError {
     /// None, or more than [`MAX_SELECTORS`].
     #[error("a registration has 1 to {MAX_SELECTORS} selectors, not {count}")]
     Selectors {
+        /// How many.
+        count: usize,
+    },
+    /// More than [`MAX_DNS_NAMES`].
+    #[error("a registration has at most {MAX_DNS_NAMES} DNS names, not {count}")]
+    DnsNames {
         /// How many.
         count: usize,
     },
@@ -139,58 +171,12 @@ impl Registry {
         new: &NewRegistration,
         now: UnixTime,
     ) -> Result<Registration, RegisterError> {
-        let mut selectors = new.selectors.clone();
-        selectors.sort();
-        selectors.dedup();
-        if selectors.is_empty() || selectors.len() > MAX_SELECTORS {
-            return Err(RegisterError::Selectors {
-                count: selectors.len(),
-            });
-        }
-        let mut federates_with = new.federates_with.clone();
-        federates_with.sort();
-        federates_with.dedup();
-        if federates_with.len() > MAX_RELATIONSHIPS {
-            return Err(RegisterError::TrustDomains {
-                count: federates_with.len(),
-            });
-        }
-        if new.spiffe_id.is_infrastructure() || new.spiffe_id.path().is_empty() {
-            return Err(RegisterError::Infrastructure {
-                id: new.spiffe_id.clone(),
-            });
-        }
+        let new = in_order(new)?;
         let mut write = self.write().await?;
-        if !is_expected(write.connection(), &new.node, now).await? {
-            return Err(RegisterError::UnknownNode(new.node.clone()));
-        }
-        if !federates_with.is_empty() {
-            let known = federation::names(write.connection()).await?;
-            if let Some(unknown) = federates_with.iter().find(|name| !known.contains(name)) {
-                return Err(RegisterError::UnknownTrustDomain(unknown.clone()));
-            }
-        }
-        if let Some(existing) = find_same(write.connection(), new, &selectors).await? {
-            return Err(RegisterError::Exists { existing });
-        }
-        if count(write.connection()).await? >= MAX_REGISTRATIONS {
-            return Err(RegisterError::TooMany);
-        }
-        identities::acquire(write.connection(), &new.spiffe_id, now).await?;
-        if !identities::is_on_node(write.connection(), &new.spiffe_id, &new.node).await? {
-            write.record(Change::Identity(&new.spiffe_id)).await?;
-        }
-        insert(write.connection(), new, &selectors, &federates_with, now).await?;
-        write.record(Change::Registration(new.id, &new.node)).await?;
-        let registration = find(write.connection(), new.id)
-            .await?
-            .ok_or(StorageError::Corrupt {
-                column: "registrations.id",
-            })?;
-        let digest = registration.digest();
-        write.log(ChangeKind::Registration, new.id.to_string(), None, Some(digest));
+        let mut surroundings = Surroundings::look(write.connection(), now).await?;
+        let made = register(&mut write, &new, &mut surroundings, now).await?;
         write.commit().await?;
-        Ok(registration)
+        Ok(made)
     }
 
     /// Deletes a registration, and tells what it was. The number of a SPIFFE ID without any goes into quarantine.
@@ -225,14 +211,7 @@ impl Registry {
 
     /// All registrations, by SPIFFE ID and node.
     pub async fn registrations(&self) -> Result<Vec<Registration>, StorageError> {
-        let mut read = self.read().await?;
-        let rows: Vec<Row> = sql::query_as(
-            "SELECT id, spiffe_id, node, selectors, number, ttl, federates_with FROM registrations JOIN identities USING (spiffe_id)
-             ORDER BY spiffe_id, node, selectors",
-        )
-        .fetch_all(&mut read)
-        .await?;
-        rows.into_iter().map(parse).collect()
+        registration_rows::sorted(&mut *self.read().await?).await
     }
 
     /// How many registrations there are.
@@ -244,119 +223,112 @@ impl Registry {
     }
 }
 
-/// A node that attested, or that a token is out for.
-async fn is_expected(
-    connection: &mut Connection,
-    node: &NodeName,
-    now: UnixTime,
-) -> Result<bool, StorageError> {
-    let attested = nodes::find(connection, node).await?.is_some();
-    Ok(attested
-        || tokens::outstanding(connection, now)
-            .await?
-            .iter()
-            .any(|(name, _)| name == node))
-}
-
-async fn find_same(
-    connection: &mut Connection,
-    new: &NewRegistration,
-    selectors: &[Selector],
-) -> Result<Option<RegistrationId>, StorageError> {
-    let row: Option<(String,)> =
-        sql::query_as("SELECT id FROM registrations WHERE spiffe_id = ? AND node = ? AND selectors = ?")
-            .bind(new.spiffe_id.as_str())
-            .bind(new.node.as_str())
-            .bind(lists::join(selectors))
-            .fetch_optional(connection)
-            .await?;
-    let corrupt = |_| StorageError::Corrupt {
-        column: "registrations.id",
+/// The same with its lists in order and nothing in them twice, where it is one that can be.
+pub(crate) fn in_order(new: &NewRegistration) -> Result<NewRegistration, RegisterError> {
+    fn distinct<T: Clone + Ord>(list: &[T]) -> Vec<T> {
+        list.iter()
+            .cloned()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
+    }
+    let selectors: Vec<Selector> = distinct(&new.selectors);
+    if selectors.is_empty() || selectors.len() > MAX_SELECTORS {
+        return Err(RegisterError::Selectors {
+            count: selectors.len(),
+        });
+    }
+    let federates_with = distinct(&new.federates_with);
+    if federates_with.len() > MAX_RELATIONSHIPS {
+        return Err(RegisterError::TrustDomains {
+            count: federates_with.len(),
+        });
+    }
+    let dns_names: Vec<DnsName> = distinct(&new.terms.dns_names);
+    if dns_names.len() > MAX_DNS_NAMES {
+        return Err(RegisterError::DnsNames {
+            count: dns_names.len(),
+        });
+    }
+    if new.spiffe_id.is_infrastructure() || new.spiffe_id.path().is_empty() {
+        return Err(RegisterError::Infrastructure {
+            id: new.spiffe_id.clone(),
+        });
+    }
+    let terms = SvidTerms {
+        dns_names,
+        ..new.terms.clone()
     };
-    row.map(|(id,)| id.parse().map_err(corrupt)).transpose()
-}
-
-async fn insert(
-    connection: &mut Connection,
-    new: &NewRegistration,
-    selectors: &[Selector],
-    federates_with: &[TrustDomain],
-    now: UnixTime,
-) -> Result<(), StorageError> {
-    sql::query(
-        "INSERT INTO registrations (id, spiffe_id, node, selectors, ttl, created_at, federates_with)
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(new.id.to_string())
-    .bind(new.spiffe_id.as_str())
-    .bind(new.node.as_str())
-    .bind(lists::join(selectors))
-    .bind(new.ttl)
-    .bind(seconds(now))
-    .bind(lists::join(federates_with))
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-async fn count(connection: &mut Connection) -> Result<i64, StorageError> {
-    let (count,): (i64,) = sql::query_as("SELECT COUNT(*) FROM registrations")
-        .fetch_one(connection)
-        .await?;
-    Ok(count)
-}
-
-/// Id, SPIFFE ID, node, selectors, identity number, TTL, other trust domains.
-type Row = (String, String, String, String, i64, i64, String);
-
-pub(crate) async fn find(
-    connection: &mut Connection,
-    id: RegistrationId,
-) -> Result<Option<Registration>, StorageError> {
-    let row: Option<Row> = sql::query_as(
-        "SELECT id, spiffe_id, node, selectors, number, ttl, federates_with FROM registrations JOIN identities USING (spiffe_id)
-         WHERE id = ?",
-    )
-    .bind(id.to_string())
-    .fetch_optional(connection)
-    .await?;
-    row.map(parse).transpose()
-}
-
-/// Of all nodes, in no order.
-pub(crate) async fn all(connection: &mut Connection) -> Result<Vec<Registration>, StorageError> {
-    let rows: Vec<Row> = sql::query_as(
-        "SELECT id, spiffe_id, node, selectors, number, ttl, federates_with FROM registrations JOIN identities USING (spiffe_id)",
-    )
-    .fetch_all(connection)
-    .await?;
-    rows.into_iter().map(parse).collect()
-}
-
-pub(crate) async fn of_node(
-    connection: &mut Connection,
-    node: &NodeName,
-) -> Result<Vec<Registration>, StorageError> {
-    let rows: Vec<Row> = sql::query_as(
-        "SELECT id, spiffe_id, node, selectors, number, ttl, federates_with FROM registrations JOIN identities USING (spiffe_id)
-         WHERE node = ? ORDER BY spiffe_id, selectors",
-    )
-    .bind(node.as_str())
-    .fetch_all(connection)
-    .await?;
-    rows.into_iter().map(parse).collect()
-}
-
-fn parse(row: Row) -> Result<Registration, StorageError> {
-    let (id, spiffe_id, node, selectors, identity, ttl, federates_with) = row;
-    let corrupt = |column| StorageError::Corrupt { column };
-    Ok(Registration {
-        id: id.parse().map_err(|_| corrupt("registrations.id"))?,
-        spiffe_id: SpiffeId::parse(&spiffe_id).map_err(|_| corrupt("registrations.spiffe_id"))?,
-        node: NodeName::parse(&node).map_err(|_| corrupt("registrations.node"))?,
-        selectors: lists::split(&selectors, "registrations.selectors")?,
-        identity: identity.try_into().map_err(|_| corrupt("identities.number"))?,
-        ttl: ttl.try_into().map_err(|_| corrupt("registrations.ttl"))?,
-        federates_with: lists::split(&federates_with, "registrations.federates_with")?,
+    Ok(NewRegistration {
+        selectors,
+        federates_with,
+        terms,
+        ..new.clone()
     })
+}
+
+/// What a registration is checked against: the same for all of one transaction.
+pub(crate) struct Surroundings {
+    expected: BTreeSet<NodeName>,
+    followed: BTreeSet<TrustDomain>,
+    /// For so many more.
+    room: i64,
+}
+
+impl Surroundings {
+    pub(crate) async fn look(connection: &mut Connection, now: UnixTime) -> Result<Self, StorageError> {
+        let followed = federation::names(connection).await?.into_iter().collect();
+        let tokens = tokens::outstanding(connection, now).await?;
+        let expected = tokens.into_iter().map(|(node, _)| node).collect();
+        let room = MAX_REGISTRATIONS - count(connection).await?;
+        Ok(Self {
+            expected,
+            followed,
+            room,
+        })
+    }
+
+    pub(crate) fn check_domains(&self, domains: &[TrustDomain]) -> Result<(), RegisterError> {
+        match domains.iter().find(|name| !self.followed.contains(name)) {
+            Some(unknown) => Err(RegisterError::UnknownTrustDomain(unknown.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Registers what is [`in_order`].
+pub(crate) async fn register(
+    write: &mut Write<'_>,
+    new: &NewRegistration,
+    surroundings: &mut Surroundings,
+    now: UnixTime,
+) -> Result<Registration, RegisterError> {
+    // A node that attested, or that a token is out for.
+    let attested = nodes::find(write.connection(), &new.node).await?.is_some();
+    if !attested && !surroundings.expected.contains(&new.node) {
+        return Err(RegisterError::UnknownNode(new.node.clone()));
+    }
+    surroundings.check_domains(&new.federates_with)?;
+    let same = registration_rows::find_same(write.connection(), &new.spiffe_id, &new.node, &new.selectors);
+    if let Some(existing) = same.await? {
+        return Err(RegisterError::Exists { existing });
+    }
+    if surroundings.room <= 0 {
+        return Err(RegisterError::TooMany);
+    }
+    surroundings.room -= 1;
+    identities::acquire(write.connection(), &new.spiffe_id, now).await?;
+    if !identities::is_on_node(write.connection(), &new.spiffe_id, &new.node).await? {
+        write.record(Change::Identity(&new.spiffe_id)).await?;
+    }
+    registration_rows::insert(write.connection(), new, now).await?;
+    write.record(Change::Registration(new.id, &new.node)).await?;
+    let registration = find(write.connection(), new.id)
+        .await?
+        .ok_or(StorageError::Corrupt {
+            column: "registrations.id",
+        })?;
+    let digest = registration.digest();
+    write.log(ChangeKind::Registration, new.id.to_string(), None, Some(digest));
+    Ok(registration)
 }

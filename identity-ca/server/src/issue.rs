@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use signet_authority::{IssuedSvid, RequestedKey, Serial};
+use signet_authority::{IssuedSvid, LeafContents, RequestedKey, Serial};
 use signet_log::Caller as LoggedCaller;
 use signet_registry::{Node, NodeNumber, RegistrationId, Standing};
 use signet_spiffe::{NodeName, SpiffeId, UnixTime};
@@ -23,7 +23,7 @@ impl Ca {
     pub(crate) async fn issue(
         &self,
         key: &RequestedKey,
-        id: &SpiffeId,
+        contents: LeafContents<'_>,
         ttl: Duration,
         applicant: Applicant,
     ) -> Result<IssuedSvid, Status> {
@@ -37,13 +37,13 @@ impl Ca {
         let serial = self
             .serial(now, Some(number))
             .map_err(|error| internal("issue", &error))?;
-        let permit = self.known.may_issue(&self.registry, id, &node).await;
+        let permit = self.known.may_issue(&self.registry, contents.id, &node).await;
         let floor = permit
             .map_err(|error| refusal::storage("issue", &error))?
             .map_err(|withheld| refusal::withheld(&withheld))?;
         let svid = self
             .authority
-            .issue_after(key, id, ttl, serial, now, floor)
+            .issue_after(key, contents, ttl, serial, now, floor)
             .map_err(|error| refusal::issue("issue", &error))?;
         self.log
             .issued(&svid, logged, Some(node), shown, now)
@@ -94,7 +94,8 @@ impl Ca {
 
     async fn issue_node_svid(&self, key: &RequestedKey, applicant: Applicant) -> Result<IssuedSvid, Status> {
         let id = SpiffeId::node(self.trust_domain(), &applicant.node);
-        self.issue(key, &id, self.node_svid_ttl, applicant).await
+        self.issue(key, LeafContents::from(&id), self.node_svid_ttl, applicant)
+            .await
     }
 
     /// A new SVID for the calling node.
@@ -135,13 +136,18 @@ impl Ca {
         registration: &str,
         csr: &[u8],
     ) -> Result<IssuedSvid, Status> {
-        let key = RequestedKey::from_request(csr).map_err(|error| refusal::request(&error))?;
         let registration = self.own_registration(&applicant.node, registration).await?;
+        let key =
+            RequestedKey::of_kind(csr, registration.key_type).map_err(|error| refusal::request(&error))?;
         let ttl = match registration.ttl {
             0 => self.svid_ttl,
             seconds => Duration::from_secs(seconds.into()),
         };
-        self.issue(&key, &registration.spiffe_id, ttl, applicant).await
+        let contents = LeafContents {
+            id: &registration.spiffe_id,
+            dns_names: &registration.dns_names,
+        };
+        self.issue(&key, contents, ttl, applicant).await
     }
 
     /// A registration of the node that asks. Whatever is issued to a workload is issued for one of these.

@@ -30,10 +30,11 @@ impl Ca {
         let audience = Audience::new(audience).map_err(refusal::invalid)?;
         let node = &caller.node().name;
         let registration = self.own_registration(node, registration).await?;
-        // A registration that wants short certificates does not mean longer tokens.
-        let ttl = match registration.ttl {
-            0 => self.jwt_svid_ttl,
-            seconds => self.jwt_svid_ttl.min(Duration::from_secs(seconds.into())),
+        // A registration that wants short certificates does not mean longer tokens, unless it says so.
+        let ttl = match (registration.jwt_ttl, registration.ttl) {
+            (0, 0) => self.jwt_svid_ttl,
+            (0, seconds) => self.jwt_svid_ttl.min(Duration::from_secs(seconds.into())),
+            (seconds, _) => Duration::from_secs(seconds.into()),
         };
         self.check_not_withheld(&registration.spiffe_id, node).await?;
         let now = self.after_revocations(&registration.spiffe_id, node).await?;

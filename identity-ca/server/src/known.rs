@@ -10,7 +10,7 @@ use signet_registry::{
     Changes, Node, Position, Registration, RegistrationId, Registry, Revocation, StorageError, Target,
     Withheld, weigh,
 };
-use signet_spiffe::{NodeName, SpiffeId, UnixTime};
+use signet_spiffe::{DnsName, KeyType, NodeName, SpiffeId, UnixTime};
 use tokio::sync::Mutex;
 
 /// The copy.
@@ -39,6 +39,11 @@ pub(crate) struct Grant {
     pub(crate) node: NodeName,
     /// Seconds; 0: the CA's default.
     pub(crate) ttl: u32,
+    pub(crate) key_type: KeyType,
+    /// Of X.509-SVIDs.
+    pub(crate) dns_names: Vec<DnsName>,
+    /// Seconds; 0: the CA's default.
+    pub(crate) jwt_ttl: u32,
 }
 
 impl Known {
@@ -127,9 +132,18 @@ impl State {
                 spiffe_id,
                 node,
                 ttl,
+                terms,
                 ..
             } = registration;
-            self.grants.insert(id, Grant { spiffe_id, node, ttl });
+            let grant = Grant {
+                spiffe_id,
+                node,
+                ttl,
+                key_type: terms.key_type,
+                dns_names: terms.dns_names,
+                jwt_ttl: terms.jwt_ttl,
+            };
+            self.grants.insert(id, grant);
         }
         for revocation in changes.revocations {
             match revocation.target.clone() {
@@ -150,7 +164,7 @@ impl State {
 mod tests {
     use std::time::Duration;
 
-    use signet_registry::{NewRegistration, NewToken, PresentedToken, TokenId};
+    use signet_registry::{NewRegistration, NewToken, PresentedToken, SvidTerms, TokenId};
     use signet_spiffe::UnixTime;
 
     use super::*;
@@ -187,6 +201,8 @@ mod tests {
             selectors: vec!["unix:uid:1".parse().unwrap()],
             ttl: 60,
             federates_with: Vec::new(),
+            terms: SvidTerms::default(),
+            role: None,
         };
         for _ in 0..3 {
             let made = registry.register(&new, now()).await.unwrap();

@@ -32,6 +32,7 @@ mod per_address;
 mod published;
 mod random;
 mod refusal;
+mod registrations;
 mod revoke;
 mod server;
 mod stream;

@@ -37,7 +37,7 @@ pub(crate) const HEADERS: u32 = 16 * 1024;
 pub(crate) const REQUEST: usize = 128 * 1024;
 
 /// A message of the operator, bytes: the largest has a bundle of another trust domain, or the CAs of a private web PKI.
-pub(crate) const ORDER: usize = 2 * 1024 * 1024;
+pub(crate) const ORDER: usize = 16 * 1024 * 1024;
 
 /// A message from the CA, bytes: the largest is a snapshot.
 pub(crate) const RESPONSE: usize = 64 * 1024 * 1024;
@@ -87,3 +87,6 @@ pub(crate) const ENDPOINT_HEAD: usize = 16 * 1024;
 
 /// How long a connection there may last.
 pub(crate) const ENDPOINT_LIFE: Duration = Duration::from_secs(30);
+
+/// Most registrations of one call: with the longest of everything they would not fit into [`ORDER`] anyway.
+pub(crate) const REGISTRATIONS_AT_ONCE: usize = 10_000;

@@ -15,16 +15,16 @@ use signet_proto::ca::v1::{
     ListIdentitiesRequest, ListIdentitiesResponse, ListNodesRequest, ListNodesResponse,
     ListRegistrationsRequest, ListRegistrationsResponse, ListRevocationsRequest, ListRevocationsResponse,
     ProveLogEntryRequest, ProveLogEntryResponse, ProveLogGrowthRequest, ProveLogGrowthResponse,
-    ReadLogRequest, RefreshFederationRequest, RegisterRequest, ReopenRequest, RevocationEntry, RevokeRequest,
-    RevokeResponse, SetEncryptionRequest, SignLogCheckpointRequest, SignLogCheckpointResponse, StatusRequest,
-    StatusResponse,
+    ReadLogRequest, RefreshFederationRequest, RegisterAllRequest, RegisterAllResponse, RegisterRequest,
+    ReopenRequest, RevocationEntry, RevokeRequest, RevokeResponse, SetEncryptionRequest,
+    SignLogCheckpointRequest, SignLogCheckpointResponse, StatusRequest, StatusResponse,
+    UpdateRegistrationRequest,
 };
 use signet_proto::view::v1::{Cluster, Registration};
 use signet_registry::{
-    MAX_ADDRESSES, MAX_POD_CIDRS, MAX_RELATIONSHIPS, MAX_SELECTORS, NewRegistration, NewToken, NodeFate,
-    RegistrationId, Registry, Revision, StorageError,
+    MAX_ADDRESSES, MAX_POD_CIDRS, NewToken, NodeFate, RegistrationId, Registry, Revision, StorageError,
 };
-use signet_spiffe::{NodeName, SpiffeId, UnixTime};
+use signet_spiffe::{NodeName, UnixTime};
 use signet_uds::PeerInfo;
 use tonic::{Request, Response, Status};
 use tracing::info;
@@ -32,13 +32,12 @@ use tracing::info;
 use crate::audit::AUDIT;
 use crate::ca::Ca;
 use crate::clock::unix_seconds;
-use crate::config::{MAX_SVID_TTL, MIN_SVID_TTL};
 use crate::hex;
 use crate::join_token::JoinToken;
 use crate::limits::{MAX_TOKEN_TTL, TOKEN_TTL};
 use crate::log_service::Entries;
-use crate::random;
 use crate::refusal::{self, internal, invalid};
+use crate::registrations::{draw, parse_all};
 use crate::revoke;
 use crate::wire;
 
@@ -64,6 +63,26 @@ impl OperatorService for Operators {
         let registry = self.0.acting_for(&request)?;
         Ok(Response::new(
             self.0.register(&registry, request.get_ref()).await?,
+        ))
+    }
+
+    async fn update_registration(
+        &self,
+        request: Request<UpdateRegistrationRequest>,
+    ) -> Result<Response<Registration>, Status> {
+        let registry = self.0.acting_for(&request)?;
+        Ok(Response::new(
+            self.0.update_registration(&registry, request.get_ref()).await?,
+        ))
+    }
+
+    async fn register_all(
+        &self,
+        request: Request<RegisterAllRequest>,
+    ) -> Result<Response<RegisterAllResponse>, Status> {
+        let registry = self.0.acting_for(&request)?;
+        Ok(Response::new(
+            self.0.register_all(&registry, request.get_ref()).await?,
         ))
     }
 
@@ -338,44 +357,6 @@ impl Ca {
         })
     }
 
-    async fn register(&self, registry: &Registry, request: &RegisterRequest) -> Result<Registration, Status> {
-        let spiffe_id = SpiffeId::parse(&request.spiffe_id).map_err(invalid)?;
-        if spiffe_id.trust_domain() != self.trust_domain() {
-            return Err(invalid(format!(
-                "{spiffe_id} is not of the trust domain {}",
-                self.trust_domain()
-            )));
-        }
-        let (least, most) = (MIN_SVID_TTL.as_secs(), MAX_SVID_TTL.as_secs());
-        if request.ttl != 0 && !(least..=most).contains(&request.ttl.into()) {
-            return Err(invalid(format!(
-                "SVIDs live {least} to {most} seconds, not {}",
-                request.ttl
-            )));
-        }
-        let new = NewRegistration {
-            id: RegistrationId::from_random(draw()?),
-            spiffe_id,
-            node: NodeName::parse(&request.node).map_err(invalid)?,
-            selectors: parse_all(&request.selectors, MAX_SELECTORS)?,
-            ttl: request.ttl,
-            federates_with: parse_all(&request.federates_with, MAX_RELATIONSHIPS)?,
-        };
-        let made = registry
-            .register(&new, self.clock.now())
-            .await
-            .map_err(|error| refusal::register(&error))?;
-        info!(
-            target: AUDIT,
-            {
-                registration.id = %made.id, spiffe.id = %made.spiffe_id, registration.node = %made.node,
-                identity = made.identity
-            },
-            "registered workloads"
-        );
-        Ok(wire::registration(&made))
-    }
-
     pub(crate) async fn status(&self) -> Result<StatusResponse, StorageError> {
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let revision: Revision = *self.registry.watch().borrow();
@@ -403,28 +384,4 @@ impl Ca {
 fn asker<T>(request: &Request<T>) -> String {
     let peer = request.extensions().get::<PeerInfo>();
     peer.map_or_else(|| "unknown".to_owned(), |peer| format!("uid:{}", peer.uid))
-}
-
-fn draw<const N: usize>() -> Result<[u8; N], Status> {
-    random::bytes().map_err(|error| internal("random", &error))
-}
-
-/// Parses a list, of which more than `most` is refused before it is read. The message names the element.
-fn parse_all<T>(texts: &[String], most: usize) -> Result<Vec<T>, Status>
-where
-    T: std::str::FromStr<Err: std::fmt::Display>,
-{
-    if texts.len() > most {
-        return Err(invalid(format!(
-            "{} are too many, {most} is the limit",
-            texts.len()
-        )));
-    }
-    let parse = |text: &String| {
-        text.parse().map_err(|error| {
-            let shown: String = text.chars().take(128).collect();
-            invalid(format!("{shown:?}: {error}"))
-        })
-    };
-    texts.iter().map(parse).collect()
 }

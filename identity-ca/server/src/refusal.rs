@@ -138,6 +138,7 @@ pub(crate) fn create_token(error: &CreateTokenError) -> Status {
 pub(crate) fn register(error: &RegisterError) -> Status {
     match error {
         RegisterError::Selectors { .. }
+        | RegisterError::DnsNames { .. }
         | RegisterError::Infrastructure { .. }
         | RegisterError::TrustDomains { .. } => invalid(error),
         RegisterError::UnknownNode(_) | RegisterError::UnknownTrustDomain(_) => {

@@ -62,6 +62,22 @@ pub(crate) fn registration(registration: &Registration) -> WireRegistration {
             .iter()
             .map(ToString::to_string)
             .collect(),
+        hint: registration
+            .terms
+            .hint
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        dns_names: registration
+            .terms
+            .dns_names
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        key_type: registration.terms.key_type.to_string(),
+        jwt_ttl: registration.terms.jwt_ttl,
+        role: registration.role.map(|role| role.to_string()).unwrap_or_default(),
+        ordinal: registration.ordinal,
     }
 }
 

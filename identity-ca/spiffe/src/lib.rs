@@ -14,11 +14,14 @@
 
 mod bundle;
 mod certificate;
+mod dns_name;
+mod hint;
 mod id;
 mod json;
 mod jwk;
 mod jwks;
 mod jwt;
+mod key_type;
 mod leaf;
 mod node_name;
 mod pem;
@@ -30,6 +33,8 @@ mod trust_domain;
 
 pub use bundle::{BundleError, BundleSet, MAX_AUTHORITIES, X509Bundle};
 pub use certificate::CertificateError;
+pub use dns_name::{DnsName, DnsNameError};
+pub use hint::{Hint, HintError, MAX_HINT_BYTES};
 pub use id::{IdError, MAX_ID_LENGTH, SpiffeId};
 pub use jwks::{JwksError, MAX_JWKS_BYTES, SpiffeBundle};
 pub use jwt::{
@@ -38,6 +43,7 @@ pub use jwt::{
     MAX_AUDIENCES, MAX_JWT_BYTES, MAX_JWT_KEYS, MAX_KEY_ID_BYTES, VerifiedJwtSvid, sign_jwt_svid,
     verify_jwt_svid,
 };
+pub use key_type::{KeyType, KeyTypeError};
 pub use leaf::LeafError;
 pub use node_name::{NodeName, NodeNameError};
 pub use revocation::{

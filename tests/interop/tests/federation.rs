@@ -130,6 +130,7 @@ impl Domain {
             selectors: vec![format!("unix:uid:{}", rustix::process::getuid().as_raw())],
             ttl: 0,
             federates_with: federates_with.iter().map(ToString::to_string).collect(),
+            ..RegisterRequest::default()
         };
         self.operator().register(register).await.unwrap();
         let address = self.server.address().to_string();

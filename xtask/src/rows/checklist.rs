@@ -278,7 +278,7 @@ pub(super) const ROWS: [Row; 74] = [
         48,
         "Workload API",
         "§5.2.1, 8: hints are unique in a response (**M**), at most 1024 bytes (S)",
-        "Not yet: hints of registrations (identity service, documents). Every hint is empty, which is none.",
+        "Of two registrations with one hint the older keeps it.",
     ),
     row(
         49,

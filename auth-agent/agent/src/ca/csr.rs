@@ -1,19 +1,35 @@
 //! Keys and what asks for a certificate for them.
 
-use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use rcgen::{
+    CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
+    PKCS_ED25519, PKCS_RSA_SHA256,
+};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use signet_spiffe::KeyType;
 use signet_tls::SvidKeyPair;
 use zeroize::Zeroizing;
 
-/// A new P-256 key and the request for its certificate. The key never leaves this process except to its workload.
+/// A new key and the request for its certificate. The key never leaves this process except to its workload.
 pub struct Request {
     key: Zeroizing<Vec<u8>>,
     csr: Vec<u8>,
 }
 
-/// Makes a key on this node. The request says nothing but the public key: the CA decides the rest.
+/// Makes a P-256 key on this node. The request says nothing but the public key: the CA decides the rest.
 pub fn new_request() -> Result<Request, rcgen::Error> {
-    let key = Zeroizing::new(KeyPair::generate()?);
+    new_request_for(KeyType::P256)
+}
+
+/// The same with a key of this kind. One for RSA takes long enough to keep others waiting.
+pub fn new_request_for(kind: KeyType) -> Result<Request, rcgen::Error> {
+    let algorithm = match kind {
+        KeyType::P256 => &PKCS_ECDSA_P256_SHA256,
+        KeyType::P384 => &PKCS_ECDSA_P384_SHA384,
+        // Of 2048 bits.
+        KeyType::Rsa2048 => &PKCS_RSA_SHA256,
+        KeyType::Ed25519 => &PKCS_ED25519,
+    };
+    let key = Zeroizing::new(KeyPair::generate_for(algorithm)?);
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     let csr = params.serialize_request(&*key)?.der().to_vec();

@@ -13,7 +13,7 @@ mod sync;
 pub use addresses::CaAddresses;
 pub use channel::channel;
 pub(crate) use channel::refusal;
-pub use csr::{Request, new_request};
+pub use csr::{Request, new_request, new_request_for};
 pub use identity::{IdentityError, NodeIdentity};
 pub use keeper::{Keeper, NodeAccess};
 pub use place::{PlaceFile, keep};

@@ -60,7 +60,9 @@ pub(super) async fn issue(
     }
     let registration = view
         .registrations()
-        .find(|registration| registration.spiffe_id == *id)
+        .filter(|registration| registration.spiffe_id == *id)
+        // Of several, the first that was made says how long tokens live.
+        .min_by_key(|registration| registration.ordinal)
         .ok_or_else(|| IssueError::NotRegistered(id.clone()))?;
     let call = IssueJwtSvidRequest {
         registration: registration.id.clone(),

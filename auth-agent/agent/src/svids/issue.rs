@@ -10,10 +10,11 @@ use signet_proto::ca::v1::IssueX509SvidRequest;
 use signet_proto::ca::v1::node_service_client::NodeServiceClient;
 use signet_spiffe::{BundleSet, SpiffeId, SvidError, UnixTime, VerifiedSvid, verify_x509_svid};
 use signet_workload_api::{X509Svid, X509SvidError};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tonic::transport::Channel;
 
-use crate::ca::new_request;
+use crate::ca::new_request_for;
 use crate::clock::seconds;
 use crate::tasks::Fault;
 use crate::view::Registration;
@@ -26,6 +27,9 @@ pub enum IssueError {
     /// No key.
     #[error("failed to make a key")]
     Key(#[from] rcgen::Error),
+    /// The agent ends.
+    #[error("the key was not finished")]
+    Interrupted,
     /// No answer.
     #[error("the CA does not answer")]
     Deadline,
@@ -78,7 +82,10 @@ pub struct Issuer {
 impl Issuer {
     /// Makes a key and has it certified for a registration.
     pub async fn issue(self, registration: Arc<Registration>) -> Result<WorkloadSvid, IssueError> {
-        let request = new_request()?;
+        let kind = registration.certificates.key_type;
+        let request = spawn_blocking(move || new_request_for(kind))
+            .await
+            .map_err(|_| IssueError::Interrupted)??;
         let call = IssueX509SvidRequest {
             registration: registration.id.clone(),
             csr: request.csr().to_vec(),

@@ -81,7 +81,8 @@ pub(super) fn offers(
             Some(svid) => Offer::ready(selectors, svid.offer.clone()),
             None => Offer::pending(selectors, entry.registration.spiffe_id.clone())?,
         };
-        offers.push(offer.federating_with(entry.registration.federates_with.clone()));
+        let offer = offer.federating_with(entry.registration.federates_with.clone());
+        offers.push(offer.with_hint(entry.registration.hint.clone()));
     }
     let (foreign, foreign_jwt) = (view.foreign_bundles(), view.foreign_jwt_bundles());
     Ok(Offers::new(offers, view.published_bundles().clone())?

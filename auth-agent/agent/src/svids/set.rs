@@ -21,7 +21,7 @@ pub struct Entry {
     pub revoked: Option<Arc<str>>,
 }
 
-/// All registrations of this node, in the order of their ids.
+/// All registrations of this node, in the order in which they were made.
 #[derive(Clone, Debug, Default)]
 pub struct SvidSet {
     entries: Vec<Entry>,

@@ -41,6 +41,11 @@ impl Table {
             match self.0.get_mut(&registration.id) {
                 Some(slot) if slot.entry.registration == *registration => {}
                 Some(slot) if slot.entry.registration.spiffe_id == registration.spiffe_id => {
+                    // Until there is one on the new terms, the old one is better than none.
+                    if slot.entry.registration.certificates != registration.certificates {
+                        slot.due = now;
+                        slot.failures = 0;
+                    }
                     slot.entry.registration = registration.clone();
                     changed = true;
                 }
@@ -116,14 +121,24 @@ impl Table {
         });
         match result {
             Ok(svid) => {
-                slot.due = now + renew_in(svid.not_after, unix, random);
+                let on_old_terms = slot.entry.registration.certificates != registration.certificates;
+                slot.due = if on_old_terms {
+                    now
+                } else {
+                    now + renew_in(svid.not_after, unix, random)
+                };
                 slot.failures = 0;
                 slot.entry.svid = Some(Arc::new(svid));
                 slot.entry.last_error = None;
                 slot.entry.revoked = None;
             }
             Err(error) => {
-                slot.due = now + backoff(FIRST_RETRY, LAST_RETRY, slot.failures, random);
+                let on_old_terms = slot.entry.registration.certificates != registration.certificates;
+                slot.due = if on_old_terms {
+                    now
+                } else {
+                    now + backoff(FIRST_RETRY, LAST_RETRY, slot.failures, random)
+                };
                 slot.failures = slot.failures.saturating_add(1);
                 slot.entry.last_error = Some(error);
             }
@@ -184,7 +199,9 @@ impl Table {
 
     /// The state as others see it.
     pub(super) fn to_set(&self) -> SvidSet {
-        SvidSet::new(self.0.values().map(|slot| slot.entry.clone()).collect())
+        let mut entries: Vec<_> = self.0.values().map(|slot| slot.entry.clone()).collect();
+        entries.sort_by_key(|entry| entry.registration.ordinal);
+        SvidSet::new(entries)
     }
 }
 
@@ -194,9 +211,10 @@ mod tests {
     use signet_attest::RequiredSelectors;
     use signet_proto::view::v1::Revocation;
     use signet_proto::view::v1::revocation::Subject;
-    use signet_spiffe::{SpiffeId, TrustDomain};
+    use signet_spiffe::{KeyType, SpiffeId, TrustDomain};
 
     use super::*;
+    use crate::view::CertificateTerms;
 
     fn none() -> RevocationTable {
         RevocationTable::default()
@@ -246,7 +264,69 @@ mod tests {
             identity: SecurityIdentity(256),
             selectors: RequiredSelectors::parse(&["unix:uid:1"]).expect("valid"),
             federates_with: BTreeSet::new(),
+            hint: None,
+            certificates: CertificateTerms::default(),
+            jwt_ttl: 0,
+            ordinal: 0,
         })
+    }
+
+    #[test]
+    fn other_terms_ask_for_a_new_certificate_at_once_and_other_words_do_not() {
+        let (now, mut table) = (Instant::now(), Table::default());
+        let one = registration("1", "spiffe://t.example/a");
+        table.set(std::slice::from_ref(&one), now);
+        assert_eq!(table.take_due(8, now).len(), 1);
+        table.finished(&one, Err("no".to_owned()), &none(), now, 0, 0);
+        let words = Arc::new(Registration {
+            hint: Some("outside".parse().expect("a hint")),
+            ..Registration::clone(&one)
+        });
+        assert!(table.set(std::slice::from_ref(&words), now));
+        assert!(
+            table.take_due(8, now).is_empty(),
+            "a hint stands in no certificate"
+        );
+        let terms = Arc::new(Registration {
+            certificates: CertificateTerms {
+                key_type: KeyType::P384,
+                ..CertificateTerms::default()
+            },
+            ..Registration::clone(&words)
+        });
+        assert!(table.set(std::slice::from_ref(&terms), now));
+        assert_eq!(table.take_due(8, now), vec![terms.clone()]);
+        // Changed once more while that one is on its way: what comes back is on old terms.
+        let again = Arc::new(Registration {
+            certificates: CertificateTerms::default(),
+            ..Registration::clone(&terms)
+        });
+        table.set(std::slice::from_ref(&again), now);
+        table.finished(&terms, Err("other key".to_owned()), &none(), now, 0, 0);
+        assert_eq!(
+            table.take_due(8, now),
+            vec![again],
+            "without waiting for the retry"
+        );
+    }
+
+    #[test]
+    fn identities_are_in_the_order_in_which_they_were_registered_whatever_their_ids() {
+        let (now, mut table) = (Instant::now(), Table::default());
+        let ordered = |id: &str, ordinal| {
+            Arc::new(Registration {
+                ordinal,
+                ..Registration::clone(&registration(id, &format!("spiffe://t.example/{id}")))
+            })
+        };
+        table.set(&[ordered("a", 3), ordered("b", 1), ordered("c", 2)], now);
+        let set = table.to_set();
+        let order: Vec<_> = set
+            .entries()
+            .iter()
+            .map(|entry| entry.registration.id.as_str())
+            .collect();
+        assert_eq!(order, ["b", "c", "a"]);
     }
 
     #[test]

@@ -85,6 +85,14 @@ pub enum ViewError {
     /// The trust bundle of another trust domain.
     #[error("trust bundle is of trust domain `{0}`, not of this one")]
     OtherTrustDomain(String),
+    /// What a registration says of its SVIDs.
+    #[error("registration {id} says what this agent does not understand: {why}")]
+    Terms {
+        /// Whose.
+        id: String,
+        /// What is wrong.
+        why: String,
+    },
     /// A registration's selectors.
     #[error("selectors of registration {id} are invalid")]
     Selectors {

@@ -10,5 +10,5 @@ mod store;
 pub use error::ViewError;
 pub use kept::{Kept, KeptFile};
 pub use revoked::RevocationTable;
-pub use state::{Encryption, Node, Position, Registration, View};
+pub use state::{CertificateTerms, Encryption, Node, Position, Registration, View};
 pub use store::{TowardsCa, ViewStore};

@@ -1,6 +1,8 @@
 //! From wire types to valid ones.
 
+use std::fmt::Display;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use signet_abi::SecurityIdentity;
 use signet_attest::RequiredSelectors;
@@ -11,7 +13,7 @@ use signet_spiffe::{
 };
 
 use super::error::ViewError;
-use super::state::{Encryption, Identity, Node, Registration};
+use super::state::{CertificateTerms, Encryption, Identity, Node, Registration};
 
 pub(super) fn node_name(name: &str) -> Result<NodeName, ViewError> {
     NodeName::parse(name).map_err(|source| ViewError::NodeName {
@@ -93,7 +95,30 @@ pub(super) fn registration(registration: &wire::Registration) -> Result<Registra
             .iter()
             .map(|name| trust_domain(name))
             .collect::<Result<_, _>>()?,
+        hint: term(&registration.id, &registration.hint)?,
+        certificates: CertificateTerms {
+            key_type: term(&registration.id, &registration.key_type)?.unwrap_or_default(),
+            dns_names: registration
+                .dns_names
+                .iter()
+                .filter_map(|name| term(&registration.id, name).transpose())
+                .collect::<Result<_, _>>()?,
+            ttl: registration.ttl,
+        },
+        jwt_ttl: registration.jwt_ttl,
+        ordinal: registration.ordinal,
     })
+}
+
+/// What a registration says in words; an empty text says nothing.
+fn term<T: FromStr<Err: Display>>(id: &str, text: &str) -> Result<Option<T>, ViewError> {
+    let unreadable = |error: T::Err| ViewError::Terms {
+        id: id.to_owned(),
+        why: error.to_string(),
+    };
+    (!text.is_empty())
+        .then(|| text.parse().map_err(unreadable))
+        .transpose()
 }
 
 pub(super) fn bundles(

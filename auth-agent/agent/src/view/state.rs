@@ -8,7 +8,10 @@ use signet_abi::SecurityIdentity;
 use signet_attest::RequiredSelectors;
 use signet_proto::view::v1 as wire;
 use signet_session::NodeNumber;
-use signet_spiffe::{BundleSet, JwtBundleSet, NodeName, SpiffeBundle, SpiffeId, TrustDomain, X509Bundle};
+use signet_spiffe::{
+    BundleSet, DnsName, Hint, JwtBundleSet, KeyType, NodeName, SpiffeBundle, SpiffeId, TrustDomain,
+    X509Bundle,
+};
 
 use super::error::ViewError;
 use super::parse;
@@ -65,6 +68,25 @@ pub struct Registration {
     pub selectors: RequiredSelectors,
     /// Other trust domains whose bundles such workloads get.
     pub federates_with: BTreeSet<TrustDomain>,
+    /// What the identity is for.
+    pub hint: Option<Hint>,
+    /// What its certificates are like.
+    pub certificates: CertificateTerms,
+    /// Life of its JWT-SVIDs, seconds; 0: the CA's default.
+    pub jwt_ttl: u32,
+    /// A workload's identities are in this order.
+    pub ordinal: u64,
+}
+
+/// What X.509-SVIDs of a registration are like: one that was issued on other terms is to be replaced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CertificateTerms {
+    /// Kind of key, which is made here.
+    pub key_type: KeyType,
+    /// Hosts that they also speak for. The CA puts them in.
+    pub dns_names: Vec<DnsName>,
+    /// Life, seconds; 0: the CA's default.
+    pub ttl: u32,
 }
 
 /// What stands behind a SPIFFE ID.

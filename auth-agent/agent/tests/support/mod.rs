@@ -175,7 +175,7 @@ impl Cluster {
                 selectors: vec!["unix:uid:0".to_owned()],
                 identity: *w,
                 ttl: 0,
-                federates_with: Vec::new(),
+                ..wire::Registration::default()
             });
         wire::Update {
             revision: self.revision,

@@ -26,6 +26,8 @@ mod sealed;
 mod standing;
 #[path = "../registry/sync.rs"]
 mod sync;
+#[path = "../registry/terms.rs"]
+mod terms;
 #[path = "../registry/tokens.rs"]
 mod tokens;
 mod writers;

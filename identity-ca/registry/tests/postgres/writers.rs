@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use signet_registry::{
-    Encryption, FIRST_IDENTITY, NewRegistration, Position, RegistrationId, Registry, Revision,
+    Encryption, FIRST_IDENTITY, NewRegistration, Position, RegistrationId, Registry, Revision, SvidTerms,
 };
 use signet_spiffe::NodeName;
 use sqlx::{Connection as _, PgConnection};
@@ -42,6 +42,8 @@ fn registration(number: u32) -> NewRegistration {
         selectors: vec!["unix:uid:1000".parse().unwrap()],
         ttl: 0,
         federates_with: Vec::new(),
+        terms: SvidTerms::default(),
+        role: None,
     }
 }
 

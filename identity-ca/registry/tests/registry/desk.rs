@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use signet_registry::{
     CreateTokenError, NewRegistration, NewToken, Node, PodCidr, Position, PresentedToken, RegisterError,
-    Registration, RegistrationId, Registry, Revision, TokenId,
+    Registration, RegistrationId, Registry, Revision, SvidTerms, TokenId,
 };
 use signet_spiffe::{NodeName, SpiffeId, UnixTime};
 
@@ -111,6 +111,8 @@ impl Desk {
             selectors: vec!["unix:uid:1000".parse().unwrap()],
             ttl: 0,
             federates_with: Vec::new(),
+            terms: SvidTerms::default(),
+            role: None,
         };
         self.registry.register(&new, at).await
     }

@@ -7,6 +7,7 @@ use signet_federation::{Document, EndpointUrl, Profile, Relationship, Verdict};
 use signet_log::{ChangeKind, Entry, Record};
 use signet_registry::{
     FederateError, MAX_RELATIONSHIPS, NewRegistration, RegisterError, RegistrationId, StoreDocumentError,
+    SvidTerms,
 };
 use signet_spiffe::{JwtBundle, SpiffeBundle, SpiffeId, TrustDomain, UnixTime, X509Bundle};
 
@@ -226,6 +227,8 @@ async fn a_registration_names_only_trust_domains_that_are_followed() {
         selectors: vec![format!("unix:uid:{number}").parse().unwrap()],
         ttl: 0,
         federates_with: names.iter().map(|name| domain(name)).collect(),
+        terms: SvidTerms::default(),
+        role: None,
     };
     let unknown = desk.registry.register(&new(1, &["b.example"]), now()).await;
     assert!(matches!(unknown, Err(RegisterError::UnknownTrustDomain(_))));

@@ -1,5 +1,5 @@
 use signet_registry::{
-    DeregisterError, FIRST_IDENTITY, NewRegistration, QUARANTINE, RegisterError, RegistrationId,
+    DeregisterError, FIRST_IDENTITY, NewRegistration, QUARANTINE, RegisterError, RegistrationId, SvidTerms,
 };
 use signet_spiffe::SpiffeId;
 
@@ -73,6 +73,8 @@ async fn selectors_are_a_set() {
             .collect(),
         ttl: 60,
         federates_with: Vec::new(),
+        terms: SvidTerms::default(),
+        role: None,
     };
     let first = with(1, &["unix:uid:1", "endpoint:shop/web", "unix:uid:1"]);
     let first = desk.registry.register(&first, now()).await.unwrap();
@@ -112,6 +114,8 @@ async fn signet_s_own_ids_cannot_be_registered() {
             selectors: vec!["unix:uid:0".parse().unwrap()],
             ttl: 0,
             federates_with: Vec::new(),
+            terms: SvidTerms::default(),
+            role: None,
         };
         let error = desk.registry.register(&new, now()).await.unwrap_err();
         assert!(

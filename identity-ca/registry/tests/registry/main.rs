@@ -14,4 +14,5 @@ mod sealed;
 mod standing;
 mod storage;
 mod sync;
+mod terms;
 mod tokens;

@@ -48,7 +48,7 @@ async fn a_message_beyond_the_bound_is_refused_before_it_is_read() {
     let refused = ca.anonymous().await.attest(huge).await.unwrap_err();
     assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
     let huge = RegisterRequest {
-        node: "x".repeat(3_000_000),
+        node: "x".repeat(17_000_000),
         ..RegisterRequest::default()
     };
     let refused = ca.operator.clone().register(huge).await.unwrap_err();

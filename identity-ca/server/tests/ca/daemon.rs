@@ -113,7 +113,7 @@ pub(crate) async fn prepare(ca: &Daemon) -> (SvidKeyPair, String) {
         node: "n1".to_owned(),
         selectors: vec!["unix:uid:1".to_owned()],
         ttl: 0,
-        federates_with: Vec::new(),
+        ..RegisterRequest::default()
     };
     let registration = operator.register(register).await.unwrap().into_inner().id;
     (pair(&key, &attested.svid.unwrap()), registration)

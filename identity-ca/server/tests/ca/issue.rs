@@ -42,7 +42,7 @@ async fn a_registration_s_own_life_counts() {
         node: "n1".to_owned(),
         selectors: vec!["unix:uid:1000".to_owned()],
         ttl: 60,
-        federates_with: Vec::new(),
+        ..RegisterRequest::default()
     };
     let registration = ca.operator.clone().register(register).await.unwrap().into_inner();
     let call = IssueX509SvidRequest {

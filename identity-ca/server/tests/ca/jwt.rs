@@ -74,7 +74,7 @@ async fn a_token_lives_no_longer_than_the_registration_s_certificates() {
             node: "n1".to_owned(),
             selectors: vec!["unix:uid:1000".to_owned()],
             ttl,
-            federates_with: Vec::new(),
+            ..RegisterRequest::default()
         };
         let registration = ca.operator.clone().register(register).await.unwrap().into_inner();
         let svid = issue(&node, &registration.id, &["db"]).await.unwrap();

@@ -24,3 +24,4 @@ mod revocation;
 mod running;
 mod strangers;
 mod sync;
+mod terms;

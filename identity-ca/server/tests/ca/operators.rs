@@ -96,7 +96,7 @@ async fn bad_registrations_are_refused_with_the_reason() {
         node: "n1".to_owned(),
         selectors,
         ttl,
-        federates_with: Vec::new(),
+        ..RegisterRequest::default()
     };
     let short = register(9, vec!["unix:uid:1".to_owned()]);
     assert_refusal(

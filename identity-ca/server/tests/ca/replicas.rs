@@ -232,7 +232,7 @@ async fn when_one_ca_is_killed_under_load_no_request_is_lost_after_a_retry() {
                 node: "n1".to_owned(),
                 selectors: vec!["unix:uid:1000".to_owned()],
                 ttl: 0,
-                federates_with: Vec::new(),
+                ..RegisterRequest::default()
             };
             for mut client in clients.into_iter().cycle().take(40) {
                 match client.register(request.clone()).await {

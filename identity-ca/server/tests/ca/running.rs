@@ -150,7 +150,7 @@ impl Running {
             node: node.to_owned(),
             selectors: vec![selector.to_owned()],
             ttl: 0,
-            federates_with: Vec::new(),
+            ..RegisterRequest::default()
         };
         Ok(self.operator.clone().register(request).await?.into_inner())
     }

@@ -217,7 +217,7 @@ fn a_registration_for_signets_own_names_is_refused(stage: &mut Stage) -> Result<
                 node: "n1".into(),
                 selectors: vec!["unix:uid:0".into()],
                 ttl: 0,
-                federates_with: Vec::new(),
+                ..RegisterRequest::default()
             };
             ca.register(request).await.map(|_| ())
         });
@@ -287,7 +287,7 @@ fn a_full_map_lets_nothing_through_and_is_said(stage: &mut Stage) -> Result<()> 
             node: "n1".into(),
             selectors: vec!["endpoint:shop/nobody".into()],
             ttl: 0,
-            federates_with: Vec::new(),
+            ..RegisterRequest::default()
         };
         ca.register(request).await.map(|_| ())
     })?;

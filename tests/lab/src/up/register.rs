@@ -37,7 +37,7 @@ pub(super) async fn register(
             node: workload.node.clone(),
             selectors: vec![selector],
             ttl: 0,
-            federates_with: Vec::new(),
+            ..RegisterRequest::default()
         };
         let what = format!("registering {}", workload.full_name());
         ca.register(request).await.map_err(refused(&what))?;

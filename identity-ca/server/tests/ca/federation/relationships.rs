@@ -128,6 +128,7 @@ async fn a_registration_names_the_trust_domains_whose_bundles_its_workloads_get(
         selectors: vec!["unix:uid:1".to_owned()],
         ttl: 0,
         federates_with: vec![B.to_owned()],
+        ..RegisterRequest::default()
     };
     let early = a.operator.clone().register(register.clone()).await.unwrap_err();
     assert_eq!(early.code(), Code::FailedPrecondition);
