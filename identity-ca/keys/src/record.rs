@@ -64,7 +64,7 @@ impl KeyRecord {
     }
 
     /// What the manager needs to open it.
-    pub(crate) fn body(&self) -> &[u8] {
+    pub fn body(&self) -> &[u8] {
         &self.body
     }
 
