@@ -85,7 +85,7 @@ const OF_A_LAB: [&str; 7] = [
 ];
 
 /// Commands that ask nobody: one that is well, one whose answer is no (where it can be), one with bad input.
-const ALONE: [(&str, &str, &str); 6] = [
+const ALONE: [(&str, &str, &str); 7] = [
     (
         "policy check GOOD",
         "policy check BAD",
@@ -96,6 +96,7 @@ const ALONE: [(&str, &str, &str); 6] = [
     ("lab down --lab nosuchlab", "", "lab down NO-LAB"),
     ("completions bash", "", "completions csh"),
     ("--help", "", "lab up /nonexistent/lab.yaml"),
+    ("--version", "", "ca import /nonexistent/entries.json"),
 ];
 
 #[test]
@@ -360,4 +361,22 @@ fn completions_and_the_lab_schema_need_nothing() {
     assert!(words(&signet(&["completions", "bash"]).stdout).contains("_signet"));
     let schema: serde_json::Value = serde_json::from_slice(&signet(&["lab", "schema"]).stdout).unwrap();
     assert_eq!(schema["properties"]["nodes"]["type"], "array");
+}
+
+#[test]
+fn an_import_is_read_before_anybody_is_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let code = |arguments: &[&str]| signet(&[&["ca", "import"][..], arguments].concat()).status.code();
+    assert_eq!(code(&[&file("good", r#"{"entries": []}"#)]), Some(3));
+    assert_eq!(code(&[&file("bad", "entries:")]), Some(2));
+    assert_eq!(code(&["/nonexistent/entries.json"]), Some(2));
+    assert_eq!(
+        code(&[&file("good", r#"{"entries": []}"#), "--node-map", "x"]),
+        Some(2)
+    );
 }

@@ -9,6 +9,7 @@ use signet_proto::ca::v1::{
 use crate::args::Global;
 use crate::command::ca_log;
 use crate::command::federation;
+use crate::command::import;
 use crate::command::registrations;
 use crate::command::revocation;
 use crate::failure::Failure;
@@ -85,6 +86,8 @@ enum Command {
     },
     /// Change a registration in place: what is not given stays as it is.
     Update(registrations::Update),
+    /// Register what SPIRE's registration entries say.
+    Import(import::Import),
     /// Delete registrations: their SVIDs are given up and their traffic stops.
     Deregister {
         /// A registration's id or the beginning of it, or a SPIFFE ID for all of its registrations.
@@ -179,6 +182,7 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
             ))
         }
         Command::Update(update) => registrations::update(update, &ca, output).await,
+        Command::Import(import) => import::run(import, &ca, output).await,
         Command::Federation(arguments) => federation::run(arguments, &ca, output).await,
         Command::Log(arguments) => ca_log::run(arguments, &ca, output).await,
         Command::Deregister { what } => registrations::deregister(&ca, what, output).await,

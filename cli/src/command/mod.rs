@@ -10,6 +10,7 @@ pub(crate) mod federation;
 pub(crate) mod flows;
 pub(crate) mod heard;
 pub(crate) mod identity;
+pub(crate) mod import;
 pub(crate) mod lab;
 pub(crate) mod policy;
 pub(crate) mod registrations;

@@ -8,6 +8,7 @@ pub(crate) mod explain;
 pub(crate) mod federation;
 pub(crate) mod flows;
 pub(crate) mod identity;
+pub(crate) mod import;
 pub(crate) mod lab;
 pub(crate) mod policy;
 pub(crate) mod revocation;

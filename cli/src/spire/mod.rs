@@ -1,0 +1,7 @@
+//! SPIRE's registration entries, and what they are as registrations. Pure.
+
+mod entry;
+mod map;
+
+pub(crate) use entry::read;
+pub(crate) use map::{Mapped, Rules, map};
