@@ -32,16 +32,6 @@ pub fn random() -> u64 {
     u64::from_ne_bytes(bytes)
 }
 
-/// Time until a certificate that came just now and ends at `not_after` should be renewed: half of what it has left, ±10 %.
-///
-/// Its `not_before` says nothing of that: CAs set it back, by more than a short life lasts.
-pub fn renew_in(not_after: i64, now: i64, random: u64) -> Duration {
-    let left = Duration::from_secs(u64::try_from(not_after.saturating_sub(now)).unwrap_or(0));
-    let nanos = u64::try_from((left / 5).as_nanos()).unwrap_or(u64::MAX);
-    let jitter = Duration::from_nanos(scale(random, nanos));
-    (left * 2 / 5 + jitter).max(Duration::from_secs(1))
-}
-
 /// How long to wait after the `attempt`-th failure in a row (from 0): doubles from `first` to `most`, between half and
 /// all of it at random, so that a crowd does not come back at once.
 pub fn backoff(first: Duration, most: Duration, attempt: u32, random: u64) -> Duration {
@@ -60,24 +50,6 @@ pub fn scale(random: u64, most: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn renewal_is_around_half_of_what_is_left_whatever_the_dice_say() {
-        for random in [0, u64::MAX / 3, u64::MAX] {
-            let wait = renew_in(4600, 1000, random).as_secs();
-            assert!((1440..=2160).contains(&wait), "{wait}");
-            let short = renew_in(1010, 1000, random);
-            assert!(
-                short >= Duration::from_secs(4) && short <= Duration::from_secs(6),
-                "{short:?}"
-            );
-        }
-        assert_eq!(
-            renew_in(1010, 5000, 0),
-            Duration::from_secs(1),
-            "late renewals do not spin"
-        );
-    }
 
     #[test]
     fn backoff_grows_to_its_bound_and_never_below_half() {

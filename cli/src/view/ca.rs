@@ -9,6 +9,7 @@ use signet_proto::view::v1::Registration;
 use signet_proto::view::v1::revocation::Subject;
 
 use super::encryption::mode_name;
+use super::outage::OutageView;
 use crate::output::{Cell, Page, Table, Tone, View};
 use crate::text;
 
@@ -27,6 +28,7 @@ pub(crate) struct StatusView {
     issued: u64,
     issued_jwt: u64,
     encryption: &'static str,
+    outage: OutageView,
 }
 
 impl From<StatusResponse> for StatusView {
@@ -50,6 +52,7 @@ impl From<StatusResponse> for StatusView {
             issued: status.issued,
             issued_jwt: status.issued_jwt,
             encryption,
+            outage: OutageView::from(status.outage.unwrap_or_default()),
         }
     }
 }
@@ -78,6 +81,7 @@ impl View for StatusView {
         for (name, value) in lines {
             page.line(format!("{name:<15}{value}"));
         }
+        self.outage.draw(page);
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod flows;
 pub(crate) mod identity;
 pub(crate) mod import;
 pub(crate) mod lab;
+pub(crate) mod outage;
 pub(crate) mod policy;
 pub(crate) mod revocation;
 pub(crate) mod status;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use signet_spiffe::{NodeName, SpiffeId, TrustDomain};
 
@@ -57,6 +58,8 @@ pub struct Changes {
     pub removed_registrations: Vec<RegistrationId>,
     /// The cluster's encryption, where it changed.
     pub encryption: Option<Encryption>,
+    /// How long SVIDs should outlast the CA at least, where a setting of the cluster changed; zero: nobody has said.
+    pub availability_target: Option<Duration>,
     /// Whether the trust bundle changed.
     pub bundle: bool,
     /// Bundles of other trust domains: changed or new.
@@ -189,6 +192,7 @@ async fn snapshot(
             None => registration_rows::all(connection).await?,
         },
         encryption: Some(settings::encryption(connection).await?),
+        availability_target: Some(settings::availability_target(connection).await?),
         bundle: true,
         foreign: federation::all_foreign(connection).await?,
         revocations: revocations::all(connection).await?,
@@ -251,7 +255,10 @@ async fn resolve(
                 None => changes.removed_registrations.push(id),
             }
         }
-        "cluster" => changes.encryption = Some(settings::encryption(connection).await?),
+        "cluster" => {
+            changes.encryption = Some(settings::encryption(connection).await?);
+            changes.availability_target = Some(settings::availability_target(connection).await?);
+        }
         "bundle" if key.is_empty() => changes.bundle = true,
         "bundle" => {
             let trust_domain = TrustDomain::parse(key).map_err(|_| corrupt())?;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use signet_log::{Change as Logged, ChangeKind};
 use signet_spiffe::TrustDomain;
@@ -12,6 +13,7 @@ use crate::sql::{self, Connection};
 
 const TRUST_DOMAIN: &str = "trust_domain";
 const ENCRYPTION: &str = "encryption";
+const AVAILABILITY_TARGET: &str = "availability_target";
 const KEYS: &str = "keys";
 const BUNDLE_CONTENT: &str = "bundle_content";
 const BUNDLE_SEQUENCE: &str = "bundle_sequence";
@@ -152,6 +154,42 @@ impl Registry {
         }
         write.commit().await
     }
+
+    /// How long SVIDs should outlast the CA at least; zero: nobody has said.
+    pub async fn availability_target(&self) -> Result<Duration, StorageError> {
+        availability_target(&mut *self.read().await?).await
+    }
+
+    /// Sets that, in whole seconds, and tells all nodes. Setting what is set already changes nothing. Returns what it was.
+    pub async fn set_availability_target(&self, target: Duration) -> Result<Duration, StorageError> {
+        let mut write = self.write().await?;
+        let before = availability_target(write.connection()).await?;
+        let target = Duration::from_secs(target.as_secs());
+        if before != target {
+            let text = |target: Duration| target.as_secs().to_string();
+            set(write.connection(), AVAILABILITY_TARGET, &text(target)).await?;
+            write.record(Change::Cluster).await?;
+            let digest = |target| Some(Logged::digest(&[&text(target)]));
+            write.log(
+                ChangeKind::Setting,
+                AVAILABILITY_TARGET,
+                digest(before),
+                digest(target),
+            );
+        }
+        write.commit().await?;
+        Ok(before)
+    }
+}
+
+pub(crate) async fn availability_target(connection: &mut Connection) -> Result<Duration, StorageError> {
+    let Some(text) = get(connection, AVAILABILITY_TARGET).await? else {
+        return Ok(Duration::ZERO);
+    };
+    let corrupt = StorageError::Corrupt {
+        column: "settings.availability_target",
+    };
+    text.parse().map(Duration::from_secs).map_err(|_| corrupt)
 }
 
 pub(crate) async fn encryption(connection: &mut Connection) -> Result<Encryption, StorageError> {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use signet_authority::{Authority, JwtAuthority};
-use signet_proto::ca::v1::GetCrlResponse;
+use signet_proto::ca::v1::{GetCrlResponse, OutageBudget};
 use signet_registry::Registry;
 use signet_spiffe::{TrustDomain, UnixTime};
 use signet_telemetry::Throttle;
@@ -36,6 +36,8 @@ pub(crate) struct Ca {
     pub(crate) honoured: watch::Sender<u64>,
     /// The last revocation list for nodes, and when it was signed.
     pub(crate) list_for_nodes: Mutex<Option<(UnixTime, GetCrlResponse)>>,
+    /// What was last told of how long the CA may be gone, and when.
+    pub(crate) outage: Mutex<Option<(UnixTime, OutageBudget)>>,
     pub(crate) connected: Connected,
     pub(crate) clock: Clock,
     pub(crate) svid_ttl: Duration,

@@ -72,6 +72,9 @@ pub struct Config {
     pub node_svid_ttl: Duration,
     /// Life of JWT-SVIDs, [`MIN_SVID_TTL`] to [`MAX_JWT_SVID_TTL`]; shorter for a registration whose SVIDs are.
     pub jwt_svid_ttl: Duration,
+    /// How long SVIDs should outlast the CA at least: agents renew so early where the life of an SVID allows it. Zero: at half of
+    /// their lives.
+    pub availability_target: Duration,
     /// Where Prometheus finds metrics.
     pub metrics: Option<SocketAddr>,
     /// Whether to go on although the registry is not the one that this CA signed checkpoints of: somebody put it back on purpose.

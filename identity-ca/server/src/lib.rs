@@ -27,6 +27,7 @@ mod log_service;
 mod metrics;
 mod node_service;
 mod operator_service;
+mod outage;
 mod own_svid;
 mod per_address;
 mod published;
@@ -48,4 +49,5 @@ pub use config::{
 };
 pub use database::{Database, DatabaseError};
 pub use keys::{KekSource, KeyManagerName, KeyOptions, Rewrap};
+pub use outage::TargetError;
 pub use server::Server;

@@ -98,6 +98,11 @@ struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = jwt_svid_ttl)]
     jwt_svid_ttl: Duration,
 
+    /// How long SVIDs should outlast the CA at least: agents renew early enough that this much life is always left, where it
+    /// has room for it (nine tenths at most). Without it they renew at half. All replicas need the same.
+    #[arg(long, value_name = "DURATION", value_parser = availability_target)]
+    availability_target: Option<Duration>,
+
     /// Where Prometheus finds metrics, at /metrics, in plaintext and for whoever can connect: an address of the node's own
     /// (127.0.0.1:4241) or of a management network. Off unless given.
     #[arg(long, value_name = "IP:PORT", env = "SIGNET_CA_METRICS")]
@@ -229,6 +234,14 @@ fn jwt_svid_ttl(text: &str) -> Result<Duration, String> {
     ttl(text, MAX_JWT_SVID_TTL).ok_or_else(|| "JWT-SVIDs live 10s to 1h; write it as 30s or 5m".to_owned())
 }
 
+fn availability_target(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<SignedDuration>().ok();
+    parsed
+        .and_then(|parsed| Duration::try_from(parsed).ok())
+        .filter(|target| *target <= MAX_NODE_SVID_TTL)
+        .ok_or_else(|| "a target is a time such as 30m, 2h or 12h; 0s: none".to_owned())
+}
+
 fn ttl(text: &str, most: Duration) -> Option<Duration> {
     let parsed: SignedDuration = text.parse().ok()?;
     let ttl = Duration::try_from(parsed).ok()?;
@@ -250,6 +263,7 @@ impl RunArgs {
             svid_ttl: self.svid_ttl,
             node_svid_ttl: self.node_svid_ttl,
             jwt_svid_ttl: self.jwt_svid_ttl,
+            availability_target: self.availability_target.unwrap_or_default(),
             metrics: self.metrics_listen,
             accept_restored_registry: self.accept_restored_registry,
             bundle_endpoint: self.endpoint.config()?,
@@ -414,6 +428,8 @@ mod tests {
             assert!(svid_ttl(bad).is_err(), "{bad}");
         }
         assert!(node_svid_ttl("168h").is_ok() && node_svid_ttl("169h").is_err());
+        assert_eq!(availability_target("45m"), Ok(Duration::from_mins(45)));
+        assert!(availability_target("-1m").is_err() && availability_target("45").is_err());
         assert_eq!(jwt_svid_ttl("1h"), Ok(Duration::from_hours(1)));
         assert!(jwt_svid_ttl("61m").is_err());
     }

@@ -1,11 +1,15 @@
 //! The CA's numbers for Prometheus.
 
 use signet_metrics::Page;
-use signet_proto::ca::v1::StatusResponse;
+use signet_proto::ca::v1::lapse::Kind;
+use signet_proto::ca::v1::{Lapse, OutageBudget, StatusResponse};
 use signet_proto::view::v1::EncryptionMode;
+use signet_spiffe::UnixTime;
 
-/// What `Status` says, as metrics.
-pub(crate) fn page(status: &StatusResponse) -> Page {
+use crate::clock::unix_seconds;
+
+/// What `Status` says, as metrics of the moment `now`.
+pub(crate) fn page(status: &StatusResponse, now: UnixTime) -> Page {
     let mut page = Page::new("signet_ca", &status.version);
     page.gauge("revision", "Revision of the registry", status.revision);
     page.gauge("nodes", "Nodes that have attested", status.nodes);
@@ -35,7 +39,38 @@ pub(crate) fn page(status: &StatusResponse) -> Page {
         "SVIDs issued since the start, by kind",
         issued.map(|(kind, count)| (vec![("kind", kind.to_owned())], count)),
     );
+    outage(
+        &mut page,
+        &status.outage.clone().unwrap_or_default(),
+        unix_seconds(now),
+    );
     page
+}
+
+fn outage(page: &mut Page, budget: &OutageBudget, now: i64) {
+    page.gauge(
+        "availability_target_seconds",
+        "How long SVIDs should outlast the CA at least; 0: nobody has said",
+        budget.target,
+    );
+    let class = |lapse: &Lapse| {
+        let kind = match lapse.kind() {
+            Kind::Nodes => "nodes",
+            Kind::Workloads | Kind::Unspecified => "workloads",
+        };
+        vec![("class", kind.to_owned()), ("ttl", lapse.ttl.to_string())]
+    };
+    let left = |lapse: &Lapse| (class(lapse), lapse.first.saturating_sub(now).max(0));
+    page.gauges(
+        "outage_budget_seconds",
+        "How long the CA may be gone before the first SVID of the class lapses",
+        budget.classes.iter().map(left),
+    );
+    page.gauges(
+        "outage_budget_promised_seconds",
+        "What agents leave of such a life before they renew; less in the budget: something is not renewed",
+        budget.classes.iter().map(|lapse| (class(lapse), lapse.promised)),
+    );
 }
 
 #[cfg(test)]
@@ -47,12 +82,26 @@ mod tests {
         let status = StatusResponse {
             connected: 2,
             issued_jwt: 8,
+            outage: Some(OutageBudget {
+                classes: vec![Lapse {
+                    kind: Kind::Nodes.into(),
+                    ttl: 60,
+                    first: 1_000,
+                    ..Lapse::default()
+                }],
+                ..OutageBudget::default()
+            }),
             ..StatusResponse::default()
         };
-        let text = page(&status).to_string();
+        let text = page(
+            &status,
+            UnixTime::since_unix_epoch(std::time::Duration::from_secs(970)),
+        )
+        .to_string();
         for line in [
             "signet_ca_nodes_connected 2",
             "signet_ca_encryption 0",
+            "signet_ca_outage_budget_seconds{class=\"nodes\",ttl=\"60\"} 30",
             "signet_ca_svids_issued_total{kind=\"jwt\"} 8",
         ] {
             assert!(text.lines().any(|is| is == line), "no {line} in\n{text}");

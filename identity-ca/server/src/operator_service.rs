@@ -163,7 +163,9 @@ impl OperatorService for Operators {
             },
             "set the cluster's encryption"
         );
-        Ok(Response::new(wire::cluster(mode)))
+        let target = self.0.registry.availability_target().await;
+        let target = target.map_err(|error| refusal::storage("set encryption", &error))?;
+        Ok(Response::new(wire::cluster(mode, target)))
     }
 
     async fn revoke(&self, request: Request<RevokeRequest>) -> Result<Response<RevokeResponse>, Status> {
@@ -257,7 +259,7 @@ impl OperatorService for Operators {
 
     async fn status(&self, _request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         self.0
-            .status()
+            .status(true)
             .await
             .map(Response::new)
             .map_err(|error| refusal::storage("status", &error))
@@ -357,7 +359,8 @@ impl Ca {
         })
     }
 
-    pub(crate) async fn status(&self) -> Result<StatusResponse, StorageError> {
+    /// What the CA is. Not `exactly`: what takes long to find out may be of a moment ago.
+    pub(crate) async fn status(&self, exactly: bool) -> Result<StatusResponse, StorageError> {
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let revision: Revision = *self.registry.watch().borrow();
         let root_sha256 = digest(&SHA256, self.authority.root());
@@ -371,11 +374,15 @@ impl Ca {
             nodes: count(self.registry.nodes().await?.len()),
             connected: count(self.connected.nodes().len()),
             registrations: self.registry.count_registrations().await?,
-            cluster: Some(wire::cluster(self.registry.encryption().await?)),
+            cluster: Some(wire::cluster(
+                self.registry.encryption().await?,
+                self.registry.availability_target().await?,
+            )),
             issued: self.issued.load(Ordering::Relaxed),
             issued_jwt: self.issued_jwt.load(Ordering::Relaxed),
             key_storage: self.key_storage.clone(),
             bundle_pem: self.authority.bundle().to_pem(),
+            outage: Some(self.outage(exactly).await?),
         })
     }
 }

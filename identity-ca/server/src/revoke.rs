@@ -23,7 +23,7 @@ use crate::refusal::{self, invalid};
 use crate::wire;
 
 /// How long a revocation list counts. Those who fetch it come back sooner.
-const LIST_LIFE: Duration = Duration::from_hours(1);
+pub(crate) const LIST_LIFE: Duration = Duration::from_hours(1);
 
 /// Longest reason, characters.
 const MAX_REASON: usize = 256;

@@ -42,6 +42,7 @@ use crate::log_service;
 use crate::metrics;
 use crate::node_service::Nodes;
 use crate::operator_service::Operators;
+use crate::outage;
 use crate::own_svid;
 use crate::published::Published;
 use crate::random;
@@ -66,6 +67,7 @@ pub struct Server {
 impl Server {
     /// Opens the storage, binds both sockets and begins to serve.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
+        outage::Lives::of(&config).check()?;
         let opened = open(&config).await?;
         let bundle = opened.authority.bundle().clone();
         let key = log_key(&config, &opened).await?;
@@ -79,6 +81,7 @@ impl Server {
             log.restored(&opened.registry, lost, config.clock.now()).await?;
         }
         let itself = opened.registry.acting(Caller::Ca, config.clock.now());
+        outage::announce_target(&itself, config.availability_target).await?;
         let published = Published::new(&itself, &bundle, opened.jwt.bundle()).await?;
         let ca = Arc::new(Ca {
             authority: opened.authority,
@@ -91,6 +94,7 @@ impl Server {
             honouring: tokio::sync::Mutex::default(),
             honoured: watch::Sender::new(0),
             list_for_nodes: tokio::sync::Mutex::default(),
+            outage: tokio::sync::Mutex::default(),
             connected: Connected::default(),
             clock: config.clock.clone(),
             svid_ttl: config.svid_ttl,
@@ -379,7 +383,12 @@ async fn serve_metrics(ca: Arc<Ca>, listener: TcpListener) -> anyhow::Result<()>
     let ended = ca.shutdown.clone();
     let serving = signet_metrics::serve(listener, move || {
         let ca = Arc::clone(&ca);
-        async move { ca.status().await.ok().as_ref().map(metrics::page) }
+        async move {
+            ca.status(false)
+                .await
+                .ok()
+                .map(|status| metrics::page(&status, ca.clock.now()))
+        }
     });
     ended.run_until_cancelled(serving).await;
     Ok(())

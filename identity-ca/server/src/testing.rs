@@ -54,6 +54,7 @@ pub(crate) async fn ca() -> Arc<Ca> {
         honouring: tokio::sync::Mutex::default(),
         honoured: watch::Sender::new(0),
         list_for_nodes: tokio::sync::Mutex::default(),
+        outage: tokio::sync::Mutex::default(),
         authority,
         jwt,
         published,

@@ -1,5 +1,7 @@
 //! Our types as wire types.
 
+use std::time::Duration;
+
 use signet_authority::{IssuedJwtSvid, IssuedSvid};
 use signet_proto::ca::v1::{JwtSvid, Svid};
 use signet_proto::view::v1::{
@@ -81,14 +83,20 @@ pub(crate) fn registration(registration: &Registration) -> WireRegistration {
     }
 }
 
-pub(crate) fn cluster(encryption: Encryption) -> Cluster {
+pub(crate) fn cluster(encryption: Encryption, availability_target: Duration) -> Cluster {
     let mode = match encryption {
         Encryption::Off => EncryptionMode::Off,
         Encryption::WireGuard => EncryptionMode::Wireguard,
     };
     Cluster {
         encryption: mode.into(),
+        availability_target: whole_seconds(availability_target),
     }
+}
+
+/// Of a time span that is at most some days.
+pub(crate) fn whole_seconds(span: Duration) -> u32 {
+    u32::try_from(span.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// `None` for a mode that is not one.
@@ -152,7 +160,9 @@ pub(crate) fn update(changes: &Changes, receiver: &NodeName, trust_bundle: &Trus
             .map(ToString::to_string)
             .collect(),
         bundle: changes.bundle.then(|| trust_bundle.clone()),
-        cluster: changes.encryption.map(cluster),
+        cluster: changes
+            .encryption
+            .map(|mode| cluster(mode, changes.availability_target.unwrap_or_default())),
         revocations: changes.revocations.iter().map(revocation).collect(),
         foreign_bundles: changes.foreign.iter().map(foreign).collect(),
         removed_foreign_bundles: changes.removed_foreign.iter().map(ToString::to_string).collect(),

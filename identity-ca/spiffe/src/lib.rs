@@ -25,6 +25,7 @@ mod key_type;
 mod leaf;
 mod node_name;
 mod pem;
+mod renewal;
 mod revocation;
 mod serial;
 mod signer;
@@ -46,6 +47,7 @@ pub use jwt::{
 pub use key_type::{KeyType, KeyTypeError};
 pub use leaf::LeafError;
 pub use node_name::{NodeName, NodeNameError};
+pub use renewal::Renewal;
 pub use revocation::{
     HexError, KeyId, MAX_SERIAL_BYTES, Revocations, Revoked, RevokedBy, SerialNumber, Subject,
 };

@@ -253,6 +253,7 @@ mod tests {
             }),
             cluster: Some(wire::Cluster {
                 encryption: wire::EncryptionMode::Wireguard.into(),
+                ..Default::default()
             }),
             ..Default::default()
         }

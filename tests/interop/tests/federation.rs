@@ -45,6 +45,7 @@ async fn ca(name: &str, directory: &Path, endpoint: SocketAddr) -> Server {
         svid_ttl: Duration::from_hours(1),
         node_svid_ttl: Duration::from_hours(24),
         jwt_svid_ttl: Duration::from_mins(5),
+        availability_target: Duration::ZERO,
         metrics: None,
         accept_restored_registry: false,
         bundle_endpoint: Some(BundleEndpoint {

@@ -19,7 +19,8 @@ use super::channel::{channel, refusal};
 use super::csr::new_request;
 use super::identity::NodeIdentity;
 use super::store::StateFile;
-use crate::clock::{backoff, random, renew_in, unix_now};
+use crate::clock::{backoff, random, unix_now};
+use crate::renewal::Due;
 use crate::status::Status;
 use crate::view::View;
 
@@ -60,10 +61,22 @@ pub struct Keeper {
     pub status: Arc<Status>,
 }
 
+/// When an SVID that came now is due.
+fn plan(due: fn(i64, i64, std::time::Instant, u64) -> Due, identity: &NodeIdentity) -> Due {
+    due(
+        identity.not_after,
+        unix_now(),
+        Instant::now().into_std(),
+        random(),
+    )
+}
+
 impl Keeper {
     /// Runs for ever; publishes each SVID, and nothing while there is no valid one.
     pub async fn run(mut self, publish: watch::Sender<Option<Arc<NodeAccess>>>) {
+        let mut due = None;
         if let Some(identity) = self.resume() {
+            due = Some(plan(Due::resumed, &identity));
             self.publish(identity, &publish);
         }
         let mut attempt = 0;
@@ -71,12 +84,9 @@ impl Keeper {
             let current = publish.borrow().clone();
             if let Some(access) = &current {
                 let end = access.identity.not_after;
-                let wait = if attempt == 0 {
-                    renew_in(end, unix_now(), random())
-                } else {
-                    Duration::ZERO
-                };
-                if let Some(revoked) = self.revoked_within(wait, &access.identity).await {
+                // After a failure its time has come already.
+                let due = due.filter(|_| attempt == 0);
+                if let Some(revoked) = self.revoked_until(due, &access.identity).await {
                     let error = anyhow::Error::from(revoked);
                     self.status
                         .fail("ca", &error.context("this node has lost its SVID"));
@@ -99,6 +109,7 @@ impl Keeper {
             match result {
                 Ok(identity) => {
                     attempt = 0;
+                    due = Some(plan(Due::issued, &identity));
                     self.save(&identity);
                     self.publish(identity, &publish);
                 }
@@ -111,10 +122,12 @@ impl Keeper {
         }
     }
 
-    /// Waits so long, or until the node's own SVID is revoked.
-    async fn revoked_within(&mut self, wait: Duration, identity: &NodeIdentity) -> Option<Revoked> {
-        let until = Instant::now() + wait;
+    /// Waits until it is due, as the view's target has it, or until the node's own SVID is revoked.
+    async fn revoked_until(&mut self, due: Option<Due>, identity: &NodeIdentity) -> Option<Revoked> {
         loop {
+            let view = self.view.borrow_and_update().clone();
+            let target = view.map_or(Duration::ZERO, |view| view.availability_target());
+            let until = due.map_or_else(Instant::now, |due| Instant::from_std(due.at(target)));
             let bundles = self.bundles.bundles();
             if let Err(revoked) = bundles.revocations().check(&identity.svid) {
                 return Some(revoked);

@@ -114,6 +114,7 @@ impl Manager {
         };
         let registrations: Vec<_> = view.registrations().cloned().collect();
         let now = Instant::now().into_std();
+        table.aim_for(view.availability_target());
         table.set(&registrations, now);
         if table.revoke(view.revocations(), now) {
             tracing::warn!("SVIDs of this node's workloads are revoked: their keys are gone");

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::issue::WorkloadSvid;
 use super::set::{Entry, SvidSet};
-use crate::clock::{backoff, renew_in};
+use crate::clock::backoff;
+use crate::renewal::Due;
 use crate::view::{Registration, RevocationTable};
 
 const FIRST_RETRY: Duration = Duration::from_millis(250);
@@ -16,6 +17,8 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 struct Slot {
     entry: Entry,
     due: Instant,
+    /// Of the SVID that it has; none while an attempt has failed since.
+    plan: Option<Due>,
     failures: u32,
     in_flight: bool,
     /// The CA issues nothing for it.
@@ -24,7 +27,11 @@ struct Slot {
 
 /// The registrations of this node with the state of their SVIDs.
 #[derive(Debug, Default)]
-pub(super) struct Table(BTreeMap<String, Slot>);
+pub(super) struct Table {
+    slots: BTreeMap<String, Slot>,
+    /// How long SVIDs should outlast the CA.
+    target: Duration,
+}
 
 impl Table {
     /// Takes over the registrations of a view. What has gone is dropped, and its key wiped with it; a registration that
@@ -34,16 +41,17 @@ impl Table {
             .iter()
             .map(|registration| registration.id.as_str())
             .collect();
-        let before = self.0.len();
-        self.0.retain(|id, _| ids.contains(id.as_str()));
-        let mut changed = self.0.len() != before;
+        let before = self.slots.len();
+        self.slots.retain(|id, _| ids.contains(id.as_str()));
+        let mut changed = self.slots.len() != before;
         for registration in registrations {
-            match self.0.get_mut(&registration.id) {
+            match self.slots.get_mut(&registration.id) {
                 Some(slot) if slot.entry.registration == *registration => {}
                 Some(slot) if slot.entry.registration.spiffe_id == registration.spiffe_id => {
                     // Until there is one on the new terms, the old one is better than none.
                     if slot.entry.registration.certificates != registration.certificates {
                         slot.due = now;
+                        slot.plan = None;
                         slot.failures = 0;
                     }
                     slot.entry.registration = registration.clone();
@@ -56,11 +64,12 @@ impl Table {
                         last_error: None,
                         revoked: None,
                     };
-                    self.0.insert(
+                    self.slots.insert(
                         registration.id.clone(),
                         Slot {
                             entry,
                             due: now,
+                            plan: None,
                             failures: 0,
                             in_flight: false,
                             closed: false,
@@ -73,10 +82,23 @@ impl Table {
         changed
     }
 
+    /// Moves renewals to where another target wants them.
+    pub(super) fn aim_for(&mut self, target: Duration) {
+        if target == self.target {
+            return;
+        }
+        self.target = target;
+        for slot in self.slots.values_mut() {
+            if let Some(plan) = slot.plan {
+                slot.due = plan.at(target);
+            }
+        }
+    }
+
     /// Takes up to `room` registrations that need an SVID now.
     pub(super) fn take_due(&mut self, room: usize, now: Instant) -> Vec<Arc<Registration>> {
         let due = self
-            .0
+            .slots
             .values_mut()
             .filter(|slot| !slot.in_flight && !slot.closed && slot.due <= now)
             .take(room);
@@ -89,7 +111,7 @@ impl Table {
 
     /// When something is due next.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.0
+        self.slots
             .values()
             .filter(|slot| !slot.in_flight && !slot.closed)
             .map(|slot| slot.due)
@@ -106,7 +128,7 @@ impl Table {
         unix: i64,
         random: u64,
     ) {
-        let Some(slot) = self.0.get_mut(&registration.id) else {
+        let Some(slot) = self.slots.get_mut(&registration.id) else {
             return;
         };
         if slot.entry.registration.spiffe_id != registration.spiffe_id {
@@ -122,11 +144,9 @@ impl Table {
         match result {
             Ok(svid) => {
                 let on_old_terms = slot.entry.registration.certificates != registration.certificates;
-                slot.due = if on_old_terms {
-                    now
-                } else {
-                    now + renew_in(svid.not_after, unix, random)
-                };
+                let plan = Due::issued(svid.not_after, unix, now, random);
+                slot.plan = (!on_old_terms).then_some(plan);
+                slot.due = slot.plan.map_or(now, |plan| plan.at(self.target));
                 slot.failures = 0;
                 slot.entry.svid = Some(Arc::new(svid));
                 slot.entry.last_error = None;
@@ -134,6 +154,7 @@ impl Table {
             }
             Err(error) => {
                 let on_old_terms = slot.entry.registration.certificates != registration.certificates;
+                slot.plan = None;
                 slot.due = if on_old_terms {
                     now
                 } else {
@@ -148,7 +169,7 @@ impl Table {
     /// Drops what is revoked, and its key with it. What may have a new SVID needs one now. Says whether anything changed.
     pub(super) fn revoke(&mut self, revocations: &RevocationTable, now: Instant) -> bool {
         let mut changed = false;
-        for slot in self.0.values_mut() {
+        for slot in self.slots.values_mut() {
             let closed = revocations.closed(&slot.entry.registration.spiffe_id);
             let was_closed = std::mem::replace(&mut slot.closed, closed.is_some());
             let svid = slot.entry.svid.as_ref();
@@ -165,6 +186,7 @@ impl Table {
             }
             if revoked.is_some() || (was_closed && !slot.closed) {
                 slot.due = now;
+                slot.plan = None;
                 slot.failures = 0;
             }
         }
@@ -174,7 +196,7 @@ impl Table {
     /// Drops what has expired. Says whether anything did.
     pub(super) fn expire(&mut self, unix: i64) -> bool {
         let mut changed = false;
-        for slot in self.0.values_mut() {
+        for slot in self.slots.values_mut() {
             if slot
                 .entry
                 .svid
@@ -190,7 +212,7 @@ impl Table {
 
     /// When the first SVID expires, Unix seconds.
     pub(super) fn next_expiry(&self) -> Option<i64> {
-        self.0
+        self.slots
             .values()
             .filter_map(|slot| slot.entry.svid.as_ref())
             .map(|svid| svid.not_after)
@@ -199,7 +221,7 @@ impl Table {
 
     /// The state as others see it.
     pub(super) fn to_set(&self) -> SvidSet {
-        let mut entries: Vec<_> = self.0.values().map(|slot| slot.entry.clone()).collect();
+        let mut entries: Vec<_> = self.slots.values().map(|slot| slot.entry.clone()).collect();
         entries.sort_by_key(|entry| entry.registration.ordinal);
         SvidSet::new(entries)
     }

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::time::Duration;
 
 use signet_abi::SecurityIdentity;
 use signet_attest::RequiredSelectors;
@@ -160,6 +161,10 @@ pub(super) fn encryption(cluster: wire::Cluster) -> Encryption {
         wire::EncryptionMode::Wireguard => Encryption::WireGuard,
         wire::EncryptionMode::Off | wire::EncryptionMode::Unspecified => Encryption::Off,
     }
+}
+
+pub(super) fn availability_target(cluster: wire::Cluster) -> Duration {
+    Duration::from_secs(cluster.availability_target.into())
 }
 
 /// Reserved numbers belong to no SPIFFE ID: a proof for one would open more than it should.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use signet_abi::SecurityIdentity;
 use signet_attest::RequiredSelectors;
@@ -130,6 +131,7 @@ pub struct View {
     pub(super) revocations: Arc<RevocationTable>,
     pub(super) bundle: wire::TrustBundle,
     pub(super) encryption: Encryption,
+    pub(super) availability_target: Duration,
 }
 
 impl View {
@@ -166,6 +168,7 @@ impl View {
             revocations: revocations.clone(),
             bundle,
             encryption: parse::encryption(cluster),
+            availability_target: parse::availability_target(cluster),
         };
         Ok(empty.changed(update)?.with_revocations(revocations.clone()))
     }
@@ -230,6 +233,7 @@ impl View {
         self.change_foreign(update)?;
         if let Some(cluster) = update.cluster {
             self.encryption = parse::encryption(cluster);
+            self.availability_target = parse::availability_target(cluster);
         }
         self.numbering += u64::from(update.reset);
         self.position = Position {
@@ -429,6 +433,11 @@ impl View {
         self.encryption
     }
 
+    /// How long SVIDs should outlast the CA at least; zero: nobody has said.
+    pub fn availability_target(&self) -> Duration {
+        self.availability_target
+    }
+
     /// The cluster's settings on the wire.
     pub fn cluster(&self) -> wire::Cluster {
         let mode = match self.encryption {
@@ -437,6 +446,7 @@ impl View {
         };
         wire::Cluster {
             encryption: mode.into(),
+            availability_target: u32::try_from(self.availability_target.as_secs()).unwrap_or(u32::MAX),
         }
     }
 

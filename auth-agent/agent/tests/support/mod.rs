@@ -191,6 +191,7 @@ impl Cluster {
             }),
             cluster: Some(wire::Cluster {
                 encryption: self.encryption.into(),
+                ..wire::Cluster::default()
             }),
             self_node: node_name(for_node).to_string(),
             ..wire::Update::default()

@@ -13,6 +13,8 @@ mod desk;
 mod federation;
 #[path = "../registry/identities.rs"]
 mod identities;
+#[path = "../registry/live.rs"]
+mod live;
 #[path = "../registry/log.rs"]
 mod log;
 #[path = "../registry/nodes.rs"]

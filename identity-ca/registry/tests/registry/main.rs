@@ -6,6 +6,7 @@ mod backend;
 mod desk;
 mod federation;
 mod identities;
+mod live;
 mod log;
 mod nodes;
 mod restore;

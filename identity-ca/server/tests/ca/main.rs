@@ -17,6 +17,7 @@ mod killed;
 mod log;
 mod node_svids;
 mod operators;
+mod outage;
 mod replicas;
 mod restart;
 mod restored;

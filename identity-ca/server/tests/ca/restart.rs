@@ -57,6 +57,7 @@ fn config(storage: Storage, socket: std::path::PathBuf, trust_domain: TrustDomai
         svid_ttl: std::time::Duration::from_hours(1),
         node_svid_ttl: std::time::Duration::from_hours(24),
         jwt_svid_ttl: std::time::Duration::from_mins(5),
+        availability_target: std::time::Duration::ZERO,
         metrics: None,
         accept_restored_registry: false,
         bundle_endpoint: None,

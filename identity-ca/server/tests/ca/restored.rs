@@ -23,6 +23,7 @@ async fn start(directory: &Path, accept: bool) -> anyhow::Result<()> {
         svid_ttl: std::time::Duration::from_hours(1),
         node_svid_ttl: std::time::Duration::from_hours(24),
         jwt_svid_ttl: std::time::Duration::from_mins(5),
+        availability_target: std::time::Duration::ZERO,
         metrics: None,
         accept_restored_registry: accept,
         bundle_endpoint: None,

@@ -49,6 +49,7 @@ pub(crate) fn config(
         svid_ttl: Duration::from_hours(1),
         node_svid_ttl: Duration::from_hours(24),
         jwt_svid_ttl: Duration::from_mins(5),
+        availability_target: Duration::ZERO,
         metrics: None,
         accept_restored_registry: false,
         bundle_endpoint: endpoint,
