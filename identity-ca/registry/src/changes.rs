@@ -130,7 +130,7 @@ pub(crate) async fn current(connection: &mut Connection) -> Result<Revision, Sto
 }
 
 /// Adds where the reader is afterwards.
-async fn stamp(connection: &mut Connection, changes: Changes) -> Result<Changes, StorageError> {
+pub(crate) async fn stamp(connection: &mut Connection, changes: Changes) -> Result<Changes, StorageError> {
     let revision = current(connection).await?;
     let mark = position::of(connection, revision).await?;
     Ok(Changes {
@@ -182,15 +182,23 @@ async fn snapshot(
     since: Position,
 ) -> Result<Changes, StorageError> {
     let reset = !position::is_ours(connection, since).await?;
-    let changes = Changes {
+    let registrations = match node {
+        Some(node) => registration_rows::of_node(connection, node).await?,
+        None => registration_rows::all(connection).await?,
+    };
+    Ok(Changes {
         reset,
+        registrations,
+        ..shared_snapshot(connection).await?
+    })
+}
+
+/// All but registrations.
+pub(crate) async fn shared_snapshot(connection: &mut Connection) -> Result<Changes, StorageError> {
+    let changes = Changes {
         snapshot: true,
         nodes: nodes::admitted(connection).await?,
         identities: identities::live(connection).await?,
-        registrations: match node {
-            Some(node) => registration_rows::of_node(connection, node).await?,
-            None => registration_rows::all(connection).await?,
-        },
         encryption: Some(settings::encryption(connection).await?),
         availability_target: Some(settings::availability_target(connection).await?),
         bundle: true,
@@ -203,7 +211,7 @@ async fn snapshot(
 
 /// Each key that changed is looked up as it is now, so a delta never tells of a state that has passed, and one that spans
 /// many changes of the same thing tells of it once.
-async fn delta(
+pub(crate) async fn delta(
     connection: &mut Connection,
     node: Option<&NodeName>,
     since: Revision,

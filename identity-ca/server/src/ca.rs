@@ -18,6 +18,7 @@ use crate::connected::Connected;
 use crate::known::Known;
 use crate::log::Log;
 use crate::published::Published;
+use crate::sync::Feed;
 
 /// What the calls share. There is one, in an `Arc`.
 #[derive(Debug)]
@@ -39,6 +40,7 @@ pub(crate) struct Ca {
     /// What was last told of how long the CA may be gone, and when.
     pub(crate) outage: Mutex<Option<(UnixTime, OutageBudget)>>,
     pub(crate) connected: Connected,
+    pub(crate) feed: Feed,
     pub(crate) clock: Clock,
     pub(crate) svid_ttl: Duration,
     pub(crate) node_svid_ttl: Duration,

@@ -71,6 +71,11 @@ impl Connected {
         self.table().nodes.keys().cloned().collect()
     }
 
+    /// How many.
+    pub(crate) fn count(&self) -> usize {
+        self.table().nodes.len()
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         // Each change is one map operation, so poison leaves none half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

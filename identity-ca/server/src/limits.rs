@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Connections at once.
-pub(crate) const CONNECTIONS: usize = 4096;
+pub(crate) const CONNECTIONS: usize = 16_384;
 
 /// Connections at once that have not shown a node's SVID: in their handshake, or about to attest.
 pub(crate) const ANONYMOUS: usize = 256;
@@ -48,6 +48,16 @@ pub(crate) const PONG: Duration = Duration::from_secs(10);
 
 /// How long a node may leave an update unread before its stream is ended, so that it comes back and resumes.
 pub(crate) const UNREAD: Duration = Duration::from_secs(30);
+
+/// Snapshots at once that are on their way to nodes: each is as long as all that there is.
+pub(crate) const SNAPSHOTS: usize = 32;
+
+/// How old a snapshot may be that is sent once more while many want one. What came since follows it.
+pub(crate) const SNAPSHOT_AGE: Duration = Duration::from_millis(500);
+
+/// While changes come one after another, nodes are told at most this often, times the number of those that follow. The first
+/// change after a quiet time is told at once.
+pub(crate) const GATHER_PER_NODE: Duration = Duration::from_micros(40);
 
 /// For a node to read why its stream ends.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(5);

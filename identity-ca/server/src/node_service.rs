@@ -1,5 +1,6 @@
 //! `NodeService`: who calls, then what is called.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use signet_proto::ca::v1::node_service_server::NodeService;
@@ -7,12 +8,16 @@ use signet_proto::ca::v1::{
     AttestRequest, AttestResponse, GetCrlRequest, GetCrlResponse, IssueJwtSvidRequest, IssueX509SvidRequest,
     JwtSvid, RenewNodeSvidRequest, Svid, SyncRequest,
 };
+use signet_proto::view::v1::Update;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
 use crate::ca::Ca;
 use crate::caller::{Caller, peer};
-use crate::sync::Updates;
 use crate::wire;
+
+/// Updates in one piece.
+type Whole = Pin<Box<dyn Stream<Item = Result<Update, Status>> + Send>>;
 
 /// The service for nodes.
 #[derive(Debug, Clone)]
@@ -20,7 +25,7 @@ pub(crate) struct Nodes(pub(crate) Arc<Ca>);
 
 #[tonic::async_trait]
 impl NodeService for Nodes {
-    type SyncStream = Updates;
+    type SyncStream = Whole;
 
     async fn attest(&self, request: Request<AttestRequest>) -> Result<Response<AttestResponse>, Status> {
         let peer = peer(&request)?.clone();
@@ -64,11 +69,12 @@ impl NodeService for Nodes {
         Ok(Response::new(self.0.crl_for_nodes().await?))
     }
 
-    async fn sync(&self, request: Request<SyncRequest>) -> Result<Response<Updates>, Status> {
+    /// For whoever serves this without [`WithParts`](crate::sync::WithParts).
+    async fn sync(&self, request: Request<SyncRequest>) -> Result<Response<Whole>, Status> {
         let caller = Caller::of(&self.0, &request).await?;
         let peer = peer(&request)?.clone();
-        Ok(Response::new(
-            self.0.sync(caller, &peer, request.get_ref()).await?,
-        ))
+        let updates = self.0.sync(caller, &peer, request.get_ref()).await?;
+        let whole = updates.map(|update| update.and_then(|update| update.update()));
+        Ok(Response::new(Box::pin(whole)))
     }
 }

@@ -254,7 +254,7 @@ mod tests {
         let nodes: Vec<_> = budget
             .nodes
             .iter()
-            .map(|lapse| (lapse.node.as_str(), lapse.live, lapse.first - NOW as i64))
+            .map(|lapse| (lapse.node.as_str(), lapse.live, lapse.first - unix_seconds(at(0))))
             .collect();
         assert_eq!(nodes, [("n2", 6, 100), ("n1", 4, 2_000)]);
         assert_eq!((budget.jwt_svids, budget.revocation_lists), (150, 18 * 60));

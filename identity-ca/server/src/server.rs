@@ -47,6 +47,7 @@ use crate::own_svid;
 use crate::published::Published;
 use crate::random;
 use crate::refusal;
+use crate::sync::{Feed, WithParts};
 
 /// A running CA.
 #[derive(Debug)]
@@ -67,7 +68,6 @@ pub struct Server {
 impl Server {
     /// Opens the storage, binds both sockets and begins to serve.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
-        outage::Lives::of(&config).check()?;
         let opened = open(&config).await?;
         let bundle = opened.authority.bundle().clone();
         let key = log_key(&config, &opened).await?;
@@ -81,7 +81,6 @@ impl Server {
             log.restored(&opened.registry, lost, config.clock.now()).await?;
         }
         let itself = opened.registry.acting(Caller::Ca, config.clock.now());
-        outage::announce_target(&itself, config.availability_target).await?;
         let published = Published::new(&itself, &bundle, opened.jwt.bundle()).await?;
         let ca = Arc::new(Ca {
             authority: opened.authority,
@@ -96,6 +95,7 @@ impl Server {
             list_for_nodes: tokio::sync::Mutex::default(),
             outage: tokio::sync::Mutex::default(),
             connected: Connected::default(),
+            feed: Feed::default(),
             clock: config.clock.clone(),
             svid_ttl: config.svid_ttl,
             node_svid_ttl: config.node_svid_ttl,
@@ -251,6 +251,7 @@ struct Opened {
 }
 
 async fn open(config: &Config) -> anyhow::Result<Opened> {
+    outage::Lives::of(config).check()?;
     let opened = match &config.storage {
         Storage::Memory => {
             warn!("key and registry are in memory alone: a restart begins from nothing");
@@ -269,6 +270,7 @@ async fn open(config: &Config) -> anyhow::Result<Opened> {
     let now = config.clock.now();
     let registry = opened.registry.acting(Caller::Ca, now);
     registry.bind_trust_domain(&config.trust_domain).await?;
+    outage::announce_target(&registry, config.availability_target).await?;
     ensure!(
         config.clock.now() < opened.authority.not_after(),
         "the root certificate has expired; look at the clock, or begin with a new data directory"
@@ -372,11 +374,18 @@ async fn serve_nodes(ca: Arc<Ca>, listener: Listener) -> anyhow::Result<()> {
     let service = NodeServiceServer::new(Nodes(Arc::clone(&ca)))
         .max_decoding_message_size(REQUEST)
         .max_encoding_message_size(RESPONSE);
-    limited()
+    let service = WithParts {
+        ca: Arc::clone(&ca),
+        others: service,
+    };
+    let serving = limited()
         .add_service(service)
-        .serve_with_incoming_shutdown(listener.incoming(), ca.shutdown.cancelled())
-        .await
-        .context("the service for nodes failed")
+        .serve_with_incoming_shutdown(listener.incoming(), ca.shutdown.cancelled());
+    let feeding = ca.feed.run(&ca.registry, || ca.connected.count());
+    tokio::select! {
+        served = serving => served.context("the service for nodes failed"),
+        () = feeding => bail!("the registry is gone"),
+    }
 }
 
 async fn serve_metrics(ca: Arc<Ca>, listener: TcpListener) -> anyhow::Result<()> {

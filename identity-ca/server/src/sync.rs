@@ -1,7 +1,10 @@
 //! Sync: the view as a push stream.
 //!
 //! Nothing is queued for a node. Its task remembers the revision that it sent last, and when there is room for one more
-//! update asks the registry for all that came since: a slow node gets fewer and fuller updates, and costs no memory.
+//! update asks the [`Feed`] for all that came since: a slow node gets fewer and fuller updates, and costs no memory.
+
+mod feed;
+mod outgoing;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,14 +12,12 @@ use std::time::Duration;
 
 use signet_proto::ca::v1::SyncRequest;
 use signet_proto::view::v1::Update;
-use signet_registry::{
-    Announcement, Changes, MAX_ADDRESSES, Mark, Position, Revision, Standing, StorageError,
-};
+use signet_registry::{Announcement, MAX_ADDRESSES, Mark, Position, Revision, Standing};
 use signet_spiffe::{NodeName, VerifiedSvid};
 use signet_tls::BundleSource;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tracing::{debug, info};
 
@@ -28,8 +29,11 @@ use crate::refusal;
 use crate::stream::Peer;
 use crate::wire;
 
-/// What a caller reads from.
-pub(crate) type Updates = ReceiverStream<Result<Update, Status>>;
+pub(crate) use feed::Feed;
+pub(crate) use outgoing::{Updates, WithParts};
+
+use feed::{News, Part, SLOW};
+use outgoing::Outgoing;
 
 impl Ca {
     /// Takes down where the node can be reached, and begins its stream.
@@ -57,7 +61,7 @@ impl Ca {
         let follower = Follower {
             ca: Arc::clone(self),
             following: self.connected.enter(&node),
-            revisions: self.registry.watch(),
+            revisions: self.feed.watch(),
             sent: Position {
                 revision: Revision(request.resume_revision),
                 mark: Mark::from_slice(&request.resume_mark),
@@ -70,7 +74,7 @@ impl Ca {
             sender,
         };
         tokio::spawn(follower.run());
-        Ok(ReceiverStream::new(updates))
+        Ok(Updates::new(updates))
     }
 }
 
@@ -112,7 +116,7 @@ struct Follower {
     end: Instant,
     /// Wakes after revocations.
     honoured: watch::Receiver<u64>,
-    sender: mpsc::Sender<Result<Update, Status>>,
+    sender: mpsc::Sender<Result<Outgoing, Status>>,
 }
 
 impl Follower {
@@ -131,11 +135,16 @@ impl Follower {
             self.revisions.mark_unchanged();
             self.honoured.mark_unchanged();
             // The news first: a node hears of its own revocation before its stream ends for it.
-            if let Err(last) = self.send_news().await {
-                return last;
-            }
+            let sent = match self.send_news().await {
+                Ok(sent) => sent,
+                Err(last) => return last,
+            };
             if let Err(last) = self.check() {
                 return last;
+            }
+            // It was of a moment ago, and the rest is there already.
+            if sent && self.sent.revision < *self.revisions.borrow() {
+                continue;
             }
             tokio::select! {
                 changed = self.revisions.changed() => if changed.is_err() {
@@ -163,14 +172,6 @@ impl Follower {
         checked.map_err(|revoked| Status::permission_denied(revoked.to_string()))
     }
 
-    async fn news(&self) -> Result<Option<Changes>, StorageError> {
-        let registry = &self.ca.registry;
-        if self.whole {
-            return registry.snapshot(&self.node, self.sent).await.map(Some);
-        }
-        registry.changes_since(&self.node, self.sent).await
-    }
-
     /// The stream of a node that attested anew is not its own any more.
     async fn check_standing(&self) -> Result<(), Status> {
         match self.ca.registry.stands(&self.node, self.svid.serial()).await {
@@ -180,15 +181,56 @@ impl Follower {
         }
     }
 
-    async fn send_news(&mut self) -> Result<(), Status> {
-        let changes = self.news().await;
-        let Some(changes) = changes.map_err(|error| refusal::storage("sync", &error))? else {
-            return Ok(());
+    /// Sends what there is to tell. Says whether there was anything.
+    async fn send_news(&mut self) -> Result<bool, Status> {
+        let ca = Arc::clone(&self.ca);
+        let news = ca
+            .feed
+            .news(&ca.registry, &ca.published.wire, self.sent, self.whole)
+            .await;
+        match news.map_err(|error| refusal::storage("sync", &error))? {
+            News::None => Ok(false),
+            News::Step(part) => {
+                let own = part.own(&self.node);
+                self.send(&part, own, None).await
+            }
+            News::Snapshot(reset) => self.send_snapshot(reset).await,
+        }
+    }
+
+    async fn send_snapshot(&mut self, reset: bool) -> Result<bool, Status> {
+        let ca = Arc::clone(&self.ca);
+        let place = ca.feed.room().await;
+        let storage = |error| refusal::storage("sync", &error);
+        let part = ca.feed.snapshot(&ca.registry, &ca.published.wire).await;
+        let part = part.map_err(storage)?;
+        // Read after the rest: what is newer than it comes once more with the next step.
+        let registrations = ca.registry.registrations_of(&self.node).await.map_err(storage)?;
+        let own = Update {
+            snapshot: true,
+            reset,
+            self_node: self.node.to_string(),
+            registrations: registrations.iter().map(wire::registration).collect(),
+            ..Update::default()
         };
-        if changes.nodes.iter().any(|node| node.name == self.node) {
+        let sent = CancellationToken::new();
+        let under_way = sent.clone().drop_guard();
+        tokio::spawn(async move {
+            let _ = timeout(SLOW, sent.cancelled()).await;
+            drop(place);
+        });
+        self.send(&part, own, Some(under_way)).await
+    }
+
+    async fn send(
+        &mut self,
+        part: &Part,
+        own: Update,
+        under_way: Option<tokio_util::sync::DropGuard>,
+    ) -> Result<bool, Status> {
+        if part.nodes.contains(&self.node) {
             self.check_standing().await?;
         }
-        let update = wire::update(&changes, &self.node, &self.ca.published.wire);
         let room = tokio::select! {
             room = timeout(UNREAD, self.sender.reserve()) => room,
             () = self.ca.shutdown.cancelled() => return Err(Status::unavailable("the CA is shutting down")),
@@ -196,18 +238,20 @@ impl Follower {
                 return Err(Status::aborted("a newer stream of this node took over"));
             }
         };
+        let update = Outgoing {
+            shared: part.shared.clone(),
+            own,
+            under_way,
+        };
         match room {
             Ok(Ok(room)) => room.send(Ok(update)),
             Ok(Err(_)) => return Err(Status::cancelled("the node went away")),
             Err(_) => return Err(Status::deadline_exceeded("the node leaves its updates unread")),
         }
         self.whole = false;
-        self.sent = Position {
-            revision: changes.revision,
-            mark: changes.mark,
-        };
-        self.following.sent(changes.revision);
-        Ok(())
+        self.sent = part.to;
+        self.following.sent(part.to.revision);
+        Ok(true)
     }
 }
 
@@ -220,7 +264,7 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    type Receiver = mpsc::Receiver<Result<Update, Status>>;
+    type Receiver = mpsc::Receiver<Result<Outgoing, Status>>;
 
     /// A node that knows nothing yet, and whose SVID lives for another `life`.
     fn follow(ca: &Arc<Ca>, life: Duration) -> Receiver {
@@ -253,7 +297,7 @@ mod tests {
         let latest = *ca.registry.watch().borrow();
         let mut count = 0;
         loop {
-            let update = updates.recv().await.unwrap().unwrap();
+            let update = updates.recv().await.unwrap().unwrap().update().unwrap();
             count += 1;
             if update.revision == latest.0 {
                 assert_eq!(update.cluster.unwrap().encryption(), EncryptionMode::Wireguard);
@@ -271,9 +315,9 @@ mod tests {
     async fn a_stream_ends_with_the_svid_that_opened_it() {
         let ca = testing::ca().await;
         let mut updates = follow(&ca, Duration::ZERO);
-        assert!(updates.recv().await.unwrap().unwrap().snapshot);
+        assert!(updates.recv().await.unwrap().unwrap().own.snapshot);
         assert_eq!(
-            updates.recv().await.unwrap().unwrap_err().code(),
+            updates.recv().await.unwrap().map(drop).unwrap_err().code(),
             Code::Unauthenticated
         );
         assert!(updates.recv().await.is_none());

@@ -22,6 +22,7 @@ use crate::known::Known;
 use crate::limits::{TOLD, TOLD_PER};
 use crate::log::{self, Log};
 use crate::published::Published;
+use crate::sync::Feed;
 
 /// Of the trust domain `td`, in memory.
 pub(crate) async fn ca() -> Arc<Ca> {
@@ -60,6 +61,7 @@ pub(crate) async fn ca() -> Arc<Ca> {
         published,
         registry,
         connected: Connected::default(),
+        feed: Feed::default(),
         clock,
         svid_ttl: Duration::from_hours(1),
         node_svid_ttl: Duration::from_hours(24),

@@ -9,7 +9,6 @@ use signet_proto::view::v1::{
     Registration as WireRegistration, Revocation as WireRevocation, TrustBundle, Update, revocation::Subject,
 };
 use signet_registry::{Changes, Encryption, ForeignBundle, Identity, Node, Registration, Revocation, Target};
-use signet_spiffe::NodeName;
 
 use crate::clock::unix_seconds;
 
@@ -141,21 +140,15 @@ fn foreign(bundle: &ForeignBundle) -> WireForeignBundle {
     }
 }
 
-pub(crate) fn update(changes: &Changes, receiver: &NodeName, trust_bundle: &TrustBundle) -> Update {
+/// All of an update that is not of one node.
+pub(crate) fn shared_update(changes: &Changes, trust_bundle: &TrustBundle) -> Update {
     Update {
         revision: changes.revision.0,
-        snapshot: changes.snapshot,
         nodes: changes.nodes.iter().map(node).collect(),
         removed_nodes: changes.removed_nodes.iter().map(ToString::to_string).collect(),
         identities: changes.identities.iter().map(identity).collect(),
         removed_identities: changes
             .removed_identities
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
-        registrations: changes.registrations.iter().map(registration).collect(),
-        removed_registrations: changes
-            .removed_registrations
             .iter()
             .map(ToString::to_string)
             .collect(),
@@ -166,12 +159,7 @@ pub(crate) fn update(changes: &Changes, receiver: &NodeName, trust_bundle: &Trus
         revocations: changes.revocations.iter().map(revocation).collect(),
         foreign_bundles: changes.foreign.iter().map(foreign).collect(),
         removed_foreign_bundles: changes.removed_foreign.iter().map(ToString::to_string).collect(),
-        self_node: if changes.snapshot {
-            receiver.to_string()
-        } else {
-            String::new()
-        },
         mark: changes.mark.as_bytes().to_vec(),
-        reset: changes.reset,
+        ..Update::default()
     }
 }

@@ -37,7 +37,7 @@ impl Renewal {
     /// How long after its issuance the SVID is renewed, at least a second. `random` is any number, drawn once for each SVID.
     pub fn after(self, random: u64) -> Duration {
         let earliest = self.latest * 2 / 3;
-        let spread = (self.latest - earliest).as_nanos();
+        let spread = self.latest.saturating_sub(earliest).as_nanos();
         // At most `spread`, which is less than a day.
         let jitter = (u128::from(random) * spread) >> 64;
         let jitter = Duration::from_nanos(u64::try_from(jitter).unwrap_or(u64::MAX));
@@ -77,7 +77,7 @@ mod tests {
                 for random in DICE {
                     let after = plan.after(random);
                     assert!(
-                        life - after >= plan.least_left(),
+                        life >= plan.least_left() + after,
                         "{life:?} {target:?}: {after:?}"
                     );
                     assert!(after >= (life / 30).min(Duration::from_secs(1)), "no spinning");
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn a_target_close_to_the_life_does_not_make_renewals_spin() {
         let life = Duration::from_hours(1);
-        let plan = Renewal::new(life, life - Duration::from_secs(1));
+        let plan = Renewal::new(life, Duration::from_secs(3_599));
         assert!(plan.after(0) >= Duration::from_mins(2), "{:?}", plan.after(0));
         assert_eq!(
             Renewal::new(Duration::ZERO, Duration::ZERO).after(0),
