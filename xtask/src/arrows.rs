@@ -16,12 +16,13 @@ const LOADER: &str = "signet-datapath";
 const LOADER_USER: &str = "signet-meshd";
 
 /// Crates that decide and do nothing: no runtime, no files, no clock.
-const PURE: [&str; 10] = [
+const PURE: [&str; 11] = [
     "signet-abi",
     "signet-spiffe",
     "signet-tls",
     "signet-log",
     "signet-federation",
+    "signet-node-attest",
     "signet-session",
     "signet-handshake",
     "signet-policy",
@@ -43,6 +44,7 @@ const FOLDERS: [(&str, &[&str]); 9] = [
             "runtime",
             "signet-spiffe",
             "signet-tls",
+            "signet-node-attest",
             "signet-abi",
             "signet-maps",
         ],

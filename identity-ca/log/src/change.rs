@@ -19,6 +19,8 @@ pub enum ChangeKind {
     Revocation,
     /// A trust domain whose bundle is followed, and that bundle; the subject is its name.
     Federation,
+    /// What a node may attest with other than a join token; the subject is its name.
+    NodeEntry,
 }
 
 /// That something in the registry changed: what it was and what it is, as digests.
@@ -96,6 +98,7 @@ impl ChangeKind {
             Self::Setting => "setting",
             Self::Revocation => "revocation",
             Self::Federation => "federation",
+            Self::NodeEntry => "node entry",
         }
     }
 
@@ -107,6 +110,7 @@ impl ChangeKind {
             Self::Setting => 4,
             Self::Revocation => 5,
             Self::Federation => 6,
+            Self::NodeEntry => 60,
         }
     }
 
@@ -118,6 +122,7 @@ impl ChangeKind {
             4 => Some(Self::Setting),
             5 => Some(Self::Revocation),
             6 => Some(Self::Federation),
+            60 => Some(Self::NodeEntry),
             _ => None,
         }
     }

@@ -46,6 +46,10 @@ pub enum Caller {
     Node(NodeName),
     /// Who showed a join token, by the token's id.
     JoinToken([u8; 8]),
+    /// Who proved to have the key of a certificate, by that one's SHA-256.
+    X509Pop([u8; 32]),
+    /// The same, with a key that cannot leave its TPM.
+    TpmDevid([u8; 32]),
 }
 
 /// What an entry is about.
@@ -166,6 +170,14 @@ impl Caller {
                 to.push(3);
                 to.extend(id);
             }
+            Self::X509Pop(certificate) => {
+                to.push(60);
+                to.extend(certificate);
+            }
+            Self::TpmDevid(certificate) => {
+                to.push(61);
+                to.extend(certificate);
+            }
         }
     }
 
@@ -175,6 +187,8 @@ impl Caller {
             1 => Some(Self::Operator { uid: from.u32()? }),
             2 => NodeName::parse(from.text()?).ok().map(Self::Node),
             3 => from.array().map(Self::JoinToken),
+            60 => from.array().map(Self::X509Pop),
+            61 => from.array().map(Self::TpmDevid),
             _ => None,
         }
     }
@@ -187,6 +201,8 @@ impl fmt::Display for Caller {
             Self::Operator { uid } => write!(f, "uid {uid}"),
             Self::Node(name) => write!(f, "node {name}"),
             Self::JoinToken(id) => write!(f, "token {}", HEXLOWER.encode(id)),
+            Self::X509Pop(certificate) => write!(f, "x509pop {}", HEXLOWER.encode(certificate)),
+            Self::TpmDevid(certificate) => write!(f, "tpm_devid {}", HEXLOWER.encode(certificate)),
         }
     }
 }

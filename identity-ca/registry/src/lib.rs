@@ -17,6 +17,7 @@ mod lists;
 mod live;
 mod log;
 mod many;
+mod node_entries;
 mod nodes;
 mod position;
 mod postgres;
@@ -44,6 +45,9 @@ pub use identities::{FIRST_IDENTITY, Identity, QUARANTINE};
 pub use issued::{RevokedCertificate, weigh};
 pub use live::{Live, LiveSvids};
 pub use log::{AppendError, LogWriter, MAX_WAITING, StoredCheckpoint, StoredLeaf};
+pub use node_entries::{
+    AdmitError, AllowError, MAX_NODE_ENTRIES, MAX_NODE_SELECTORS, NewNodeEntry, NodeEntry, Proven, Way,
+};
 pub use nodes::{AnnounceError, Announcement, MAX_ADDRESSES, Node, NodeNumber};
 pub use position::{Mark, Position};
 pub use registration_changes::{Registered, RegistrationUpdate, TermsUpdate, UpdateError};

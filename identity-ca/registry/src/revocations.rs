@@ -7,6 +7,7 @@ use crate::changes::Change;
 use crate::database::{Registry, StorageError, Write, moment, seconds};
 use crate::issued;
 use crate::log;
+use crate::node_entries;
 use crate::nodes::{self, NodeNumber};
 use crate::revocation::{
     Effect, Issued, MAX_REVOCATIONS, NewRevocation, NodeFate, Revocation, RevokeError, Target,
@@ -129,7 +130,8 @@ async fn settle(
     let expected = tokens::outstanding(write.connection(), now)
         .await?
         .iter()
-        .any(|(node, _)| node == name);
+        .any(|(node, _)| node == name)
+        || node_entries::is_allowed(write.connection(), name).await?;
     let banned = ban(write.connection(), name).await?.is_some();
     if node.is_none() && !expected && !banned {
         return Err(RevokeError::UnknownNode(name.clone()));
@@ -145,6 +147,7 @@ async fn settle(
         }
     }
     tokens::withdraw(write, name).await?;
+    node_entries::withdraw(write, name).await?;
     write.record(Change::Node(name)).await?;
     Ok(())
 }

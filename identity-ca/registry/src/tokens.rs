@@ -14,6 +14,7 @@ use crate::changes::Change;
 use crate::cidr::PodCidr;
 use crate::database::{Registry, StorageError, Write, moment, seconds};
 use crate::lists;
+use crate::node_entries;
 use crate::nodes::{self, MAX_ADDRESSES, Node};
 use crate::revocations;
 use crate::sql::{self, Connection};
@@ -172,7 +173,12 @@ impl Registry {
         }
         let nodes = nodes::all(write.connection()).await?;
         let owned = nodes.into_iter().map(|node| (node.name, node.pod_cidrs));
-        check_overlap(&token.node, &token.pod_cidrs, owned.chain(promised))?;
+        let allowed = node_entries::promised(write.connection()).await?;
+        check_overlap(
+            &token.node,
+            &token.pod_cidrs,
+            owned.chain(promised).chain(allowed),
+        )?;
         sql::query(
             "INSERT INTO join_tokens (id, secret_sha256, node, pod_cidrs, addresses, expires_at)
              VALUES (?, ?, ?, ?, ?, ?)",
@@ -257,7 +263,7 @@ fn digest(node: &NodeName, pod_cidrs: &[PodCidr], expires: UnixTime, consumed: b
     ])
 }
 
-fn check_cidrs(cidrs: &[PodCidr]) -> Result<(), CreateTokenError> {
+pub(crate) fn check_cidrs(cidrs: &[PodCidr]) -> Result<(), CreateTokenError> {
     if cidrs.len() > MAX_POD_CIDRS {
         return Err(CreateTokenError::TooManyCidrs { count: cidrs.len() });
     }
@@ -273,7 +279,7 @@ fn check_cidrs(cidrs: &[PodCidr]) -> Result<(), CreateTokenError> {
     Ok(())
 }
 
-fn check_addresses(addresses: &[IpAddr]) -> Result<(), CreateTokenError> {
+pub(crate) fn check_addresses(addresses: &[IpAddr]) -> Result<(), CreateTokenError> {
     if addresses.len() > MAX_ADDRESSES {
         return Err(CreateTokenError::TooManyAddresses {
             count: addresses.len(),
@@ -283,7 +289,7 @@ fn check_addresses(addresses: &[IpAddr]) -> Result<(), CreateTokenError> {
     wrong.map_or(Ok(()), |wrong| Err(CreateTokenError::NotDialable(*wrong)))
 }
 
-fn check_overlap(
+pub(crate) fn check_overlap(
     node: &NodeName,
     cidrs: &[PodCidr],
     owned: impl Iterator<Item = (NodeName, Vec<PodCidr>)>,
