@@ -23,7 +23,7 @@ fn words(bytes: &[u8]) -> String {
 }
 
 /// Every command that asks a daemon, as it is typed, with the socket of the one that is not there.
-const ASKING: [(&str, &str); 41] = [
+const ASKING: [(&str, &str); 44] = [
     ("status", "agent.sock"),
     ("auth list", "agent.sock"),
     ("auth sessions", "agent.sock"),
@@ -67,6 +67,9 @@ const ASKING: [(&str, &str); 41] = [
         "ca federation add b.example --url https://b.example/ --profile https_web",
         "ca.sock",
     ),
+    ("ca node allow n1 --x509pop dns:n1.example", "ca.sock"),
+    ("ca node disallow n1", "ca.sock"),
+    ("ca node list", "ca.sock"),
     ("ca federation list", "ca.sock"),
     ("ca federation show b.example", "ca.sock"),
     ("ca federation remove b.example", "ca.sock"),

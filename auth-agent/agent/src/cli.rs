@@ -21,8 +21,9 @@ pub struct Cli {
 pub enum Command {
     /// Run the agent of one node.
     #[command(
-        after_long_help = "The first start trades a join token (`signet ca token NODE`) for the node's SVID, which is \
-        kept in --data-dir; later starts need no token while it is valid.\n\nAll other daemons may start before, after or \
+        after_long_help = "The first start trades a join token (`signet ca token NODE`), or the proof that it has a \
+        certificate's key, for the node's SVID, which is kept in --data-dir; later starts need neither while it is \
+        valid.\n\nAll other daemons may start before, after or \
         never: the agent keeps trying."
     )]
     Run(RunArgs),
@@ -52,6 +53,18 @@ pub struct RunArgs {
     /// A file with a join token, needed while there is no valid node SVID in --data-dir. Read anew at every attempt.
     #[arg(long, value_name = "FILE")]
     pub join_token_file: Option<PathBuf>,
+    /// A certificate (PEM, leaf first) of this machine's own, to attest with in place of a join token: the CA believes its
+    /// authority (signet-ca run --x509pop-ca), and the operator allows it (signet ca node allow). Read anew at every attempt.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "x509pop_key",
+        conflicts_with = "join_token_file"
+    )]
+    pub x509pop_cert: Option<PathBuf>,
+    /// The private key of that certificate, PEM.
+    #[arg(long, value_name = "FILE", requires = "x509pop_cert")]
+    pub x509pop_key: Option<PathBuf>,
     /// Directory for the node's own key and SVID (mode 0700). Workload keys are never written.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/signet/agent")]
     pub data_dir: PathBuf,

@@ -23,7 +23,10 @@ use tonic::transport::Server;
 
 use crate::auth::KernelAuth;
 use crate::brokers::Endpoint;
-use crate::ca::{Announcement, CaAddresses, Keeper, PlaceFile, StateFile, follow, keep};
+use crate::ca::{
+    Announcement, CaAddresses, JoinToken, Keeper, NoProof, NodeProver, PlaceFile, StateFile, X509Pop, follow,
+    keep,
+};
 use crate::cli::RunArgs;
 use crate::clock::random;
 use crate::jwt::JwtSvids;
@@ -217,11 +220,23 @@ fn keeper(
         node: args.node.clone(),
         trust_domain,
         ca: CaAddresses::new(&args.ca, random()),
-        token_file: args.join_token_file.clone(),
+        prover: prover(args),
         state,
         bundles: Arc::new(TowardsCa(view.clone())),
         view: view.subscribe(),
         status: status.clone(),
+    }
+}
+
+/// How this node proves who it is: by what it was started with.
+fn prover(args: &RunArgs) -> Arc<dyn NodeProver> {
+    match (&args.join_token_file, &args.x509pop_cert, &args.x509pop_key) {
+        (_, Some(certificate), Some(key)) => Arc::new(X509Pop {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        }),
+        (Some(file), _, _) => Arc::new(JoinToken { file: file.clone() }),
+        (None, _, _) => Arc::new(NoProof),
     }
 }
 

@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
-use signet_agent::ca::{Announcement, CaAddresses, Keeper, NodeAccess, PlaceFile, StateFile, follow};
+use signet_agent::ca::{
+    Announcement, CaAddresses, Keeper, NoProof, NodeAccess, PlaceFile, StateFile, follow,
+};
 use signet_agent::clock::unix_now;
 use signet_agent::jwt::JwtSvids;
 use signet_agent::status::Status as AgentStatus;
@@ -147,7 +149,7 @@ impl Node {
             node: node_name(1),
             trust_domain: self.authority.domain.clone(),
             ca: addresses,
-            token_file: None,
+            prover: Arc::new(NoProof),
             state: StateFile::new(self.directory.path()).expect("a directory"),
             bundles: Arc::new(TowardsCa(self.view.clone())),
             view: self.view.subscribe(),

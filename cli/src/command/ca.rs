@@ -10,6 +10,7 @@ use crate::args::Global;
 use crate::command::ca_log;
 use crate::command::federation;
 use crate::command::import;
+use crate::command::node_entries;
 use crate::command::registrations;
 use crate::command::revocation;
 use crate::failure::Failure;
@@ -25,6 +26,7 @@ These commands speak to the CA's operator socket: run them where signet-ca runs,
 
 Examples:
   signet ca token n3 --pod-cidr 10.244.3.0/24 --pod-cidr fd00:244:3::/64
+  signet ca node allow n3 --x509pop dns:n3.example --pod-cidr 10.244.3.0/24
   signet ca register spiffe://cluster.local/ns/shop/sa/web --on n2 --selector endpoint:shop/web
   signet ca register spiffe://cluster.local/ns/shop/sa/web --on n2 --selector unix:uid:33 \\
       --dns-name web.shop.example --key-type rsa2048 --ttl 900
@@ -111,6 +113,8 @@ enum Command {
     Revocation(revocation::Command),
     /// Follow the bundles of other trust domains.
     Federation(federation::Arguments),
+    /// Say which nodes may attest without a join token, and with what.
+    Node(node_entries::Arguments),
     /// Read and check the log of all that was issued and changed.
     Log(ca_log::Arguments),
 }
@@ -184,6 +188,7 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
         Command::Update(update) => registrations::update(update, &ca, output).await,
         Command::Import(import) => import::run(import, &ca, output).await,
         Command::Federation(arguments) => federation::run(arguments, &ca, output).await,
+        Command::Node(arguments) => node_entries::run(arguments, &ca, output).await,
         Command::Log(arguments) => ca_log::run(arguments, &ca, output).await,
         Command::Deregister { what } => registrations::deregister(&ca, what, output).await,
         Command::List { nodes: true, .. } => {

@@ -12,6 +12,7 @@ pub(crate) mod heard;
 pub(crate) mod identity;
 pub(crate) mod import;
 pub(crate) mod lab;
+pub(crate) mod node_entries;
 pub(crate) mod policy;
 pub(crate) mod registrations;
 pub(crate) mod revocation;

@@ -11,6 +11,7 @@ pub(crate) mod identity;
 pub(crate) mod import;
 pub(crate) mod lab;
 pub(crate) mod outage;
+pub(crate) mod node_entries;
 pub(crate) mod policy;
 pub(crate) mod revocation;
 pub(crate) mod status;

@@ -13,6 +13,7 @@ use signet_tls::SharedBundles;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::attestation::Attestors;
 use crate::clock::Clock;
 use crate::connected::Connected;
 use crate::known::Known;
@@ -49,7 +50,9 @@ pub(crate) struct Ca {
     pub(crate) key_storage: String,
     /// SVIDs issued since the start.
     pub(crate) issued: AtomicU64,
-    /// Of what is logged of refused join tokens: everybody can show one.
+    /// How nodes are admitted.
+    pub(crate) attestors: Attestors,
+    /// Of what is logged of nodes that were refused: everybody can be one.
     pub(crate) refused_tokens: Throttle,
     /// JWT-SVIDs issued since the start.
     pub(crate) issued_jwt: AtomicU64,

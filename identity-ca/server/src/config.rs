@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use signet_spiffe::TrustDomain;
 
+use crate::attestation::AttestationConfig;
 use crate::bundle_endpoint::{BundleEndpoint, JwtIssuer};
 use crate::clock::Clock;
 use crate::database::Database;
@@ -81,6 +82,8 @@ pub struct Config {
     pub accept_restored_registry: bool,
     /// Where others get the trust domain's bundle; none: nowhere but from the operator.
     pub bundle_endpoint: Option<BundleEndpoint>,
+    /// How nodes may attest beside join tokens.
+    pub attestation: AttestationConfig,
     /// What JWT-SVIDs have as `iss`, if anything.
     pub jwt_issuer: Option<JwtIssuer>,
     /// What time it is.

@@ -4,7 +4,7 @@
 //! `OperatorService` on a Unix socket. A call's way: `listener` (bounds, handshake) → `caller` (who is it) → one file per
 //! call → `signet-registry` and `signet-authority`.
 
-mod attest;
+mod attestation;
 mod audit;
 mod bundle_endpoint;
 mod ca;
@@ -42,6 +42,7 @@ mod sync;
 mod testing;
 mod wire;
 
+pub use attestation::{AttestationConfig, NameRule, X509Pop};
 pub use bundle_endpoint::{BundleEndpoint, EndpointIdentity, IssuerError, JwtIssuer};
 pub use clock::Clock;
 pub use config::{

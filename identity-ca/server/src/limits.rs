@@ -21,6 +21,9 @@ pub(crate) const TOLD_PER: Duration = Duration::from_secs(10);
 /// For all that a connection without a node's SVID has to say.
 pub(crate) const ANONYMOUS_LIFE: Duration = Duration::from_secs(20);
 
+/// For all of an exchange by which a node is admitted.
+pub(crate) const ATTESTATION: Duration = Duration::from_secs(10);
+
 /// How long a connection outlives the SVID that opened it, so that the last answer still goes out.
 pub(crate) const EXPIRED_GRACE: Duration = Duration::from_secs(5);
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
+use signet_node_attest::{ChannelBinding, EXPORTER};
 use signet_telemetry::Throttle;
 use signet_tls::{BundleSource, peer_svid};
 use tokio::net::{TcpListener, TcpStream};
@@ -141,12 +142,15 @@ impl Handshake {
             }
             None => (ANONYMOUS_LIFE, Some(anonymous)),
         };
+        let exported = tls.get_ref().1.export_keying_material([0; 32], EXPORTER, None);
         Some(NodeStream {
             tls: Box::new(tls),
             peer: Peer {
                 address,
                 chain,
                 verified: Arc::new(Mutex::new(verified)),
+                binding: exported.ok().map(ChannelBinding::new),
+                attesting: Arc::new(Semaphore::new(1)),
             },
             end: Box::pin(sleep(life)),
             _holds: Holds {

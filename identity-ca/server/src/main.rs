@@ -1,5 +1,6 @@
 //! `signet-ca`: arguments, logs, signals.
 
+mod attestation_args;
 mod key_args;
 
 use std::net::SocketAddr;
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use attestation_args::AttestationArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 use signet_ca::{
@@ -118,6 +120,9 @@ struct RunArgs {
 
     #[command(flatten)]
     endpoint: EndpointArgs,
+
+    #[command(flatten)]
+    attestation: AttestationArgs,
 
     /// What JWT-SVIDs have as `iss`: an https URL, below which validators that know OIDC (clouds, Vault) find the
     /// keys. A bundle endpoint with `https_web` serves both documents there; all replicas need the same.
@@ -267,6 +272,7 @@ impl RunArgs {
             metrics: self.metrics_listen,
             accept_restored_registry: self.accept_restored_registry,
             bundle_endpoint: self.endpoint.config()?,
+            attestation: self.attestation.config(),
             jwt_issuer: self.jwt_issuer,
             clock: Clock::system(),
         })

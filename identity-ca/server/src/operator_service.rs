@@ -9,11 +9,12 @@ use signet_log::Caller;
 use signet_proto::ca::v1::list_nodes_response::Entry;
 use signet_proto::ca::v1::operator_service_server::OperatorService;
 use signet_proto::ca::v1::{
-    BanNodeRequest, BundleRequest, BundleResponse, CreateJoinTokenRequest, CreateJoinTokenResponse,
-    DefederateRequest, DeregisterRequest, DeregisterResponse, EvictNodeRequest, FederateRequest,
-    FederationEntry, GetCrlRequest, GetCrlResponse, ListFederationRequest, ListFederationResponse,
-    ListIdentitiesRequest, ListIdentitiesResponse, ListNodesRequest, ListNodesResponse,
-    ListRegistrationsRequest, ListRegistrationsResponse, ListRevocationsRequest, ListRevocationsResponse,
+    AllowNodeRequest, BanNodeRequest, BundleRequest, BundleResponse, CreateJoinTokenRequest,
+    CreateJoinTokenResponse, DefederateRequest, DeregisterRequest, DeregisterResponse, DisallowNodeRequest,
+    EvictNodeRequest, FederateRequest, FederationEntry, GetCrlRequest, GetCrlResponse, ListFederationRequest,
+    ListFederationResponse, ListIdentitiesRequest, ListIdentitiesResponse, ListNodeEntriesRequest,
+    ListNodeEntriesResponse, ListNodesRequest, ListNodesResponse, ListRegistrationsRequest,
+    ListRegistrationsResponse, ListRevocationsRequest, ListRevocationsResponse, NodeEntry,
     ProveLogEntryRequest, ProveLogEntryResponse, ProveLogGrowthRequest, ProveLogGrowthResponse,
     ReadLogRequest, RefreshFederationRequest, RegisterAllRequest, RegisterAllResponse, RegisterRequest,
     ReopenRequest, RevocationEntry, RevokeRequest, RevokeResponse, SetEncryptionRequest,
@@ -251,6 +252,30 @@ impl OperatorService for Operators {
     ) -> Result<Response<FederationEntry>, Status> {
         let trust_domain = &request.get_ref().trust_domain;
         Ok(Response::new(self.0.refresh_federation(trust_domain).await?))
+    }
+
+    async fn allow_node(&self, request: Request<AllowNodeRequest>) -> Result<Response<NodeEntry>, Status> {
+        let registry = self.0.acting_for(&request)?;
+        Ok(Response::new(
+            self.0.allow_node(&registry, request.get_ref()).await?,
+        ))
+    }
+
+    async fn disallow_node(
+        &self,
+        request: Request<DisallowNodeRequest>,
+    ) -> Result<Response<NodeEntry>, Status> {
+        let registry = self.0.acting_for(&request)?;
+        let node = &request.get_ref().node;
+        Ok(Response::new(self.0.disallow_node(&registry, node).await?))
+    }
+
+    async fn list_node_entries(
+        &self,
+        _request: Request<ListNodeEntriesRequest>,
+    ) -> Result<Response<ListNodeEntriesResponse>, Status> {
+        let entries = self.0.list_node_entries().await?;
+        Ok(Response::new(ListNodeEntriesResponse { entries }))
     }
 
     async fn get_crl(&self, _request: Request<GetCrlRequest>) -> Result<Response<GetCrlResponse>, Status> {

@@ -10,6 +10,7 @@ use signet_authority::{
     Authority, DataDirectory, DirectoryError, IssuedSvid, JwtAuthority, JwtSigningKey, Serial, SigningKey,
 };
 use signet_log::{Caller, LogKey};
+use signet_proto::ca::v1::node_attestation_server::NodeAttestationServer;
 use signet_proto::ca::v1::node_service_server::NodeServiceServer;
 use signet_proto::ca::v1::operator_service_server::OperatorServiceServer;
 use signet_registry::Registry;
@@ -24,6 +25,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::attestation::{Attestors, Exchanges};
 use crate::bundle_endpoint::{Endpoint, JwtIssuer};
 use crate::ca::Ca;
 use crate::caller::Applicant;
@@ -107,6 +109,7 @@ impl Server {
                 }
             },
             issued: AtomicU64::new(0),
+            attestors: Attestors::new(&config.attestation)?,
             refused_tokens: Throttle::new(TOLD, TOLD_PER),
             issued_jwt: AtomicU64::new(0),
             serials: AtomicU32::new(0),
@@ -378,8 +381,11 @@ async fn serve_nodes(ca: Arc<Ca>, listener: Listener) -> anyhow::Result<()> {
         ca: Arc::clone(&ca),
         others: service,
     };
+    let attestation =
+        NodeAttestationServer::new(Exchanges(Arc::clone(&ca))).max_decoding_message_size(REQUEST);
     let serving = limited()
         .add_service(service)
+        .add_service(attestation)
         .serve_with_incoming_shutdown(listener.incoming(), ca.shutdown.cancelled());
     let feeding = ca.feed.run(&ca.registry, || ca.connected.count());
     tokio::select! {

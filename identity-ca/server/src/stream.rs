@@ -6,11 +6,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
+use signet_node_attest::ChannelBinding;
 use signet_spiffe::{BundleSet, CertificateDer, UnixTime, VerifiedSvid};
 use signet_tls::{PeerError, peer_svid};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
@@ -29,6 +30,10 @@ pub(crate) struct Peer {
     pub(crate) chain: Arc<[CertificateDer<'static>]>,
     /// What the chain was last found to be.
     pub(crate) verified: Arc<Mutex<Option<Verified>>>,
+    /// What both ends of the connection know, and nobody else; none where it could not be had.
+    pub(crate) binding: Option<ChannelBinding>,
+    /// Held by the one exchange that may be under way.
+    pub(crate) attesting: Arc<Semaphore>,
 }
 
 impl Peer {

@@ -13,6 +13,7 @@ use signet_tls::{BundleSource, SharedBundles};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::attestation::Attestors;
 use crate::ca::Ca;
 use crate::clock::Clock;
 use crate::config::ROOT_LIFE;
@@ -68,6 +69,7 @@ pub(crate) async fn ca() -> Arc<Ca> {
         jwt_svid_ttl: Duration::from_mins(5),
         key_storage: "memory".to_owned(),
         issued: AtomicU64::new(0),
+        attestors: Attestors::default(),
         refused_tokens: Throttle::new(TOLD, TOLD_PER),
         issued_jwt: AtomicU64::new(0),
         serials: AtomicU32::new(0),

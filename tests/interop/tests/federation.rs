@@ -14,7 +14,9 @@ use clap::Parser as _;
 use futures::StreamExt as _;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use signet_agent::cli::{Cli, Command};
-use signet_ca::{BundleEndpoint, Clock, Config, EndpointIdentity, KeyOptions, Server, Storage};
+use signet_ca::{
+    AttestationConfig, BundleEndpoint, Clock, Config, EndpointIdentity, KeyOptions, Server, Storage,
+};
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::ca::v1::{
     BundleRequest, CreateJoinTokenRequest, DefederateRequest, FederateRequest, RefreshFederationRequest,
@@ -53,6 +55,7 @@ async fn ca(name: &str, directory: &Path, endpoint: SocketAddr) -> Server {
             identity: EndpointIdentity::Spiffe,
         }),
         jwt_issuer: None,
+        attestation: AttestationConfig::default(),
         clock: Clock::system(),
     };
     Server::start(config).await.unwrap()

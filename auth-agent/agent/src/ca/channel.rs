@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{DnsName, ServerName};
+use signet_node_attest::{ChannelBinding, EXPORTER};
 use signet_spiffe::{SpiffeId, TrustDomain};
 use signet_tls::{BundleSource, Expect, SvidKeyPair, TlsError, client_config};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
@@ -23,49 +25,102 @@ const SHORTEST: Duration = Duration::from_secs(1);
 /// HTTP/2 pings keep a stream without news honest.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// A channel that connects at the first call, and again after a loss, to the first CA that answers. Without `identity` only `Attest` will be answered.
+/// A channel that connects at the first call, and again after a loss, to the first CA that answers. It shows `identity`;
+/// whoever has none attests first.
 pub fn channel(
     addresses: &CaAddresses,
     identity: Option<&SvidKeyPair>,
     bundles: Arc<dyn BundleSource>,
     trust_domain: &TrustDomain,
 ) -> Result<Channel, TlsError> {
-    let ca = SpiffeId::ca(trust_domain);
-    // A digest under a fixed suffix: always a DNS name. Should it ever not be, every connection fails.
-    let name = signet_handshake::server_name(&ca).ok();
-    let mut config = client_config(identity, bundles, Expect::Exactly(ca))?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let connector = TlsConnector::from(Arc::new(config));
-    let addresses = addresses.clone();
+    let dialer = Dialer::new(addresses, identity, bundles, trust_domain)?;
     let connect = service_fn(move |_: Uri| {
-        let (connector, name, addresses) = (connector.clone(), name.clone(), addresses.clone());
-        async move {
-            let name = name.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-            let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
-            for address in addresses.in_order() {
-                let connected = timeout(patience(addresses.count()), async {
-                    let stream = TcpStream::connect(address).await?;
-                    stream.set_nodelay(true)?;
-                    connector.connect(ServerName::DnsName(name.clone()), stream).await
-                });
-                match connected.await {
-                    Ok(Ok(stream)) => {
-                        addresses.answered(address);
-                        return Ok(TokioIo::new(stream));
-                    }
-                    Ok(Err(error)) => failure = error,
-                    Err(_) => failure = io::Error::from(io::ErrorKind::TimedOut),
-                }
-                tracing::debug!(ca.address = %address, error = %failure, "a CA could not be reached");
-            }
-            Err(failure)
-        }
+        let dialer = dialer.clone();
+        async move { dialer.dial().await.map(TokioIo::new) }
     });
-    Ok(Endpoint::from_static("http://ca.signet.invalid")
+    Ok(endpoint().connect_with_connector_lazy(connect))
+}
+
+/// One connection without an identity, to attest over, and what nobody but its two ends knows. There is no other one after
+/// it: a channel that connected again would have another binding.
+pub(crate) async fn anonymous(
+    addresses: &CaAddresses,
+    bundles: Arc<dyn BundleSource>,
+    trust_domain: &TrustDomain,
+) -> anyhow::Result<(Channel, ChannelBinding)> {
+    let dialer = Dialer::new(addresses, None, bundles, trust_domain)?;
+    let stream = dialer.dial().await?;
+    let exported = stream
+        .get_ref()
+        .1
+        .export_keying_material([0; 32], EXPORTER, None)?;
+    let mut only = Some(stream);
+    let connect = service_fn(move |_: Uri| {
+        let stream = only.take().map(TokioIo::new);
+        std::future::ready(stream.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionReset)))
+    });
+    let channel = endpoint().connect_with_connector(connect).await?;
+    Ok((channel, ChannelBinding::new(exported)))
+}
+
+fn endpoint() -> Endpoint {
+    Endpoint::from_static("http://ca.signet.invalid")
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
         .keep_alive_while_idle(true)
-        .connect_with_connector_lazy(connect))
+}
+
+/// Connects to the first CA that answers.
+#[derive(Clone)]
+struct Dialer {
+    connector: TlsConnector,
+    /// Should it ever not be a DNS name, every connection fails.
+    name: Option<DnsName<'static>>,
+    addresses: CaAddresses,
+}
+
+impl Dialer {
+    fn new(
+        addresses: &CaAddresses,
+        identity: Option<&SvidKeyPair>,
+        bundles: Arc<dyn BundleSource>,
+        trust_domain: &TrustDomain,
+    ) -> Result<Self, TlsError> {
+        let ca = SpiffeId::ca(trust_domain);
+        // A digest under a fixed suffix: always a DNS name.
+        let name = signet_handshake::server_name(&ca).ok();
+        let mut config = client_config(identity, bundles, Expect::Exactly(ca))?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Self {
+            connector: TlsConnector::from(Arc::new(config)),
+            name,
+            addresses: addresses.clone(),
+        })
+    }
+
+    async fn dial(&self) -> io::Result<TlsStream<TcpStream>> {
+        let name = self.name.clone().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in self.addresses.in_order() {
+            let connected = timeout(patience(self.addresses.count()), async {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                self.connector
+                    .connect(ServerName::DnsName(name.clone()), stream)
+                    .await
+            });
+            match connected.await {
+                Ok(Ok(stream)) => {
+                    self.addresses.answered(address);
+                    return Ok(stream);
+                }
+                Ok(Err(error)) => failure = error,
+                Err(_) => failure = io::Error::from(io::ErrorKind::TimedOut),
+            }
+            tracing::debug!(ca.address = %address, error = %failure, "a CA could not be reached");
+        }
+        Err(failure)
+    }
 }
 
 /// For one CA of several: the last one must be reached before the caller gives up.

@@ -1,20 +1,19 @@
-//! Keeps the node's SVID: from disk, by join token, by renewal.
+//! Keeps the node's SVID: from disk, by attestation, by renewal.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use signet_proto::ca::v1::RenewNodeSvidRequest;
 use signet_proto::ca::v1::node_service_client::NodeServiceClient;
-use signet_proto::ca::v1::{AttestRequest, RenewNodeSvidRequest};
 use signet_spiffe::{NodeName, Revoked, TrustDomain, UnixTime};
 use signet_tls::BundleSource;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::transport::Channel;
-use zeroize::Zeroizing;
 
 use super::addresses::CaAddresses;
+use super::attest::{Exchange, NodeProver};
 use super::channel::{channel, refusal};
 use super::csr::new_request;
 use super::identity::NodeIdentity;
@@ -28,8 +27,6 @@ use crate::view::View;
 const CALL: Duration = Duration::from_secs(10);
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(15);
-/// Longest join token that is read, bytes.
-const TOKEN: usize = 4096;
 
 /// The node's SVID and the channel to the CA that shows it. One value for each SVID.
 #[derive(Debug)]
@@ -49,8 +46,8 @@ pub struct Keeper {
     pub trust_domain: TrustDomain,
     /// Where the CAs are.
     pub ca: CaAddresses,
-    /// Where a join token may be.
-    pub token_file: Option<PathBuf>,
+    /// How this node proves who it is.
+    pub prover: Arc<dyn NodeProver>,
     /// Where SVIDs are kept.
     pub state: StateFile,
     /// What the CA and the node's own SVID are verified against.
@@ -166,19 +163,17 @@ impl Keeper {
     }
 
     async fn attest(&self) -> anyhow::Result<NodeIdentity> {
-        let join_token = self.token().await?;
         let request = new_request().context("failed to make a key")?;
-        let channel = channel(&self.ca, None, self.bundles.clone(), &self.trust_domain)?;
-        let call = AttestRequest {
-            join_token: join_token.to_string(),
-            csr: request.csr().to_vec(),
+        let exchange = Exchange {
+            node: &self.node,
+            ca: &self.ca,
+            bundles: &self.bundles,
+            trust_domain: &self.trust_domain,
+            request: request.csr(),
         };
-        let answer = timeout(CALL, NodeServiceClient::new(channel).attest(call))
+        let answer = timeout(CALL, exchange.run(&self.prover))
             .await
-            .with_context(|| format!("the CA at {} does not answer", self.ca))?
-            .map_err(|status| refusal(&status))
-            .with_context(|| format!("the CA at {} did not accept this node", self.ca))?
-            .into_inner();
+            .with_context(|| format!("the CA at {} does not answer", self.ca))??;
         let svid = answer.svid.context("the CA answered without an SVID")?;
         let bundles = self.bundles.bundles();
         let identity = NodeIdentity::from_answer(request, svid, &self.trust_domain, &self.node, &bundles)
@@ -205,23 +200,6 @@ impl Keeper {
         let identity = NodeIdentity::from_answer(request, svid, &self.trust_domain, &self.node, &bundles)?;
         tracing::info!(node.id = %identity.id, svid.not_after = identity.not_after, "renewed the node's SVID");
         Ok(identity)
-    }
-
-    async fn token(&self) -> anyhow::Result<Zeroizing<String>> {
-        let file = self.token_file.as_ref().context(
-            "this node has no valid SVID: start it with --join-token-file (`signet ca token NODE`)",
-        )?;
-        let text = tokio::fs::read(file)
-            .await
-            .map(Zeroizing::new)
-            .with_context(|| format!("failed to read the join token in {}", file.display()))?;
-        anyhow::ensure!(
-            text.len() <= TOKEN,
-            "{} is too long for a join token",
-            file.display()
-        );
-        let text = std::str::from_utf8(&text).context("the join token is not text")?;
-        Ok(Zeroizing::new(text.trim().to_owned()))
     }
 
     fn save(&self, identity: &NodeIdentity) {

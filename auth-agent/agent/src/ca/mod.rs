@@ -1,6 +1,7 @@
 //! The CA seen from a node: attestation, the node's own SVID, the view.
 
 mod addresses;
+mod attest;
 mod channel;
 mod csr;
 mod identity;
@@ -11,6 +12,7 @@ mod store;
 mod sync;
 
 pub use addresses::CaAddresses;
+pub use attest::{Answerer, Asked, JoinToken, NoProof, NodeProver, X509Pop};
 pub use channel::channel;
 pub(crate) use channel::refusal;
 pub use csr::{Request, new_request, new_request_for};

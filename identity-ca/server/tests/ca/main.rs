@@ -7,6 +7,7 @@
 )]
 
 mod attest;
+mod attestation;
 mod bounds;
 mod daemon;
 mod federation;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use signet_ca::{Clock, Config, Database, KeyOptions, Server, Storage};
+use signet_ca::{AttestationConfig, Clock, Config, Database, KeyOptions, Server, Storage};
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::ca::v1::{
     BanNodeRequest, ListRegistrationsRequest, RegisterRequest, RenewNodeSvidRequest, StatusRequest,
@@ -145,6 +145,7 @@ async fn a_ca_with_another_key_is_not_let_in() {
         accept_restored_registry: false,
         bundle_endpoint: None,
         jwt_issuer: None,
+        attestation: AttestationConfig::default(),
         clock: Clock::system(),
     };
     let refused = Server::start(config).await.unwrap_err();

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use signet_ca::{Clock, Config, KeyOptions, Server, Storage};
+use signet_ca::{AttestationConfig, Clock, Config, KeyOptions, Server, Storage};
 use signet_proto::ca::v1::SetEncryptionRequest;
 use signet_proto::view::v1::EncryptionMode;
 use signet_spiffe::TrustDomain;
@@ -62,6 +62,7 @@ fn config(storage: Storage, socket: std::path::PathBuf, trust_domain: TrustDomai
         accept_restored_registry: false,
         bundle_endpoint: None,
         jwt_issuer: None,
+        attestation: AttestationConfig::default(),
         clock: Clock::system(),
     }
 }

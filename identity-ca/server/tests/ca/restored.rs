@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use signet_ca::{Clock, Config, KeyOptions, Server, Storage};
+use signet_ca::{AttestationConfig, Clock, Config, KeyOptions, Server, Storage};
 use signet_log::Record;
 use signet_proto::ca::v1::SignLogCheckpointRequest;
 use tempfile::TempDir;
@@ -28,6 +28,7 @@ async fn start(directory: &Path, accept: bool) -> anyhow::Result<()> {
         accept_restored_registry: accept,
         bundle_endpoint: None,
         jwt_issuer: None,
+        attestation: AttestationConfig::default(),
         clock: Clock::system(),
     };
     Server::start(config).await?.shutdown().await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use signet_ca::{Clock, Config, Database, KeyOptions, Server, Storage};
+use signet_ca::{AttestationConfig, Clock, Config, Database, KeyOptions, Server, Storage};
 use signet_proto::ca::v1::node_service_client::NodeServiceClient;
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::ca::v1::{
@@ -96,6 +96,7 @@ impl Running {
             accept_restored_registry: false,
             bundle_endpoint: None,
             jwt_issuer: None,
+            attestation: AttestationConfig::default(),
             clock,
         };
         change(&mut config);

@@ -12,7 +12,10 @@ use rcgen::{
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use signet_ca::{BundleEndpoint, Clock, Config, EndpointIdentity, JwtIssuer, KeyOptions, Server, Storage};
+use signet_ca::{
+    AttestationConfig, BundleEndpoint, Clock, Config, EndpointIdentity, JwtIssuer, KeyOptions, Server,
+    Storage,
+};
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::ca::v1::{
     BundleRequest, BundleResponse, DefederateRequest, FederateRequest, FederationEntry,
@@ -54,6 +57,7 @@ pub(crate) fn config(
         accept_restored_registry: false,
         bundle_endpoint: endpoint,
         jwt_issuer: issuer,
+        attestation: AttestationConfig::default(),
         clock: Clock::system(),
     }
 }

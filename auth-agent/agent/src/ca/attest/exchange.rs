@@ -1,0 +1,82 @@
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use signet_proto::ca::v1::node_attestation_client::NodeAttestationClient;
+use signet_proto::ca::v1::{
+    AttestNodeRequest, AttestNodeResponse, AttestResponse, NodeEvidence, attest_node_request,
+    attest_node_response,
+};
+use signet_spiffe::{NodeName, TrustDomain};
+use signet_tls::BundleSource;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use super::{Asked, NodeProver};
+use crate::ca::addresses::CaAddresses;
+use crate::ca::channel::{anonymous, refusal};
+
+/// One attempt to be admitted. Whoever runs it bounds its time.
+pub(crate) struct Exchange<'a> {
+    pub(crate) node: &'a NodeName,
+    pub(crate) ca: &'a CaAddresses,
+    pub(crate) bundles: &'a Arc<dyn BundleSource>,
+    pub(crate) trust_domain: &'a TrustDomain,
+    /// The request for the node's SVID.
+    pub(crate) request: &'a [u8],
+}
+
+impl Exchange<'_> {
+    /// Shows the evidence, answers what is asked, and comes back with what the CA gave.
+    pub(crate) async fn run(&self, prover: &Arc<dyn NodeProver>) -> anyhow::Result<AttestResponse> {
+        let prover = Arc::clone(prover);
+        // Files, or a TPM.
+        let (proof, answerer) = spawn_blocking(move || prover.begin()).await??;
+        let unreachable = || format!("failed to reach the CA at {}", self.ca);
+        let (channel, binding) = anonymous(self.ca, Arc::clone(self.bundles), self.trust_domain)
+            .await
+            .with_context(unreachable)?;
+        let (steps, said) = mpsc::channel(2);
+        let say = async |step| {
+            let request = AttestNodeRequest { step: Some(step) };
+            let sent = steps.send(request).await;
+            sent.context("the connection to the CA has gone")
+        };
+        say(attest_node_request::Step::Evidence(NodeEvidence {
+            node: self.node.to_string(),
+            csr: self.request.to_vec(),
+            proof: Some(proof),
+        }))
+        .await?;
+        let mut client = NodeAttestationClient::new(channel);
+        let refused = || format!("the CA at {} did not accept this node", self.ca);
+        let heard = client.attest_node(ReceiverStream::new(said)).await;
+        let mut heard = heard
+            .map_err(|status| refusal(&status))
+            .with_context(refused)?
+            .into_inner();
+        let challenge = match next(&mut heard).await.with_context(refused)? {
+            attest_node_response::Step::Admitted(admitted) => return Ok(admitted),
+            attest_node_response::Step::Challenge(challenge) => challenge,
+        };
+        let asked = Asked {
+            node: self.node.clone(),
+            request: self.request.to_vec(),
+            binding,
+        };
+        let answer = spawn_blocking(move || answerer.answer(&challenge, &asked)).await??;
+        say(attest_node_request::Step::Answer(answer)).await?;
+        match next(&mut heard).await.with_context(refused)? {
+            attest_node_response::Step::Admitted(admitted) => Ok(admitted),
+            attest_node_response::Step::Challenge(_) => bail!("the CA asks again, which it never does"),
+        }
+    }
+}
+
+async fn next(heard: &mut Streaming<AttestNodeResponse>) -> anyhow::Result<attest_node_response::Step> {
+    let message = heard.message().await.map_err(|status| refusal(&status))?;
+    message
+        .and_then(|message| message.step)
+        .context("it ended the exchange without a word")
+}

@@ -1,0 +1,28 @@
+//! What nodes may attest with beside join tokens.
+
+use std::path::PathBuf;
+
+/// What nodes may attest with beside join tokens. Each is off unless given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AttestationConfig {
+    /// By the key of a certificate.
+    pub x509pop: Option<X509Pop>,
+}
+
+/// By the key of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct X509Pop {
+    /// A file with the authorities of such certificates, PEM.
+    pub authorities: PathBuf,
+    /// Where a certificate carries the node's name.
+    pub name: Option<NameRule>,
+}
+
+/// Where a certificate carries the name of the node that it is for. Another node's is refused then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameRule {
+    /// It is the one common name of the subject.
+    CommonName,
+    /// It is the first label of its one DNS name.
+    Dns,
+}

@@ -1,0 +1,6 @@
+//! Nodes that attest without a join token.
+
+mod device;
+mod exchange;
+mod hostile;
+mod x509pop;
