@@ -41,6 +41,7 @@ async fn ca(directory: &Path, listen: SocketAddr, target: Duration) -> Server {
         accept_restored_registry: false,
         bundle_endpoint: None,
         jwt_issuer: None,
+        attestation: signet_ca::AttestationConfig::default(),
         keys: KeyOptions::default(),
         clock: Clock::system(),
     };
