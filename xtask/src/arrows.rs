@@ -25,6 +25,7 @@ const PURE: [&str; 11] = [
     "signet-node-attest",
     "signet-session",
     "signet-handshake",
+    "signet-parking",
     "signet-policy",
     "signet-endpoints",
     "signet-toggle",

@@ -26,6 +26,7 @@ pub mod lists;
 pub mod mesh;
 pub mod metrics;
 pub mod pairs;
+pub mod parking;
 mod renewal;
 mod replace;
 pub mod run;

@@ -77,6 +77,34 @@ pub fn page(status: &StatusResponse) -> Page {
         "Of these, the ones that found no room or no pair to prove",
         status.signals_refused,
     );
+    let parking = status.parking.unwrap_or_default();
+    page.gauge(
+        "parking_open",
+        "1 while packets without a proof can wait",
+        i64::from(parking.open),
+    );
+    page.gauge(
+        "parking_pairs",
+        "Pairs whose packets wait for a proof",
+        parking.pairs,
+    );
+    page.gauge(
+        "parking_packets",
+        "Packets that wait for a proof",
+        parking.packets,
+    );
+    page.gauge("parking_bytes", "Their bytes", parking.bytes);
+    let ends = [
+        ("released", parking.released),
+        ("refused", parking.refused),
+        ("expired", parking.expired),
+        ("overflowed", parking.overflowed),
+    ];
+    page.counters(
+        "parked_packets",
+        "Packets that waited for a proof, by what became of them: the proof came; it cannot come; it did not come in time; no room",
+        ends.map(|(end, count)| (label("end", end), count)),
+    );
     page
 }
 

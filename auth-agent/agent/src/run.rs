@@ -38,7 +38,7 @@ use crate::status::Status;
 use crate::svids::{Manager, SvidSet, WorkloadSource};
 use crate::transport::{Driver, Keyd};
 use crate::view::{KeptFile, TowardsCa, ViewStore};
-use crate::{mesh, metrics, signals};
+use crate::{mesh, metrics, parking, signals};
 
 /// For TCP, and for TLS after it.
 const TLS_DEADLINE: Duration = Duration::from_secs(5);
@@ -109,8 +109,15 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let meshd = args.run_dir.join("meshd.sock");
     tasks.spawn(mesh::watch(meshd, endpoints, status.clone()));
     tasks.spawn(signals::watch(args.bpffs.clone(), pairs.clone(), status.clone()));
+    tasks.spawn(parking::watch(
+        args.bpffs.clone(),
+        status.parking.clone(),
+        pairs.clone(),
+        status.clone(),
+    ));
     let auth = KernelAuth::new(args.bpffs.clone());
     let actor = Actor::new(knowledge, sessions.clone(), view.clone(), auth, status.clone());
+    let actor = actor.releasing(status.parking.clone());
     tasks.spawn(keep(
         PlaceFile::new(&args.run_dir),
         view.subscribe(),

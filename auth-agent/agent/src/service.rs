@@ -10,7 +10,8 @@ use signet_abi::{AuthKey, NodeId, SecurityIdentity};
 use signet_proto::agent::v1::agent_service_server::AgentService;
 use signet_proto::agent::v1::{
     ListProofsRequest, ListProofsResponse, ListSessionsRequest, ListSessionsResponse, ListSvidsRequest,
-    ListSvidsResponse, ProofEntry, ProveRequest, StatusRequest, StatusResponse, SvidEntry, WatchViewRequest,
+    ListSvidsResponse, Parking as WireParking, ProofEntry, ProveRequest, StatusRequest, StatusResponse,
+    SvidEntry, WatchViewRequest,
 };
 use signet_proto::view::v1::Update;
 use tokio::sync::{Semaphore, mpsc};
@@ -19,6 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status as Refusal};
 
 use crate::pairs::Pairs;
+use crate::parking::Parking;
 use crate::sessions::Sessions;
 use crate::status::Status;
 use crate::svids::Entry;
@@ -157,6 +159,7 @@ impl AgentService for Service {
             mesh_connected: status.mesh_connected(),
             keyd_connected: status.keyd_connected(),
             cluster: view.map(|view| view.cluster()),
+            parking: Some(parking(&status.parking)),
         }))
     }
 
@@ -201,4 +204,19 @@ fn svid_to_wire(entry: &Entry) -> SvidEntry {
 
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn parking(parking: &Parking) -> WireParking {
+    let (fill, counts) = (parking.fill(), parking.counts());
+    WireParking {
+        open: parking.is_open(),
+        pairs: count(fill.pairs),
+        packets: count(fill.packets),
+        bytes: fill.bytes as u64,
+        parked: counts.parked,
+        released: counts.released,
+        refused: counts.refused,
+        expired: counts.expired,
+        overflowed: counts.overflowed,
+    }
 }

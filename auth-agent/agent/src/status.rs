@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
+use crate::parking::Parking;
+
 /// What the operator sees of this agent.
 #[derive(Debug, Default)]
 pub struct Status {
@@ -19,6 +21,8 @@ pub struct Status {
     pub handshakes_ok: AtomicU64,
     /// Handshakes that did not.
     pub handshakes_failed: AtomicU64,
+    /// Packets that wait for proofs.
+    pub parking: Parking,
     last_error: Mutex<String>,
 }
 

@@ -69,10 +69,10 @@ impl View for FlowView {
         if self.lost > 0 {
             page.toned_line(format!("({} lost)", text::count(self.lost, "event")), Tone::Odd);
         }
-        let tone = if self.verdict == "dropped" {
-            Tone::Bad
-        } else {
-            Tone::Good
+        let tone = match self.verdict.as_str() {
+            "dropped" => Tone::Bad,
+            "parked" => Tone::Odd,
+            _ => Tone::Good,
         };
         // What passed was told because of what it did to its connection.
         let verdict = match self.event.as_str() {

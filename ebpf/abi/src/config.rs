@@ -17,8 +17,8 @@ pub struct MeshConfig {
     pub parking_ifindex: u32,
     /// Room for feature bits; 0.
     pub features: u64,
-    /// Always 0.
-    pub reserved: u64,
+    /// What a [`crate::ParkingTicket`] has to say; known to root alone. 0: nothing comes back from the parking device.
+    pub parking_secret: u64,
 }
 
 layout!(MeshConfig, 32);

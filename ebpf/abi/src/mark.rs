@@ -7,5 +7,8 @@ pub const MARK_MASK: u32 = 0xffff_ff00;
 pub const MARK_LOCAL: u32 = 0x5147_0f00;
 /// Set on a packet that came out of the tunnel device.
 pub const MARK_DECRYPTED: u32 = 0x5147_0d00;
+/// Set on a packet of a workload that comes back from the parking device, on its way to where it was taken from: it has waited
+/// already.
+pub const MARK_RETURNED: u32 = 0x5147_0c00;
 /// Set by the tunnel on its own, encrypted packets (WireGuard's fwmark), so that they are not encrypted again.
 pub const MARK_TUNNEL: u32 = 0x5147_0e00;

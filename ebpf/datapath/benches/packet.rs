@@ -107,7 +107,7 @@ fn table(node: &mut Node, family: Family) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut measure = |node: &mut Node, case: Case, expected: Option<Reason>| {
         let direction = match case.hook {
-            Hook::ToContainer | Hook::FromNetdev | Hook::FromTunnel => Direction::Ingress,
+            Hook::ToContainer | Hook::FromNetdev | Hook::FromTunnel | Hook::FromParking => Direction::Ingress,
             Hook::FromContainer | Hook::ToNetdev => Direction::Egress,
         };
         assert_eq!(

@@ -152,6 +152,11 @@ impl Datapath {
         self.attach(interface, &[Hook::FromTunnel])
     }
 
+    /// Takes what comes back from the parking device to where it was taken from.
+    pub fn attach_parking(&mut self, interface: &str) -> Result<Interface, DatapathError> {
+        self.attach(interface, &[Hook::FromParking])
+    }
+
     /// Takes the programs of a workload's interface away; says whether there were any. Traffic of that interface is
     /// not judged from then on.
     pub fn detach_endpoint(&mut self, ifindex: u32) -> Result<bool, DatapathError> {

@@ -15,16 +15,19 @@ pub enum Hook {
     ToNetdev,
     /// A packet comes out of the tunnel: ingress of the tunnel device.
     FromTunnel,
+    /// A packet comes back from waiting for its proof: ingress of the parking device.
+    FromParking,
 }
 
 impl Hook {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::FromContainer,
         Self::ToContainer,
         Self::FromNetdev,
         Self::ToNetdev,
         Self::FromTunnel,
+        Self::FromParking,
     ];
 
     /// The program's name in the object and in the kernel.
@@ -35,6 +38,7 @@ impl Hook {
             Self::FromNetdev => "from_netdev",
             Self::ToNetdev => "to_netdev",
             Self::FromTunnel => "from_tunnel",
+            Self::FromParking => "from_parking",
         }
     }
 
@@ -46,7 +50,9 @@ impl Hook {
     /// The side of the interface.
     pub(crate) const fn side(self) -> TcAttachType {
         match self {
-            Self::FromContainer | Self::FromNetdev | Self::FromTunnel => TcAttachType::Ingress,
+            Self::FromContainer | Self::FromNetdev | Self::FromTunnel | Self::FromParking => {
+                TcAttachType::Ingress
+            }
             Self::ToContainer | Self::ToNetdev => TcAttachType::Egress,
         }
     }

@@ -15,11 +15,13 @@ use crate::{discovery, mark};
 /// See the module.
 #[classifier]
 pub fn from_container(ctx: TcContext) -> i32 {
+    let has_waited = mark::is_returned(&ctx);
     // What is not allowed to say so is dropped below.
     mark::set_local(&ctx);
     let mut packet = Packet::unknown(parse::family(&ctx));
     let mut trace = Trace::empty();
     let scene = match Scene::open(&ctx) {
+        Ok(scene) if has_waited => scene.without_parking(),
         Ok(scene) => scene,
         Err(reason) => {
             return verdict::conclude(&ctx, Direction::Egress, &packet, &trace, None, Err(reason));

@@ -1,14 +1,16 @@
 //! Signet's bits of `skb->mark`.
 
 use aya_ebpf::programs::TcContext;
-use signet_abi::{MARK_DECRYPTED, MARK_LOCAL, MARK_MASK, MARK_TUNNEL};
+use signet_abi::{MARK_DECRYPTED, MARK_LOCAL, MARK_MASK, MARK_RETURNED, MARK_TUNNEL};
 
 /// The part of a mark that says it is one of Signet's.
 const MAGIC_MASK: u32 = 0xffff_0000;
 const MAGIC: u32 = MARK_DECRYPTED & MAGIC_MASK;
 
 const _: () = assert!(
-    MARK_TUNNEL & MAGIC_MASK == MAGIC && MARK_LOCAL & MAGIC_MASK == MAGIC,
+    MARK_TUNNEL & MAGIC_MASK == MAGIC
+        && MARK_LOCAL & MAGIC_MASK == MAGIC
+        && MARK_RETURNED & MAGIC_MASK == MAGIC,
     "all marks share one magic"
 );
 
@@ -36,6 +38,18 @@ pub fn set_local(ctx: &TcContext) {
 #[inline(always)]
 fn set(ctx: &TcContext, mark: u32) {
     ctx.set_mark(crate::parse::mark(ctx) & !MARK_MASK | mark);
+}
+
+/// Notes that the packet has waited for its proof.
+#[inline(always)]
+pub fn set_returned(ctx: &TcContext) {
+    set(ctx, MARK_RETURNED);
+}
+
+/// Whether the packet has waited for its proof.
+#[inline(always)]
+pub fn is_returned(ctx: &TcContext) -> bool {
+    crate::parse::mark(ctx) & MARK_MASK == MARK_RETURNED
 }
 
 /// Whether the packet left a workload of this node by its own interface.

@@ -17,22 +17,31 @@ use crate::{discovery, identity};
 pub fn to_container(ctx: TcContext) -> i32 {
     let mut packet = Packet::unknown(parse::family(&ctx));
     let mut trace = Trace::empty();
-    let scene = match Scene::open(&ctx) {
-        Ok(scene) => scene,
+    let (scene, has_waited) = match Scene::open(&ctx) {
+        Ok(scene) if scene.has_waited(&ctx) => (scene.without_parking(), true),
+        Ok(scene) => (scene, false),
         Err(reason) => {
             return verdict::conclude(&ctx, Direction::Ingress, &packet, &trace, None, Err(reason));
         }
     };
-    let outcome = judge(&ctx, &scene, &mut packet, &mut trace);
+    let outcome = judge(&ctx, &scene, has_waited, &mut packet, &mut trace);
     verdict::conclude(&ctx, Direction::Ingress, &packet, &trace, Some(&scene), outcome)
 }
 
 #[inline(always)]
-fn judge(ctx: &TcContext, scene: &Scene, packet: &mut Packet, trace: &mut Trace) -> Result<Change, Reason> {
+fn judge(
+    ctx: &TcContext,
+    scene: &Scene,
+    has_waited: bool,
+    packet: &mut Packet,
+    trace: &mut Trace,
+) -> Result<Change, Reason> {
     packet.read(ctx)?;
     // From the wire, say, out of a tunnel, or from an interface that nobody watches: its address is not enough (invariant 3).
     let source = &packet.tuple.source;
     let is_forged = match identity::endpoint(source) {
+        // It was looked at before it was parked; the interface that received it is the parking device's now.
+        _ if has_waited => false,
         Some(owner) => !identity::has_sent(&owner, ctx),
         None => identity::poses_as_remote(source, scene.node, ctx),
     };

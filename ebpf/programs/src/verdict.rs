@@ -1,6 +1,6 @@
 //! The order of judgement at the two workload hooks, and the table from reasons to actions.
 
-use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
+use aya_ebpf::bindings::{BPF_F_INGRESS, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_redirect};
 use aya_ebpf::programs::TcContext;
 use signet_abi::{
@@ -12,7 +12,7 @@ use crate::conntrack::{self, Change, ConnectionKey, Found};
 use crate::events::{self, Judged, Trace};
 use crate::maps::{CONFIG, NODES};
 use crate::parse::{self, Kind, Packet, Tuple};
-use crate::{identity, mark, policy, proof};
+use crate::{identity, mark, parking, policy, proof};
 
 /// Where and when a packet is judged, and under which settings.
 #[derive(Clone, Copy)]
@@ -21,6 +21,7 @@ pub struct Scene {
     pub ifindex: u32,
     pub parking_ifindex: u32,
     pub node: NodeId,
+    pub parking_secret: u64,
     policy_epoch: u32,
 }
 
@@ -37,9 +38,25 @@ impl Scene {
             now: now(),
             ifindex: parse::ifindex(ctx),
             parking_ifindex: config.parking_ifindex,
+            parking_secret: config.parking_secret,
             policy_epoch: config.policy_epoch,
             node: config.node,
         })
+    }
+
+    /// Whether the packet comes back from the parking device, into which signet-agent alone can write.
+    #[inline(always)]
+    pub fn has_waited(&self, ctx: &TcContext) -> bool {
+        self.parking_ifindex != 0 && parse::received_by(ctx) == self.parking_ifindex
+    }
+
+    /// The same for a packet that has waited once: without a proof it is dropped now, and not parked for ever.
+    #[inline(always)]
+    pub fn without_parking(self) -> Self {
+        Self {
+            parking_ifindex: 0,
+            ..self
+        }
     }
 }
 
@@ -263,7 +280,12 @@ pub fn conclude(
         Err(Reason::UnknownL4) if packet.is_group_message() => (Reason::UnknownL4, false),
         Err(reason) => (reason, true),
     };
+    // Before the packet grows.
     let length = ctx.len();
+    let reason = match (reason, scene) {
+        (Reason::Parked, Some(scene)) => parking::stamp(ctx, direction, trace, scene),
+        (reason, _) => reason,
+    };
     events::count(reason, direction, length);
     if worth_telling {
         let hook = match direction {
@@ -335,8 +357,19 @@ fn action(reason: Reason, parking_ifindex: u32) -> i32 {
 #[inline(always)]
 pub fn redirect(ifindex: u32) -> i32 {
     const EGRESS: u64 = 0;
+    redirect_by(ifindex, EGRESS)
+}
+
+/// Lets another device receive the packet; the kernel drops it if there is none.
+#[inline(always)]
+pub fn redirect_into(ifindex: u32) -> i32 {
+    redirect_by(ifindex, u64::from(BPF_F_INGRESS))
+}
+
+#[inline(always)]
+fn redirect_by(ifindex: u32, flags: u64) -> i32 {
     #[expect(unsafe_code, reason = "kernel helper")]
     // SAFETY: takes two numbers and notes them for the action that it returns.
-    let action = unsafe { bpf_redirect(ifindex, EGRESS) };
+    let action = unsafe { bpf_redirect(ifindex, flags) };
     action as i32
 }

@@ -34,6 +34,8 @@ pub struct Inputs<'a> {
     pub through: &'a BTreeMap<Ifindex, Ifindex>,
     /// Addresses of this node's own interfaces.
     pub own_addresses: &'a [IpAddr],
+    /// The parking device, where it is attached to.
+    pub parking: Option<Ifindex>,
 }
 
 /// What an address stands for: the lasting part of an `IPCACHE` entry.
@@ -67,6 +69,8 @@ pub struct DesiredEndpoint {
 pub struct Desired {
     /// This node's number; [`NodeId::NONE`] until the CA has told it.
     pub node: NodeId,
+    /// The parking device; none: what lacks a proof is dropped.
+    pub parking: Option<Ifindex>,
     /// `IPCACHE`.
     pub ipcache: BTreeMap<Cidr, Place>,
     /// `ENDPOINTS`, and `POLICY` through their rules.
@@ -131,6 +135,7 @@ impl Desired {
         let own = inputs.view.and_then(|view| view.nodes.get(inputs.own));
         Self {
             node: own.map_or(NodeId::NONE, |node| node.id),
+            parking: inputs.parking,
             ipcache,
             endpoints,
             reports,

@@ -136,6 +136,7 @@ pub fn plan(current: &KernelState, desired: &Desired, capacity: Capacity) -> Res
     let config = MeshConfig {
         abi_version: ABI_VERSION,
         node: desired.node,
+        parking_ifindex: desired.parking.map_or(0, Ifindex::get),
         ..current.config
     };
     if !steps.is_empty() || config != current.config || current.unfinished {

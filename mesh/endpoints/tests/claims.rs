@@ -85,6 +85,7 @@ fn desired(view: Option<&View>, workloads: &[Workload], own_addresses: &[IpAddr]
         interfaces: &interfaces,
         through: &BTreeMap::new(),
         own_addresses,
+        parking: None,
     })
 }
 
@@ -397,6 +398,7 @@ fn an_interface_that_is_not_there_is_waited_for() {
         interfaces: &BTreeMap::new(),
         through: &BTreeMap::new(),
         own_addresses: &[],
+        parking: None,
     });
     assert!(desired.endpoints.is_empty());
     assert_eq!(
@@ -427,6 +429,7 @@ fn an_endpoint_says_what_it_is_routed_through_and_follows_when_that_changes() {
             interfaces: &BTreeMap::from([(workloads[0].interface.clone(), index(10))]),
             through,
             own_addresses: &[],
+            parking: None,
         })
     };
     let room = Capacity {

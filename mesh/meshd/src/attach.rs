@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use signet_abi::PARKING_DEVICE;
 use signet_datapath::{Attachment, Datapath, DatapathError, Hook};
 use signet_endpoints::{Ifindex, InterfaceName};
 
@@ -14,6 +15,7 @@ enum Role {
     Endpoint,
     Uplink,
     Tunnel,
+    Parking,
 }
 
 /// What was achieved.
@@ -21,6 +23,8 @@ enum Role {
 pub(crate) struct Attached {
     /// Workload interfaces that are judged.
     pub(crate) endpoints: BTreeMap<InterfaceName, Ifindex>,
+    /// The parking device, if what comes back from it is taken to where it was taken from.
+    pub(crate) parking: Option<Ifindex>,
     /// What could not be done.
     pub(crate) errors: Vec<String>,
     /// `program interface`, for people.
@@ -54,7 +58,7 @@ impl Attacher {
                     Ok(())
                 }
                 Hook::FromNetdev | Hook::ToNetdev => datapath.detach_uplink(ifindex).map(drop),
-                Hook::FromTunnel => Ok(()),
+                Hook::FromTunnel | Hook::FromParking => Ok(()),
             };
             if let Err(error) = result {
                 tracing::warn!(
@@ -102,8 +106,14 @@ impl Attacher {
         if let Some((name, index)) = interfaces.iter().find(|(name, _)| name.as_str() == TUNNEL) {
             self.ensure(Role::Tunnel, name, *index, &mut attached);
         }
+        if let Some((name, index)) = interfaces
+            .iter()
+            .find(|(name, _)| name.as_str() == PARKING_DEVICE)
+        {
+            self.ensure(Role::Parking, name, *index, &mut attached);
+        }
         for name in workloads {
-            if self.uplinks.contains(name) || name.as_str() == TUNNEL || name.as_str() == "lo" {
+            if self.uplinks.contains(name) || [TUNNEL, PARKING_DEVICE, "lo"].contains(&name.as_str()) {
                 attached.errors.push(format!(
                     "interface {name} is the node's own and cannot be a workload's"
                 ));
@@ -125,6 +135,7 @@ impl Attacher {
                 Role::Endpoint => self.datapath.attach_endpoint(name.as_str()),
                 Role::Uplink => self.datapath.attach_uplink(name.as_str()),
                 Role::Tunnel => self.datapath.attach_tunnel(name.as_str()),
+                Role::Parking => self.datapath.attach_parking(name.as_str()),
             };
             match result {
                 // Made again between the listing and now: its event comes.
@@ -147,8 +158,12 @@ impl Attacher {
                 }
             }
         }
-        if role == Role::Endpoint {
-            attached.endpoints.insert(name.clone(), index);
+        match role {
+            Role::Endpoint => {
+                attached.endpoints.insert(name.clone(), index);
+            }
+            Role::Parking => attached.parking = Some(index),
+            Role::Uplink | Role::Tunnel => {}
         }
     }
 

@@ -15,11 +15,14 @@ pub(crate) struct Kernel {
     config: ConfigMap,
     /// Whether something may have been written whose policy epoch was not: by this run, or by one before it.
     unfinished: bool,
+    /// For settings that have none yet.
+    parking_secret: u64,
 }
 
 impl Kernel {
-    pub(crate) fn open(pins: &Path) -> Result<Self, MapError> {
+    pub(crate) fn open(pins: &Path, parking_secret: u64) -> Result<Self, MapError> {
         Ok(Self {
+            parking_secret,
             ipcache: IpcacheMap::open(pins)?,
             endpoints: EndpointsMap::open(pins)?,
             policy: PolicyMap::open(pins)?,
@@ -42,8 +45,12 @@ impl Kernel {
                 value,
             )
         });
+        let mut config = self.config.get()?;
+        if config.parking_secret == 0 {
+            config.parking_secret = self.parking_secret;
+        }
         Ok(KernelState {
-            config: self.config.get()?,
+            config,
             endpoints: self.endpoints.entries()?.into_iter().collect(),
             ipcache: ipcache.collect(),
             // What no program can look up is not there, for all that matters.

@@ -24,6 +24,7 @@ mod known;
 mod links;
 mod metrics;
 mod namespaces;
+mod parking;
 mod reconcile;
 mod run;
 mod service;
@@ -57,7 +58,10 @@ fn main() -> anyhow::Result<()> {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
-            runtime.block_on(async { cleanup::cleanup(&args) })
+            runtime.block_on(async {
+                cleanup::cleanup(&args)?;
+                parking::remove().await
+            })
         }
     }
 }

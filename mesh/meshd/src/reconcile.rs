@@ -121,6 +121,7 @@ impl Reconciler {
             local.iter().map(|workload| workload.interface.clone()).collect();
         let Attached {
             endpoints,
+            parking,
             mut errors,
             list,
         } = block_in_place(|| self.attacher.attach(&wanted, &links.interfaces));
@@ -133,7 +134,7 @@ impl Reconciler {
                 errors.push(waiting.to_owned());
                 self.finish().await.err().map(Err)
             }
-            Some(set) => Some(self.write(set, agent, links, &endpoints).await),
+            Some(set) => Some(self.write(set, agent, links, &endpoints, parking).await),
         };
         let (desired, failure) = match written {
             Some(Ok(desired)) => (Some(desired), None),
@@ -164,6 +165,7 @@ impl Reconciler {
         agent: &AgentView,
         links: &Links,
         interfaces: &BTreeMap<InterfaceName, Ifindex>,
+        parking: Option<Ifindex>,
     ) -> Result<Desired, String> {
         let own_addresses: Vec<IpAddr> = links.addresses.iter().copied().collect();
         let desired = Desired::new(&Inputs {
@@ -175,6 +177,7 @@ impl Reconciler {
             interfaces,
             through: &links.through,
             own_addresses: &own_addresses,
+            parking,
         });
         let state = self.take_state()?;
         let steps = match plan(&state, &desired, self.kernel.capacity()) {

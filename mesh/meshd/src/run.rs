@@ -21,7 +21,7 @@ use crate::kernel::Kernel;
 use crate::known::Known;
 use crate::reconcile::{Changes, Reconciler};
 use crate::service::{Lookups, Service};
-use crate::{agent, conntrack, links};
+use crate::{agent, conntrack, links, parking};
 
 /// Runs until told to stop.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
@@ -36,7 +36,11 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     for map in datapath.replaced() {
         tracing::warn!(map, "a map of another version was made anew, empty");
     }
-    let kernel = Kernel::open(&args.bpffs).context("failed to open the kernel maps")?;
+    let kernel = Kernel::open(
+        &args.bpffs,
+        parking::secret().context("failed to read random bytes")?,
+    )
+    .context("failed to open the kernel maps")?;
     let state = kernel.read().context("failed to read the kernel maps")?;
     let lookups = Lookups::open(&args.bpffs).context("failed to open the kernel maps")?;
     tracing::info!(adopted, endpoints = state.endpoints.len(), pins = %args.bpffs.display(), "kernel programs loaded");
@@ -58,6 +62,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     tasks.spawn(async move { conntrack::sweep(&pins).await });
     let (pins, log) = (args.bpffs.clone(), Arc::clone(&flow_log));
     tasks.spawn(async move { read_flows(&pins, &log).await });
+    tasks.spawn(parking::keep(links.clone()));
     let reconciler = Reconciler::new(args.node.clone(), attacher, kernel, known);
     tasks.spawn(reconciler.run(Changes { source, agent, links }));
 

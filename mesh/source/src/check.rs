@@ -126,6 +126,7 @@ fn conflicts(set: &Set) -> Vec<String> {
             interfaces: &BTreeMap::new(),
             through: &BTreeMap::new(),
             own_addresses: &[],
+            parking: None,
         });
         for problem in desired.problems {
             if matches!(problem, Problem::InterfaceConflict { .. }) {

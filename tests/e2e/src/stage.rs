@@ -4,14 +4,16 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use signet_abi::Reason;
+use signet_abi::{Reason, SecurityIdentity};
 use signet_lab::{Claim, Lab, LabFile, NodeClient, Role, UpOptions};
 use signet_proto::agent::v1::{
     ListProofsRequest, ProofEntry, StatusRequest as AgentStatusRequest, WatchViewRequest, proof_entry,
 };
 use signet_proto::ca::v1::{SetEncryptionRequest, StatusRequest as CaStatusRequest};
 use signet_proto::keyd::v1::StatusRequest as KeydStatusRequest;
-use signet_proto::mesh::v1::{FlowEvent, FlowsRequest, StatusRequest as MeshStatusRequest};
+use signet_proto::mesh::v1::{
+    FlowEvent, FlowsRequest, ListEndpointsRequest, StatusRequest as MeshStatusRequest,
+};
 use signet_proto::view::v1::EncryptionMode;
 use tokio::runtime::Runtime;
 
@@ -188,6 +190,16 @@ impl Stage {
             }
         }
         Ok(())
+    }
+
+    /// Who a workload is to the kernel of a node; none if the node does not know of it.
+    pub fn kernel_identity(&self, node: &str, workload: &str) -> Result<Option<SecurityIdentity>> {
+        let listed = self.block_on(self.clients(node)?.mesh.list_endpoints(ListEndpointsRequest {}))?;
+        let endpoints = listed.into_inner().endpoints.into_iter();
+        let named = endpoints
+            .filter_map(|one| one.endpoint)
+            .find(|endpoint| endpoint.name == workload);
+        Ok(named.map(|endpoint| SecurityIdentity(endpoint.identity)))
     }
 
     /// Past flow events of a node.

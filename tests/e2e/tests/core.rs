@@ -12,10 +12,14 @@ use signet_lab::capture::Capture;
 use signet_lab::metrics_ports;
 use signet_proto::agent::v1::proof_entry;
 use signet_proto::ca::v1::{DeregisterRequest, ListRegistrationsRequest};
-use signet_proto::mesh::v1::ListEndpointsRequest;
+use signet_proto::mesh::v1::FlowEvent;
 use signet_proto::view::v1::EncryptionMode;
 
 const CASES: &[Case] = &[
+    Case {
+        name: "the_first_packets_of_a_pair_wait_and_none_is_lost",
+        run: the_first_packets_of_a_pair_wait_and_none_is_lost,
+    },
     Case {
         name: "an_allowed_pair_talks_once_it_is_proven",
         run: an_allowed_pair_talks_once_it_is_proven,
@@ -80,6 +84,52 @@ const CASES: &[Case] = &[
 
 fn main() -> ExitCode {
     run("e2ecore", include_str!("../labs/core.yaml"), CASES)
+}
+
+/// Pairs of their own, so that each meets no proof: from another node over both families, and from a neighbour.
+fn the_first_packets_of_a_pair_wait_and_none_is_lost(stage: &mut Stage) -> Result<()> {
+    const BURST: usize = 40;
+    for (from, family) in [
+        ("twin3", Family::V4),
+        ("twin1", Family::V6),
+        ("neighbour", Family::V4),
+    ] {
+        stage.eventually("n2 knows who they are", |stage| {
+            for workload in ["web", from] {
+                let identity = stage.kernel_identity("n2", workload)?;
+                if !identity.is_some_and(SecurityIdentity::is_workload) {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        })?;
+        let target = SocketAddr::new(stage.address("web", family)?, 8080);
+        let source = SocketAddr::new(stage.address(from, family)?, 0);
+        let patience = stage.silence();
+        let answers = stage.lab().within(from, || -> Result<usize> {
+            let socket = UdpSocket::bind(source)?;
+            socket.set_read_timeout(Some(patience))?;
+            for _ in 0..BURST {
+                socket.send_to(b"first", target)?;
+            }
+            let mut buffer = [0; 64];
+            Ok((0..BURST)
+                .take_while(|_| socket.recv(&mut buffer).is_ok())
+                .count())
+        })??;
+        ensure!(
+            answers == BURST,
+            "{from} sent {BURST} at once, {answers} were answered"
+        );
+        stage
+            .eventually("the flow log says that it waited", |stage| {
+                let waited =
+                    |flow: &FlowEvent| flow.verdict == "parked" && flow.source == source.ip().to_string();
+                Ok(stage.flows("n2")?.into_iter().find(waited).map(drop))
+            })
+            .with_context(|| format!("nothing of {from} has waited: the test proves nothing"))?;
+    }
+    Ok(())
 }
 
 fn an_allowed_pair_talks_once_it_is_proven(stage: &mut Stage) -> Result<()> {
@@ -381,22 +431,13 @@ fn one_of_two_registrations_stops_the_traffic_of_its_node(stage: &mut Stage) -> 
     // The one that is left is a stranger to every node; the other one is who it was.
     Ask::tcp("twin1", "web", 8080).refused(stage, stage.silence(), "n2", Reason::AuthenticationRequired)?;
     Ask::tcp("twin3", "web", 8080).answered(stage, stage.patience())?;
-    let listed = stage.block_on(stage.clients("n2")?.mesh.list_endpoints(ListEndpointsRequest {}))?;
-    let endpoints = listed
-        .into_inner()
-        .endpoints
-        .into_iter()
-        .filter_map(|one| one.endpoint);
-    let identity = |name: &str| {
-        let mut named = endpoints.clone().filter(|endpoint| endpoint.name == name);
-        named.next().map(|endpoint| SecurityIdentity(endpoint.identity))
-    };
+    let (gone, left) = (
+        stage.kernel_identity("n2", "twin1")?,
+        stage.kernel_identity("n2", "twin3")?,
+    );
     ensure!(
-        identity("twin1") == Some(SecurityIdentity::UNMANAGED)
-            && identity("twin3").is_some_and(SecurityIdentity::is_workload),
-        "n2 takes twin1 for {:?} and twin3 for {:?}",
-        identity("twin1"),
-        identity("twin3"),
+        gone == Some(SecurityIdentity::UNMANAGED) && left.is_some_and(SecurityIdentity::is_workload),
+        "n2 takes twin1 for {gone:?} and twin3 for {left:?}",
     );
     Ok(())
 }

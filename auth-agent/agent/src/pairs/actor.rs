@@ -20,6 +20,7 @@ use super::resolve::{Knowledge, Resolved, Target};
 use super::table::{Bounds, Decision, Made, Refusal, Table};
 use crate::auth::{AuthError, AuthStore};
 use crate::clock::{now, random, seconds};
+use crate::parking::Parking;
 use crate::sessions::Sessions;
 use crate::status::Status;
 use crate::tasks::Tasks;
@@ -52,6 +53,7 @@ pub struct Actor<A> {
     view: Arc<ViewStore>,
     store: A,
     status: Arc<Status>,
+    parking: Parking,
     table: Table,
     flights: Tasks<AuthKey, Result<Outcome, ProveError>>,
     waiters: HashMap<AuthKey, Vec<oneshot::Sender<PairReport>>>,
@@ -92,6 +94,7 @@ impl<A: AuthStore> Actor<A> {
             view,
             store,
             status,
+            parking: Parking::default(),
             table: Table::new(Bounds::default()),
             flights: Tasks::default(),
             waiters: HashMap::new(),
@@ -100,6 +103,12 @@ impl<A: AuthStore> Actor<A> {
             cleared: watch::Sender::new(0),
             reconciled: Instant::now(),
         }
+    }
+
+    /// The same, with packets that wait for what it proves.
+    #[must_use]
+    pub fn releasing(self, parking: Parking) -> Self {
+        Self { parking, ..self }
     }
 
     /// Which numbering of identities all proofs in the map are of.
@@ -248,10 +257,25 @@ impl<A: AuthStore> Actor<A> {
                 );
                 self.table
                     .failed(key, error.to_string(), boottime_now(), random());
+                if error.is_final() {
+                    self.parking.refuse(&key);
+                }
             }
         }
         for reply in self.waiters.remove(&key).unwrap_or_default() {
             self.answer(key, reply);
+        }
+        self.prove_waiting();
+    }
+
+    /// There is room for a handshake: it is for those whose packets wait.
+    fn prove_waiting(&mut self) {
+        for key in self.parking.waiting() {
+            match self.request(key, boottime_now()) {
+                Decision::Start | Decision::Joined | Decision::Refused(Refusal::Backoff) => {}
+                Decision::Proven => self.rewrite(key),
+                Decision::Refused(Refusal::Busy) => return,
+            }
         }
     }
 
@@ -262,6 +286,7 @@ impl<A: AuthStore> Actor<A> {
             // Deregistered while the handshake was under way.
             self.table
                 .failed(key, ProveError::NoEndpoint.to_string(), now, random());
+            self.parking.refuse(&key);
             return;
         }
         let svids = proof.svids();
@@ -269,6 +294,7 @@ impl<A: AuthStore> Actor<A> {
         if let Some(reason) = self.knowledge.revoked(&key, Some(svids), &self.settled) {
             let reason = ProveError::Revoked(reason).to_string();
             self.table.failed(key, reason, now, random());
+            self.parking.refuse(&key);
             return;
         }
         let made = Made {
@@ -283,13 +309,16 @@ impl<A: AuthStore> Actor<A> {
         };
         self.status.handshakes_ok.fetch_add(1, Relaxed);
         match self.store.insert(&key, &value) {
-            Ok(()) => tracing::debug!(
-                pair.local = key.local.0,
-                pair.remote = key.remote.0,
-                peer.node = key.node.0,
-                pair.epoch = value.epoch,
-                "proven"
-            ),
+            Ok(()) => {
+                tracing::debug!(
+                    pair.local = key.local.0,
+                    pair.remote = key.remote.0,
+                    peer.node = key.node.0,
+                    pair.epoch = value.epoch,
+                    "proven"
+                );
+                self.parking.release(&key);
+            }
             // It will be written as soon as the map is there.
             Err(error) if error.is_missing() => {}
             Err(error) => self.unwritten(key, &error),
@@ -300,6 +329,7 @@ impl<A: AuthStore> Actor<A> {
         let reason = ProveError::Auth(error.to_string()).to_string();
         self.status.fail("auth", &anyhow::Error::msg(reason.clone()));
         self.table.unwritten(key, reason, boottime_now(), random());
+        self.parking.refuse(&key);
     }
 
     fn rewrite(&mut self, key: AuthKey) {
@@ -307,7 +337,7 @@ impl<A: AuthStore> Actor<A> {
             return;
         };
         match self.store.insert(&key, &value) {
-            Ok(()) => {}
+            Ok(()) => self.parking.release(&key),
             Err(error) if error.is_missing() => {}
             Err(error) => self.unwritten(key, &error),
         }
@@ -355,6 +385,7 @@ impl<A: AuthStore> Actor<A> {
         // Ends those that are under way: they are about the old numbers.
         self.flights = Tasks::default();
         self.waiters.clear();
+        self.parking.refuse_all();
         self.table = Table::new(Bounds::default());
     }
 

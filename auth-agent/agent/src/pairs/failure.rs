@@ -1,5 +1,6 @@
 //! Why a pair is not proven.
 
+use signet_abi::SecurityIdentity;
 use signet_handshake::HandshakeError;
 use signet_session::{AbortCause, Detail};
 use signet_spiffe::{NodeName, SpiffeId};
@@ -102,6 +103,52 @@ impl ProveError {
             | Self::Refused { .. }
             | Self::Fault(_)
             | Self::Auth(_) => AbortCause::Unspecified,
+        }
+    }
+
+    /// Whether the pair is refused for what it is: its packets need not wait for another attempt. Everything else may be over
+    /// before they have waited for long: a restart, an SVID or a view on its way.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Revoked(_) => true,
+            // A number that no SPIFFE ID ever gets: whoever it is, is not registered.
+            Self::UnknownIdentity(number) => !SecurityIdentity(*number).is_workload(),
+            Self::Refused { cause, .. } => match cause {
+                AbortCause::Tls | AbortCause::Binding => true,
+                AbortCause::Unspecified
+                | AbortCause::NoEndpoint
+                | AbortCause::NoSvid
+                | AbortCause::Busy
+                | AbortCause::Deadline
+                | AbortCause::Yield
+                | AbortCause::UnknownIdentity => false,
+            },
+            Self::Handshake(error) => match error {
+                HandshakeError::PeerSvid(_)
+                | HandshakeError::WrongIdentity { .. }
+                | HandshakeError::WrongServerName
+                | HandshakeError::Tls(_)
+                | HandshakeError::Binding
+                | HandshakeError::LocalRevoked(_) => true,
+                HandshakeError::ServerName
+                | HandshakeError::Config(_)
+                | HandshakeError::LocalExpired(_)
+                | HandshakeError::TooLarge(_)
+                | HandshakeError::TooManyMessages(_)
+                | HandshakeError::Unexpected
+                | HandshakeError::Deadline => false,
+            },
+            Self::UnknownNode(_)
+            | Self::NoView
+            | Self::NotThere { .. }
+            | Self::NoEndpoint
+            | Self::NoSvid
+            | Self::NoSession { .. }
+            | Self::SessionLost
+            | Self::Busy
+            | Self::Deadline
+            | Self::Fault(_)
+            | Self::Auth(_) => false,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use signet_abi::Reason;
-use signet_proto::agent::v1::{StatusResponse as AgentStatus, SvidEntry};
+use signet_proto::agent::v1::{Parking, StatusResponse as AgentStatus, SvidEntry};
 use signet_proto::ca::v1::StatusResponse as CaStatus;
 use signet_proto::keyd::v1::StatusResponse as KeydStatus;
 use signet_proto::mesh::v1::StatusResponse as MeshStatus;
@@ -199,7 +199,7 @@ impl NodePart {
             format!("not connected to {}", missing.join(", "))
         };
         let detail = format!(
-            "{connected}; {}, {}, {}; handshakes {} ok, {} failed; signals {}, {} refused",
+            "{connected}; {}, {}, {}; handshakes {} ok, {} failed; signals {}, {} refused; {}",
             text::count(status.svids.into(), "SVID"),
             text::count(status.sessions.into(), "session"),
             text::count(status.proofs.into(), "proof"),
@@ -207,6 +207,7 @@ impl NodePart {
             status.handshakes_failed,
             status.signals_received,
             status.signals_refused,
+            parking(status.parking.unwrap_or_default()),
         );
         self.errors
             .extend(Some(status.last_error).filter(|error| !error.is_empty()));
@@ -303,6 +304,20 @@ impl NodePart {
             version: status.version,
             detail,
         });
+    }
+}
+
+/// How packets fare that come before their proof.
+fn parking(parking: Parking) -> String {
+    let lost = parking.refused + parking.expired + parking.overflowed;
+    if parking.open {
+        format!(
+            "waited {}, {} wait, {lost} in vain",
+            text::count(parking.parked, "packet"),
+            parking.packets
+        )
+    } else {
+        "packets without a proof cannot wait".to_owned()
     }
 }
 

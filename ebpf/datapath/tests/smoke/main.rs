@@ -188,7 +188,9 @@ fn detaching_leaves_nothing_behind() {
 /// Ids of the programs at this hook of the interface, in order.
 fn programs(hook: Hook) -> Vec<u32> {
     let side = match hook {
-        Hook::FromContainer | Hook::FromNetdev | Hook::FromTunnel => TcAttachType::Ingress,
+        Hook::FromContainer | Hook::FromNetdev | Hook::FromTunnel | Hook::FromParking => {
+            TcAttachType::Ingress
+        }
         Hook::ToContainer | Hook::ToNetdev => TcAttachType::Egress,
     };
     let (_, programs) = SchedClassifier::query_tcx(INTERFACE, side).unwrap();

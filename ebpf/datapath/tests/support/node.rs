@@ -106,7 +106,11 @@ impl Origin {
     pub(crate) const fn usual(hook: Hook) -> Self {
         match hook {
             Hook::ToNetdev => Self::interface(INTERFACE),
-            Hook::FromContainer | Hook::ToContainer | Hook::FromNetdev | Hook::FromTunnel => Self::NOWHERE,
+            Hook::FromContainer
+            | Hook::ToContainer
+            | Hook::FromNetdev
+            | Hook::FromTunnel
+            | Hook::FromParking => Self::NOWHERE,
         }
     }
 }

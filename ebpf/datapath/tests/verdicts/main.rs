@@ -26,6 +26,7 @@ mod errors;
 mod hooks;
 mod neighbours;
 mod packets;
+mod parking;
 mod proofs;
 mod random;
 mod rules;

@@ -46,6 +46,7 @@ impl World {
             interfaces: &self.interfaces,
             through: &BTreeMap::new(),
             own_addresses: &["192.0.2.1".parse().unwrap()],
+            parking: None,
         })
     }
 }

@@ -129,6 +129,7 @@ fn node(own: &str) -> (Known, Kernel) {
         interfaces: &interfaces,
         through: &BTreeMap::new(),
         own_addresses: &[],
+        parking: None,
     });
     let place = |(cidr, place): (&Cidr, &signet_endpoints::Place)| {
         (
@@ -266,6 +267,7 @@ fn after(on: (Known, Kernel), change: impl FnOnce(&mut View)) -> (Known, Kernel)
         interfaces: &interfaces,
         through: &BTreeMap::new(),
         own_addresses: &[],
+        parking: None,
     });
     let place = |(cidr, place): (&Cidr, &signet_endpoints::Place)| {
         let value = IpcacheValue {

@@ -26,7 +26,15 @@ impl Clock {
 
 /// Whether the packet was dropped. An unknown reason is none to let a packet pass.
 pub(crate) fn is_drop(flow: &Flow) -> bool {
-    !Reason::from_u8(flow.reason).is_some_and(Reason::passed)
+    !Reason::from_u8(flow.reason).is_some_and(|reason| reason.passed() || reason == Reason::Parked)
+}
+
+fn verdict(flow: &Flow) -> &'static str {
+    match Reason::from_u8(flow.reason) {
+        Some(Reason::Parked) => "parked",
+        _ if is_drop(flow) => "dropped",
+        _ => "allowed",
+    }
 }
 
 /// An event with the names of what it speaks of.
@@ -46,7 +54,7 @@ pub(crate) fn event(flow: &Flow, lost: u64, known: &Known, clock: Clock) -> Flow
         destination_identity: flow.destination_identity.0,
         source_name: name(flow.source_identity),
         destination_name: name(flow.destination_identity),
-        verdict: if is_drop(flow) { "dropped" } else { "allowed" }.to_owned(),
+        verdict: verdict(flow).to_owned(),
         reason: flow.reason.into(),
         reason_text: reason.map_or("unknown reason", Reason::name).to_owned(),
         rule: known.rule_name(flow.rule),
@@ -64,7 +72,10 @@ pub(crate) fn event(flow: &Flow, lost: u64, known: &Known, clock: Clock) -> Flow
 fn happened(flow: &Flow) -> &'static str {
     const FIN_OR_RST: u8 = 1 | 4;
     let is_tcp = flow.protocol == Protocol::Tcp.number();
-    match (is_drop(flow), is_tcp && flow.tcp_flags & FIN_OR_RST != 0) {
+    match (
+        verdict(flow) != "allowed",
+        is_tcp && flow.tcp_flags & FIN_OR_RST != 0,
+    ) {
         (true, _) => "",
         (false, true) => "closed",
         (false, false) => "opened",

@@ -43,6 +43,13 @@ pub(super) fn agent(status: &AgentStatus) -> Result<(), Missing> {
             let what = format!("is not connected to {whom}{}", because(&status.last_error));
             Err(Missing::new(Role::Agent, what))
         }
+        None if !status.parking.is_some_and(|parking| parking.open) => {
+            let what = format!(
+                "cannot hold packets that lack a proof{}",
+                because(&status.last_error)
+            );
+            Err(Missing::new(Role::Agent, what))
+        }
         None => Ok(()),
     }
 }

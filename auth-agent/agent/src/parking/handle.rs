@@ -1,0 +1,114 @@
+//! What waits, and the way back into the kernel.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use signet_abi::AuthKey;
+use signet_maps::boottime_now;
+use signet_parking::{Bounds, Counts, Fill, Lot};
+use tun_rs::AsyncDevice;
+
+/// The packets that wait on this node. Clones share them.
+#[derive(Clone)]
+pub struct Parking(Arc<Mutex<State>>);
+
+pub(super) struct State {
+    pub(super) lot: Lot,
+    pub(super) device: Option<Arc<AsyncDevice>>,
+    /// Frames that the device did not take back.
+    lost: u64,
+}
+
+impl Default for Parking {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(State {
+            lot: Lot::new(Bounds::default()),
+            device: None,
+            lost: 0,
+        })))
+    }
+}
+
+impl std::fmt::Debug for Parking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parking")
+            .field("fill", &self.fill())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Parking {
+    /// The proof of a pair is in the kernel: its packets go back, in order, to be judged anew.
+    pub fn release(&self, pair: &AuthKey) {
+        let mut state = self.lock();
+        for frame in state.lot.release(pair) {
+            state.give_back(&frame);
+        }
+    }
+
+    /// A pair cannot be proven now: its packets go back, and the kernel drops them for the want of a proof.
+    pub fn refuse(&self, pair: &AuthKey) {
+        let mut state = self.lock();
+        for frame in state.lot.refuse(pair) {
+            state.give_back(&frame);
+        }
+    }
+
+    /// Numbers of identities may mean others now: nothing waits for a proof that could still come.
+    pub fn refuse_all(&self) {
+        let mut state = self.lock();
+        for frame in state.lot.refuse_all() {
+            state.give_back(&frame);
+        }
+    }
+
+    /// Pairs with packets, those that wait longest first.
+    pub fn waiting(&self) -> Vec<AuthKey> {
+        self.lock().lot.waiting()
+    }
+
+    /// Whether the device is open. Without it the kernel drops what lacks a proof.
+    pub fn is_open(&self) -> bool {
+        self.lock().device.is_some()
+    }
+
+    /// What waits now.
+    pub fn fill(&self) -> Fill {
+        self.lock().lot.fill()
+    }
+
+    /// What became of packets since the start.
+    pub fn counts(&self) -> Counts {
+        let state = self.lock();
+        let counts = state.lot.counts();
+        Counts {
+            released: counts.released - state.lost,
+            overflowed: counts.overflowed + state.lost,
+            ..counts
+        }
+    }
+
+    pub(super) fn expire(&self) {
+        let mut state = self.lock();
+        for frame in state.lot.expire(boottime_now()) {
+            state.give_back(&frame);
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        // Each use leaves it whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Writes a frame back as it came. The kernel takes it at once or not at all.
+    pub(super) fn give_back(&mut self, frame: &[u8]) {
+        let given = self
+            .device
+            .as_ref()
+            .is_some_and(|device| device.try_send(frame).is_ok());
+        if !given {
+            self.lost += 1;
+        }
+    }
+}

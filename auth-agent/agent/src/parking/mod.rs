@@ -1,0 +1,7 @@
+//! Packets that wait for the proof of their pair.
+
+mod device;
+mod handle;
+
+pub use device::watch;
+pub use handle::Parking;
