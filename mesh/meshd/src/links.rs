@@ -9,8 +9,9 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt};
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::address::AddressAttribute;
-use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo};
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo};
 use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
+use signet_abi::PARKING_DEVICE;
 use signet_endpoints::{Ifindex, InterfaceName, WorkloadAddress};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -33,6 +34,8 @@ pub(crate) struct Links {
     pub(crate) through: BTreeMap<Ifindex, Ifindex>,
     /// Addresses of all of them that other nodes or workloads can reach.
     pub(crate) addresses: BTreeSet<IpAddr>,
+    /// Whether somebody has the parking device open: the kernel gives it a carrier for as long.
+    pub(crate) parking_served: bool,
 }
 
 /// Netlink failed.
@@ -103,6 +106,9 @@ async fn list(handle: &Handle) -> Result<Links, rtnetlink::Error> {
             }
         });
         if let Some((name, index)) = name.zip(Ifindex::new(message.header.index)) {
+            if name.as_str() == PARKING_DEVICE {
+                links.parking_served = message.header.flags.contains(LinkFlags::LowerUp);
+            }
             links.interfaces.insert(name, index);
         }
     }

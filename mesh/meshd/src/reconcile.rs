@@ -134,7 +134,11 @@ impl Reconciler {
                 errors.push(waiting.to_owned());
                 self.finish().await.err().map(Err)
             }
-            Some(set) => Some(self.write(set, agent, links, &endpoints, parking).await),
+            Some(set) => Some({
+                // With nobody there who brings anything back, what lacks a proof is dropped as such.
+                let parking = parking.filter(|_| links.parking_served);
+                self.write(set, agent, links, &endpoints, parking).await
+            }),
         };
         let (desired, failure) = match written {
             Some(Ok(desired)) => (Some(desired), None),

@@ -180,6 +180,9 @@ impl<A: AuthStore> Actor<A> {
                     Decision::Proven => self.rewrite(key),
                     Decision::Refused(_) => {
                         self.status.signals_refused.fetch_add(1, Relaxed);
+                        if self.table.is_refused(&key) {
+                            self.parking.refuse(&key);
+                        }
                     }
                 }
             }
@@ -258,6 +261,7 @@ impl<A: AuthStore> Actor<A> {
                 self.table
                     .failed(key, error.to_string(), boottime_now(), random());
                 if error.is_final() {
+                    self.table.refuse(&key);
                     self.parking.refuse(&key);
                 }
             }

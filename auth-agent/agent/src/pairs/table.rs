@@ -78,6 +78,8 @@ pub struct Pair {
     pub handshakes: u64,
     /// How many failed.
     pub failures: u64,
+    /// The last failure is none that waiting mends.
+    refused: bool,
     epoch: u32,
     asked: u64,
     retry_at: u64,
@@ -209,6 +211,7 @@ impl Table {
         pair.made_of = of;
         pair.revoked = false;
         pair.failure = None;
+        pair.refused = false;
         pair.in_a_row = 0;
         pair.retry_at = 0;
         pair.touched = now;
@@ -229,6 +232,20 @@ impl Table {
         pair.touched = now;
     }
 
+    /// What failed is not mended by waiting: until it is tried again, packets of the pair need not wait.
+    pub fn refuse(&mut self, key: &AuthKey) {
+        if let Some(pair) = self.pairs.get_mut(key) {
+            pair.refused = true;
+        }
+    }
+
+    /// Whether packets of the pair need not wait.
+    pub fn is_refused(&self, key: &AuthKey) -> bool {
+        self.pairs
+            .get(key)
+            .is_some_and(|pair| pair.refused && pair.in_flight.is_none())
+    }
+
     /// The proof could not be written: what the kernel does not have is not proven.
     pub fn unwritten(&mut self, key: AuthKey, reason: String, now: u64, random: u64) {
         if let Some(pair) = self.pairs.get_mut(&key) {
@@ -240,6 +257,7 @@ impl Table {
     /// Something changed that failures may have been due to: the next request of each pair that failed is not held back.
     pub fn forgive(&mut self) {
         for pair in self.pairs.values_mut() {
+            pair.refused = false;
             pair.retry_at = 0;
             pair.in_a_row = 0;
         }

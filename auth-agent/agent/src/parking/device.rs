@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, SocketType, socket};
 use signet_abi::{AuthKey, Direction, PARKING_DEVICE, ParkingTicket, Signal, SignalCause};
 use signet_maps::{AuthMap, ConfigMap, MapError, boottime_now};
 use signet_parking::Parked;
@@ -63,8 +66,8 @@ fn open(directory: &Path) -> Result<Option<Reader>, DeviceError> {
         Err(error) if error.is_missing() => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    // Never made here: it is signet-meshd's, which has told the kernel programs of it.
-    if config.get()?.parking_ifindex == 0 {
+    // Never made here: it is signet-meshd's. Once it is open signet-meshd tells the kernel programs of it.
+    if !exists().map_err(DeviceError::Device)? {
         return Ok(None);
     }
     let auth = AuthMap::open(directory)?;
@@ -82,6 +85,15 @@ fn open(directory: &Path) -> Result<Option<Reader>, DeviceError> {
         config,
         auth,
     }))
+}
+
+fn exists() -> io::Result<bool> {
+    let socket = socket(AddressFamily::UNIX, SocketType::DGRAM, None)?;
+    match name_to_index(socket, PARKING_DEVICE) {
+        Ok(_) => Ok(true),
+        Err(Errno::NODEV) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 struct Reader {
