@@ -353,7 +353,8 @@ fn a_banned_node_stops(stage: &mut Stage) -> Result<()> {
     stage.eventually("n2 has no proof of it", |stage| {
         Ok(stage.proof("n2", "web", "far")?.is_none().then_some(()))
     })?;
-    Ask::tcp("far", "web", 8080).refused(stage, stage.silence(), "n2", Reason::AuthenticationRequired)?;
+    // The view has nobody there any more: it is a stranger's address, which no rule allows.
+    Ask::tcp("far", "web", 8080).refused(stage, stage.silence(), "n2", Reason::PolicyDenied)?;
     far.broken(stage)?;
     other.intact()?;
 
