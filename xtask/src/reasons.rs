@@ -104,7 +104,7 @@ const fn explain(reason: Reason) -> (&'static str, &'static str) {
         ),
         Reason::AuthenticationRequired => (
             "The rule asks for a proof, and there is none (yet).",
-            "On first contact the proof is being made, and the sender retries. If it stays: `signet auth list` has the cause.",
+            "The packet has waited for a proof that did not come or cannot come: `signet auth list` has the cause. Where `signet status` says that packets cannot wait, the sender retries on first contact.",
         ),
         Reason::Unencrypted => (
             "Plaintext where only ciphertext is accepted.",
@@ -122,7 +122,10 @@ const fn explain(reason: Reason) -> (&'static str, &'static str) {
             "The node that owns the source address has stopped saying so.",
             "That node or its agent is down or cut off: look at its `signet status`.",
         ),
-        Reason::Parked => ("It waits for its proof and is judged again then.", "Nothing."),
+        Reason::Parked => (
+            "It waits for its proof, at most 3 s, and is judged again then: another event tells how.",
+            "Nothing.",
+        ),
     }
 }
 
