@@ -312,7 +312,7 @@ fn parking(parking: Parking) -> String {
     let lost = parking.refused + parking.expired + parking.overflowed;
     if parking.open {
         format!(
-            "waited {}, {} wait, {lost} in vain",
+            "{} waited, {} wait, {lost} in vain",
             text::count(parking.parked, "packet"),
             parking.packets
         )

@@ -20,9 +20,9 @@ const ALWAYS_FAILS: u32 = 220;
 pub(in crate::demo) async fn allowed(stage: &Stage, narrator: &mut Narrator) -> anyhow::Result<()> {
     narrator.chapter("client -> web: allowed, once both have proven who they are");
     narrator.say(
-        "The rule says `authentication: required`. The first packet finds no proof: the kernel drops it and signals the\n\
+        "The rule says `authentication: required`. The first packet finds no proof: the kernel parks it and signals the\n\
          agent; the two nodes' agents let the workloads' SVIDs meet in a mutual TLS 1.3 handshake; both kernels are told;\n\
-         TCP repeats its SYN one second later, and passes.",
+         the packet goes on.",
     );
     let web = stage.address("web", 8080)?;
     let before = stage.agent("n1").await?;
