@@ -33,7 +33,9 @@ const PURE: [&str; 12] = [
 const IMPURE: [&str; 6] = ["tokio", "tonic", "rtnetlink", "notify", "sqlx", "hyper-util"];
 
 /// What each folder's crates may name, as a folder or as one crate; their own folder is always theirs to name.
-const FOLDERS: [(&str, &[&str]); 9] = [
+const FOLDERS: [(&str, &[&str]); 10] = [
+    // Examples are other people's programs: they know nothing of ours.
+    ("docs", &[]),
     ("proto", &[]),
     ("runtime", &[]),
     ("identity-ca", &["proto", "runtime"]),
