@@ -4,7 +4,7 @@ use data_encoding::{BASE64, BASE64URL_NOPAD};
 use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use x509_parser::oid_registry::{OID_EC_P256, OID_NIST_EC_P384, OID_NIST_EC_P521};
+use x509_parser::oid_registry::{OID_EC_P256, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_SIG_ED25519};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey as CertificateKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -77,6 +77,7 @@ impl Jwk {
                 Self::ec(curve, x, y)
             }
             CertificateKey::RSA(key) => Self::rsa(unsigned(key.modulus), unsigned(key.exponent)),
+            CertificateKey::Unknown(key) if info.algorithm.algorithm == OID_SIG_ED25519 => Self::ed25519(key),
             CertificateKey::DSA(_)
             | CertificateKey::GostR3410(_)
             | CertificateKey::GostR3410_2012(_)
@@ -124,6 +125,16 @@ impl Jwk {
             crv: Some(curve.as_str().to_owned()),
             x: Some(BASE64URL_NOPAD.encode(x)),
             y: Some(BASE64URL_NOPAD.encode(y)),
+            ..Self::default()
+        }
+    }
+
+    /// By RFC 8037 §2.
+    fn ed25519(key: &[u8]) -> Self {
+        Self {
+            kty: Some("OKP".to_owned()),
+            crv: Some("Ed25519".to_owned()),
+            x: Some(BASE64URL_NOPAD.encode(key)),
             ..Self::default()
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use data_encoding::BASE64;
+use data_encoding::{BASE64, BASE64URL_NOPAD};
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 use signet_spiffe::{BundleError, JwksError, MAX_JWKS_BYTES, X509Bundle};
@@ -114,4 +114,18 @@ fn a_set_without_a_usable_key_is_no_bundle() {
         X509Bundle::from_jwks(domain("td"), &huge),
         Err(JwksError::TooLong { .. })
     ));
+}
+
+#[test]
+fn spiffe_row_19_an_ed25519_authority_is_written_and_read_as_rfc_8037_has_it() {
+    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let public = BASE64URL_NOPAD.encode(key.public_key_raw());
+    let bundle = Signer::root_with(signer_params(Some("spiffe://td")), key).bundle("td");
+    let set = written(&bundle);
+    let key = &set["keys"][0];
+    assert_eq!(
+        (&key["kty"], &key["crv"], &key["x"]),
+        (&json!("OKP"), &json!("Ed25519"), &json!(public))
+    );
+    assert_eq!(read(&set).unwrap(), bundle);
 }
