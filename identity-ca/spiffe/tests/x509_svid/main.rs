@@ -9,6 +9,7 @@
 
 mod bundles;
 mod jwks;
+mod known_answers;
 mod leaves;
 mod maker;
 mod paths;
