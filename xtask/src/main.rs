@@ -8,6 +8,7 @@ mod arrows;
 mod bench;
 mod commands;
 mod demo;
+mod fuzz;
 mod page;
 mod process;
 mod reasons;
@@ -41,6 +42,8 @@ enum Task {
     Commands(commands::Options),
     /// Write docs/reference/spiffe.md, each rule of the SPIFFE standards with its tests, or check that it is up to date.
     Rows(rows::Options),
+    /// Mutate the inputs of parsers for as long as is said; `make test` does it for some seconds.
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Reasons(options) => reasons::run(&options),
         Task::Commands(options) => commands::run(&options),
         Task::Rows(options) => rows::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
     };
     done.unwrap_or_else(|error| {
         println!("xtask: {error:#}");

@@ -26,6 +26,8 @@ mod attacks;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod testing;
 
 pub use brokers::{BrokerError, Brokers};

@@ -45,6 +45,8 @@ mod withdrawn;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod testing;
 
 pub use refusal::MAX_NAMES;

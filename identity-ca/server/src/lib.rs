@@ -14,6 +14,8 @@ mod config;
 mod connected;
 mod database;
 mod federation;
+#[cfg(test)]
+mod fuzz;
 mod hex;
 mod issue;
 mod issue_jwt;

@@ -1,0 +1,412 @@
+//! Parsers of the identity service.
+
+use std::time::Duration;
+
+use crate::fuzz;
+use crate::support::{
+    NOW, at, bundle, csr_key, domain, json_web_token, leaf, request, resigned, root, sign, token_key,
+};
+use data_encoding::BASE64URL_NOPAD;
+use serde_json::Value;
+use signet_attest::RequiredSelectors;
+use signet_authority::RequestedKey;
+use signet_log::{Caller, Change, ChangeKind, Entry, ExportReader, Hash, LogKey, Record, VerifierKey};
+use signet_spiffe::{
+    Audience, BundleSet, CertificateDer, JwtBundle, JwtBundleSet, NodeName, SpiffeBundle, SpiffeId,
+    TrustDomain, X509Bundle, verify_jwt_svid, verify_x509_svid,
+};
+use x509_parser::prelude::{FromDer as _, GeneralName, ParsedExtension, X509Certificate};
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    str::from_utf8(bytes).ok()
+}
+
+/// SPIFFE-ID §2, read by hand.
+fn is_spiffe_id(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("spiffe://") else {
+        return false;
+    };
+    let mut parts = rest.split('/');
+    let path_is_good = |segment: &str| {
+        !["", ".", ".."].contains(&segment)
+            && segment
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+    };
+    text.len() <= 2048 && parts.next().is_some_and(is_trust_domain) && parts.all(path_is_good)
+}
+
+fn is_trust_domain(name: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
+    (1..=255).contains(&name.len()) && name.bytes().all(good)
+}
+
+#[test]
+fn fuzz_spiffe_id() {
+    let long = format!("spiffe://td/{}", "a/".repeat(900) + "b");
+    fuzz("spiffe_id")
+        .seed("spiffe://cluster.local/ns/shop/sa/web")
+        .seed("spiffe://a-b.c_d.1/x.y/-/_")
+        .seed("spiffe://td")
+        .seed(long)
+        .inputs(100_000)
+        .run(|bytes| {
+            let Some(text) = text(bytes) else { return false };
+            let parsed = SpiffeId::parse(text);
+            assert_eq!(parsed.is_ok(), is_spiffe_id(text), "two readings differ");
+            let Ok(id) = parsed else { return false };
+            assert_eq!(id.as_str(), text);
+            assert_eq!(format!("spiffe://{}{}", id.trust_domain(), id.path()), text);
+            true
+        });
+}
+
+#[test]
+fn fuzz_trust_domain() {
+    fuzz("trust_domain")
+        .seed("cluster.local")
+        .seed("192.0.2.1")
+        .seed("x".repeat(255))
+        .inputs(100_000)
+        .run(|bytes| {
+            let Some(text) = text(bytes) else { return false };
+            let parsed = TrustDomain::parse(text);
+            assert_eq!(parsed.is_ok(), is_trust_domain(text), "two readings differ");
+            parsed.is_ok_and(|domain| domain.as_str() == text)
+        });
+}
+
+#[test]
+fn fuzz_node_name() {
+    fuzz("node_name")
+        .seed("n1")
+        .seed("x".repeat(63))
+        .inputs(50_000)
+        .run(|bytes| {
+            let Some(text) = text(bytes) else { return false };
+            let Ok(name) = NodeName::parse(text) else {
+                return false;
+            };
+            assert_eq!(name.to_string(), text);
+            let id = SpiffeId::node(&domain(), &name);
+            assert_eq!(SpiffeId::parse(id.as_str()), Ok(id.clone()));
+            assert_eq!(id.node_name(), Some(name));
+            true
+        });
+}
+
+#[test]
+fn fuzz_selectors() {
+    fuzz("selectors")
+        .seed("unix:uid:1000")
+        .seed("unix:path:/usr/bin/web")
+        .seed(format!("unix:sha256:{}", "0f".repeat(32)))
+        .seed("endpoint:shop/web")
+        .inputs(50_000)
+        .run(|bytes| {
+            let Some(text) = text(bytes) else { return false };
+            let Ok(selectors) = RequiredSelectors::parse(&[text]) else {
+                return false;
+            };
+            let written = selectors.to_string();
+            assert_eq!(RequiredSelectors::parse(&[written]), Ok(selectors));
+            true
+        });
+}
+
+#[test]
+fn fuzz_certificate_request() {
+    let key = csr_key();
+    let valid = request(&key);
+    fuzz("certificate_request")
+        .seed(&valid)
+        .inputs(10_000)
+        .run(|bytes| RequestedKey::from_request(bytes).is_ok());
+    // What an attacker has who can sign: the same with a signature that fits.
+    let (body, _) = crate::support::parts(&valid);
+    fuzz("certificate_request_signed")
+        .seed(body)
+        .inputs(2_000)
+        .run(|body| {
+            let request = resigned(body, &key);
+            if RequestedKey::from_request(&request).is_err() {
+                return false;
+            }
+            let (rest, second) =
+                x509_parser::certification_request::X509CertificationRequest::from_der(&request).unwrap();
+            assert!(rest.is_empty());
+            second.verify_signature().unwrap();
+            true
+        });
+}
+
+/// X509-SVID §2 to §5 of a leaf, read by another parser.
+fn is_leaf_of(der: &[u8], id: &SpiffeId) {
+    let (rest, leaf) = X509Certificate::from_der(der).unwrap();
+    assert!(rest.is_empty(), "bytes behind the certificate");
+    let names = leaf.subject_alternative_name().unwrap().unwrap();
+    let uris: Vec<_> = names
+        .value
+        .general_names
+        .iter()
+        .filter_map(|name| {
+            if let GeneralName::URI(uri) = name {
+                Some(*uri)
+            } else {
+                None
+            }
+        })
+        .collect();
+    assert_eq!(uris, [id.as_str()], "one URI");
+    assert!(!id.path().is_empty());
+    assert!(!leaf.is_ca(), "cA");
+    let usage = leaf.key_usage().unwrap().unwrap();
+    assert!(
+        usage.value.digital_signature() && usage.critical,
+        "digitalSignature"
+    );
+    assert!(
+        !usage.value.key_cert_sign() && !usage.value.crl_sign(),
+        "signs certificates"
+    );
+    if let Some(purposes) = leaf.extended_key_usage().unwrap() {
+        assert!(
+            purposes.value.client_auth && purposes.value.server_auth,
+            "both purposes"
+        );
+    }
+    for extension in leaf.extensions() {
+        let unknown = matches!(
+            extension.parsed_extension(),
+            ParsedExtension::UnsupportedExtension { .. }
+        );
+        assert!(!(unknown && extension.critical), "an unknown critical extension");
+    }
+    let validity = leaf.validity();
+    let now = i64::try_from(NOW).unwrap();
+    assert!(validity.not_before.timestamp() <= now && now <= validity.not_after.timestamp());
+}
+
+#[test]
+fn fuzz_svid_chain() {
+    let (root, valid) = (root(), leaf("spiffe://td.test/web"));
+    let bundles = BundleSet::single(bundle(&root));
+    let verify = |chain: &[CertificateDer<'_>]| verify_x509_svid(chain, &bundles, at(NOW));
+    fuzz("svid").seed(&valid).inputs(5_000).run(|bytes| {
+        let Ok(svid) = verify(&[bytes.into()]) else {
+            return false;
+        };
+        is_leaf_of(bytes, svid.id());
+        true
+    });
+    let valid = leaf("spiffe://td.test/web");
+    fuzz("svid_beside").seed(&root).inputs(3_000).run(|beside| {
+        // Whatever stands beside a valid leaf is there for path building alone.
+        let svid = verify(&[valid.as_slice().into(), beside.into()]);
+        svid.is_ok_and(|svid| svid.id().as_str() == "spiffe://td.test/web")
+    });
+    // What a CA would sign that signs anything.
+    let (body, _) = crate::support::parts(&valid);
+    fuzz("svid_signed").seed(body).inputs(10_000).run(|body| {
+        let certificate = sign(body);
+        let Ok(svid) = verify(&[certificate.as_slice().into()]) else {
+            return false;
+        };
+        is_leaf_of(&certificate, svid.id());
+        true
+    });
+}
+
+#[test]
+fn fuzz_x509_bundle() {
+    let root = root();
+    let pem = bundle(&root).to_pem();
+    fuzz("bundle_pem").seed(&pem).inputs(5_000).run(|bytes| {
+        let Some(text) = text(bytes) else { return false };
+        let Ok(bundle) = X509Bundle::from_pem(domain(), text) else {
+            return false;
+        };
+        assert_eq!(X509Bundle::from_pem(domain(), &bundle.to_pem()).unwrap(), bundle);
+        true
+    });
+    let jwks = bundle(&root).to_jwks(7, Duration::from_mins(5)).unwrap();
+    fuzz("bundle_x509_jwks").seed(&jwks).inputs(5_000).run(|bytes| {
+        let Some(text) = text(bytes) else { return false };
+        let Ok(bundle) = X509Bundle::from_jwks(domain(), text) else {
+            return false;
+        };
+        let again = X509Bundle::from_jwks(domain(), &bundle.to_jwks(7, Duration::ZERO).unwrap());
+        assert_eq!(again.unwrap(), bundle);
+        true
+    });
+}
+
+#[test]
+fn fuzz_spiffe_bundle() {
+    let jwt = token_key().bundle();
+    let bundle = SpiffeBundle {
+        x509: Some(bundle(&root())),
+        jwt: jwt.clone(),
+        sequence: Some(7),
+        refresh_hint: Some(Duration::from_mins(5)),
+    };
+    let seeds = (bundle.to_jwks().unwrap(), jwt.to_jwks());
+    fuzz("bundle_spiffe")
+        .seed(&seeds.0)
+        .seed(&seeds.1)
+        .seed("{\"keys\":[]}")
+        .inputs(10_000)
+        .run(|bytes| {
+            let Some(text) = text(bytes) else { return false };
+            let Ok(bundle) = SpiffeBundle::from_jwks(&domain(), text) else {
+                return false;
+            };
+            let again = SpiffeBundle::from_jwks(&domain(), &bundle.to_jwks().unwrap());
+            assert_eq!(again.unwrap(), bundle);
+            // Another reader of JSON finds as many keys for SVIDs, or more: some it does not understand.
+            let second: Value = serde_json::from_str(text).unwrap();
+            let keys = second["keys"].as_array().unwrap();
+            let of = |wanted: &str| keys.iter().filter(|key| key["use"] == wanted).count();
+            assert!(bundle.jwt.keys().len() <= of("jwt-svid"));
+            assert!(bundle.x509.map_or(0, |x509| x509.authorities().len()) <= of("x509-svid"));
+            true
+        });
+    fuzz("bundle_jwt").seed(&seeds.1).inputs(10_000).run(|bytes| {
+        let Some(text) = text(bytes) else { return false };
+        let Ok(bundle) = JwtBundle::from_jwks(domain(), text) else {
+            return false;
+        };
+        assert_eq!(JwtBundle::from_jwks(domain(), &bundle.to_jwks()).unwrap(), bundle);
+        true
+    });
+}
+
+#[test]
+fn fuzz_token() {
+    let key = token_key();
+    let bundles = JwtBundleSet::single(key.bundle());
+    let (header, payload) = key.parts();
+    let verify = |token: &str| verify_jwt_svid(token, &bundles, "db", at(NOW));
+    let valid = json_web_token(&key, &header, &payload);
+    fuzz("token")
+        .seed(valid)
+        .inputs(20_000)
+        .run(|bytes| text(bytes).is_some_and(|text| verify(text).is_ok()));
+    // What somebody signs who has a key: header and payload, with a line feed between.
+    let seed = [header.as_slice(), b"\n", &payload].concat();
+    fuzz("token_signed").seed(seed).inputs(10_000).run(|bytes| {
+        let mut parts = bytes.splitn(2, |byte| *byte == b'\n');
+        let (header, payload) = (parts.next().unwrap(), parts.next().unwrap_or_default());
+        let token = json_web_token(&key, header, payload);
+        let Ok(svid) = verify(&token) else { return false };
+        // JWT-SVID §2 to §4, read by another parser.
+        let header: Value = serde_json::from_slice(header).unwrap();
+        assert_eq!(header["alg"], "ES256");
+        for member in header.as_object().unwrap().keys() {
+            assert!(["alg", "kid", "typ"].contains(&member.as_str()), "{member}");
+        }
+        assert!(
+            header
+                .get("typ")
+                .is_none_or(|typ| *typ == "JWT" || *typ == "JOSE")
+        );
+        let claims: Value = serde_json::from_slice(payload).unwrap();
+        assert_eq!(claims["sub"], svid.id().as_str());
+        let audience = &claims["aud"];
+        assert!(*audience == "db" || audience.as_array().is_some_and(|all| all.contains(&"db".into())));
+        assert!(claims["exp"].as_f64().unwrap() > 1_800_000_000.0, "ended");
+        true
+    });
+}
+
+#[test]
+fn fuzz_audience() {
+    fuzz("audience")
+        .seed("a\nb\nhttps://db.example/x")
+        .inputs(20_000)
+        .run(|bytes| {
+            let Some(text) = text(bytes) else { return false };
+            let texts: Vec<String> = text.split('\n').map(str::to_owned).collect();
+            let Ok(audience) = Audience::new(&texts) else {
+                return false;
+            };
+            assert_eq!(Audience::new(audience.as_slice()), Ok(audience));
+            true
+        });
+}
+
+#[test]
+fn fuzz_log_leaf() {
+    let entry = Entry {
+        at: NOW,
+        caller: Caller::Operator { uid: 0 },
+        record: Record::Change(Change {
+            kind: ChangeKind::Registration,
+            subject: "r1".to_owned(),
+            before: None,
+            after: Some(Change::digest(&["a", "b"])),
+        }),
+    };
+    fuzz("log_leaf")
+        .seed(entry.encode())
+        .inputs(100_000)
+        .run(|bytes| {
+            let Ok(entry) = Entry::decode(bytes) else {
+                return false;
+            };
+            assert_eq!(
+                entry.encode(),
+                bytes,
+                "a leaf has one spelling: its hash is what is proven"
+            );
+            true
+        });
+}
+
+#[test]
+fn fuzz_log_checkpoint() {
+    let key = LogKey::from_seed("td.test/log", &[7; 32]).unwrap();
+    let note = key.sign(42, Hash::leaf(b"x")).unwrap();
+    let verifier = key.verifier();
+    fuzz("log_checkpoint").seed(&note).inputs(20_000).run(|bytes| {
+        let Some(text) = text(bytes) else { return false };
+        let Ok(checkpoint) = verifier.open(text) else {
+            return false;
+        };
+        assert!(
+            note.starts_with(text.split("\n\n").next().unwrap()),
+            "signed text was changed"
+        );
+        assert_eq!((checkpoint.size(), checkpoint.root()), (42, Hash::leaf(b"x")));
+        true
+    });
+    fuzz("log_key")
+        .seed(verifier.to_string())
+        .inputs(20_000)
+        .run(|bytes| {
+            let Some(text) = text(bytes) else { return false };
+            let Ok(key) = VerifierKey::parse(text) else {
+                return false;
+            };
+            assert_eq!(VerifierKey::parse(&key.to_string()).unwrap(), key);
+            true
+        });
+    let file = format!(
+        "signet-log 1\nkey {verifier}\ncheckpoint {}\nleaf AQIDBA==",
+        data_encoding::BASE64.encode(note.as_bytes())
+    );
+    fuzz("log_export").seed(file).inputs(20_000).run(|bytes| {
+        let Some(text) = text(bytes) else { return false };
+        let mut reader = ExportReader::default();
+        text.split('\n').all(|line| reader.line(line).is_ok())
+    });
+}
+
+#[test]
+fn the_token_s_parts_are_what_they_seem() {
+    let key = token_key();
+    let (header, payload) = key.parts();
+    let token = json_web_token(&key, &header, &payload);
+    let first = token.split('.').next().unwrap();
+    assert_eq!(BASE64URL_NOPAD.decode(first.as_bytes()).unwrap(), header);
+}
