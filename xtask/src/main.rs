@@ -6,6 +6,7 @@
 
 mod arrows;
 mod bench;
+mod clients;
 mod commands;
 mod demo;
 mod fuzz;
@@ -42,6 +43,8 @@ enum Task {
     Commands(commands::Options),
     /// Write docs/reference/spiffe.md, each rule of the SPIFFE standards with its tests, or check that it is up to date.
     Rows(rows::Options),
+    /// Write docs/reference/clients.md, which client of others does what, each with its tests, or check that it is up to date.
+    Clients(clients::Options),
     /// Mutate the inputs of parsers for as long as is said; `make test` does it for some seconds.
     Fuzz(fuzz::Options),
 }
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Task::Reasons(options) => reasons::run(&options),
         Task::Commands(options) => commands::run(&options),
         Task::Rows(options) => rows::run(&options),
+        Task::Clients(options) => clients::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
     };
     done.unwrap_or_else(|error| {

@@ -86,7 +86,7 @@ fn line(row: &Row, tests: Option<&BTreeSet<Test>>) -> anyhow::Result<String> {
 }
 
 /// What a test's name says, in words.
-fn title(name: &str) -> String {
+pub(crate) fn title(name: &str) -> String {
     let (_, words) = rows_of(name);
     words.replace('_', " ")
 }
@@ -143,7 +143,8 @@ fn tests(root: &Path) -> anyhow::Result<BTreeSet<Test>> {
             let entry = entry?;
             let (path, kind) = (entry.path(), entry.file_type()?);
             let name = entry.file_name();
-            let hidden = name.to_string_lossy().starts_with('.') || name == "target";
+            // Pages of ours name tests, and have none that prove a row.
+            let hidden = name.to_string_lossy().starts_with('.') || name == "target" || name == "xtask";
             if kind.is_dir() && !hidden {
                 folders.push(path);
             } else if kind.is_file() && path.extension().is_some_and(|extension| extension == "rs") {

@@ -24,7 +24,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/workloadapi"
 )
 
-const usage = "usage: interop-go fetch | watch | token --audience A | check --audience A --token T | serve --port PORT --peer-id ID | dial --addr ADDRESS --peer-id ID"
+const usage = "usage: interop-go fetch | watch | token --audience A | check --audience A --token T | serve --port PORT --peer-id ID | dial --addr ADDRESS --peer-id ID | bundle-serve --domain NAME | bundle-fetch --domain NAME --url URL [--endpoint-id ID] --file FILE | broker --socket unix:PATH --peer-id ID --pid PID"
 
 func main() {
 	if err := run(context.Background(), os.Args[1:]); err != nil {
@@ -43,6 +43,12 @@ func run(ctx context.Context, arguments []string) error {
 	peer := flags.String("peer-id", "", "SPIFFE ID that the peer must have")
 	audience := flags.String("audience", "", "audience of a JWT-SVID")
 	token := flags.String("token", "", "JWT-SVID to check")
+	domain := flags.String("domain", "", "trust domain of a bundle")
+	url := flags.String("url", "", "bundle endpoint")
+	endpoint := flags.String("endpoint-id", "", "SPIFFE ID of the bundle endpoint; without it: its web certificate")
+	file := flags.String("file", "", "what the bundle endpoint is believed by")
+	socket := flags.String("socket", "", "where the Broker API is served")
+	pid := flags.Int("pid", 0, "the process to act for")
 	if err := flags.Parse(arguments[1:]); err != nil {
 		return err
 	}
@@ -69,6 +75,12 @@ func run(ctx context.Context, arguments []string) error {
 		return serve(ctx, *port, *peer)
 	case "dial":
 		return dial(ctx, *addr, *peer)
+	case "bundle-serve":
+		return serveBundle(*domain)
+	case "bundle-fetch":
+		return fetchBundle(ctx, *domain, *url, *endpoint, *file)
+	case "broker":
+		return act(ctx, *socket, *peer, *pid)
 	default:
 		return errors.New(usage)
 	}

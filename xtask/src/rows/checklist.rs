@@ -266,7 +266,7 @@ pub(super) const ROWS: [Row; 74] = [
         46,
         "Workload API",
         "§4.6: a peer is checked against the bundle of its own trust domain alone; without one it is not trusted",
-        "Rows 7 and 53 prove it for both kinds of SVID, this one of Envoys. Not yet: federation (identity service, federation).",
+        "",
     ),
     row(
         47,
