@@ -69,7 +69,7 @@ async fn ca(directory: &Path) -> Server {
         node_svid_ttl: Duration::from_hours(24),
         jwt_svid_ttl: Duration::from_mins(5),
         metrics: None,
-        availability_target: std::time::Duration::ZERO,
+        availability_target: Duration::ZERO,
         accept_restored_registry: false,
         bundle_endpoint: None,
         jwt_issuer: None,
