@@ -22,6 +22,7 @@ const PURE: [&str; 12] = [
     "signet-tls",
     "signet-log",
     "signet-federation",
+    "signet-rotation",
     "signet-node-attest",
     "signet-session",
     "signet-handshake",
