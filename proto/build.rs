@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "envoy/sds.proto",
         "signet/view/v1/view.proto",
         "signet/ca/v1/ca.proto",
+        "signet/ca/v1/authority.proto",
         "signet/agent/v1/agent.proto",
         "signet/mesh/v1/mesh.proto",
         "signet/keyd/v1/keyd.proto",

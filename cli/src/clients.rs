@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use signet_proto::agent::v1::agent_service_client::AgentServiceClient;
 use signet_proto::agent::v1::{self as agent, WatchViewRequest};
+use signet_proto::ca::v1::authority_service_client::AuthorityServiceClient;
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::keyd::v1::key_service_client::KeyServiceClient;
 use signet_proto::keyd::v1::{self as keyd};
@@ -198,15 +199,18 @@ impl Node {
 pub(crate) struct Ca {
     pub(crate) daemon: Daemon,
     pub(crate) client: OperatorServiceClient<Channel>,
+    pub(crate) authorities: AuthorityServiceClient<Channel>,
 }
 
 impl Ca {
     /// The CA behind an operator socket.
     pub(crate) fn new(socket: &Path) -> Result<Self, Failure> {
-        let (daemon, client) = Daemon::new("signet-ca", socket.to_owned());
+        let (daemon, channel) = Daemon::new("signet-ca", socket.to_owned());
+        let channel = channel?;
         Ok(Self {
             daemon,
-            client: OperatorServiceClient::new(client?),
+            client: OperatorServiceClient::new(channel.clone()),
+            authorities: AuthorityServiceClient::new(channel),
         })
     }
 }

@@ -23,7 +23,7 @@ fn words(bytes: &[u8]) -> String {
 }
 
 /// Every command that asks a daemon, as it is typed, with the socket of the one that is not there.
-const ASKING: [(&str, &str); 44] = [
+const ASKING: [(&str, &str); 51] = [
     ("status", "agent.sock"),
     ("auth list", "agent.sock"),
     ("auth sessions", "agent.sock"),
@@ -74,6 +74,13 @@ const ASKING: [(&str, &str); 44] = [
     ("ca federation show b.example", "ca.sock"),
     ("ca federation remove b.example", "ca.sock"),
     ("ca federation refresh b.example", "ca.sock"),
+    ("ca authority list", "ca.sock"),
+    ("ca authority prepare x509", "ca.sock"),
+    ("ca authority activate jwt", "ca.sock"),
+    ("ca authority taint x509 3fa9 --yes", "ca.sock"),
+    ("ca authority retire x509 3fa9 --rehearse", "ca.sock"),
+    ("ca authority revoke x509 3fa9 --reason x", "ca.sock"),
+    ("ca authority revoke jwt 3fa9 --reason x --yes", "ca.sock"),
 ];
 
 /// Every command that asks for a lab, about one that is not up: that is an answer, no.

@@ -24,8 +24,8 @@ use tonic::transport::Server;
 use crate::auth::KernelAuth;
 use crate::brokers::Endpoint;
 use crate::ca::{
-    Announcement, CaAddresses, JoinToken, Keeper, NoProof, NodeProver, PlaceFile, StateFile, X509Pop, follow,
-    keep,
+    Acknowledger, Announcement, BundleFile, CaAddresses, JoinToken, Keeper, NoProof, NodeProver, PlaceFile,
+    StateFile, X509Pop, follow, keep,
 };
 use crate::cli::RunArgs;
 use crate::clock::random;
@@ -48,7 +48,7 @@ const TLS_DEADLINE: Duration = Duration::from_secs(5);
 /// # Errors
 /// Something that trying again cannot mend: a bad bundle, a directory that cannot be used, an address in use.
 pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
-    let (trust_domain, bundle) = trust(&args)?;
+    let (trust_domain, bundle, text) = trust(&args)?;
     make_directory(&args.run_dir)?;
     let state = StateFile::new(&args.data_dir)?;
     let listener = TcpListener::bind(args.listen)
@@ -56,6 +56,8 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         .with_context(|| format!("failed to listen on {}; is another agent running?", args.listen))?;
 
     let status = Arc::new(Status::default());
+    let kept_bundle = BundleFile::new(&args.data_dir, &text);
+    let bundle = kept_bundle.load(&trust_domain).unwrap_or(bundle);
     let view = ViewStore::new(args.node.clone(), trust_domain.clone(), BundleSet::single(bundle));
     let view = Arc::new(view.keeping(KeptFile::new(&args.data_dir)));
     let (access, access_watch) = watch::channel(None);
@@ -93,6 +95,13 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         PlaceFile::new(&args.run_dir),
         status.clone(),
     ));
+    let acknowledger = Acknowledger {
+        view: view.subscribe(),
+        access: access_watch.clone(),
+        file: kept_bundle,
+        status: status.clone(),
+    };
+    tasks.spawn(acknowledger.run());
     let (lists, list_watch) = ListKeeper::new(view.subscribe(), access_watch.clone(), status.clone());
     tasks.spawn(lists.run());
     let manager = Manager {
@@ -169,8 +178,8 @@ fn serve_agent(
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()))
 }
 
-/// The trust bundle, and the trust domain that it is of.
-fn trust(args: &RunArgs) -> anyhow::Result<(TrustDomain, X509Bundle)> {
+/// The trust bundle that the agent is started with, the trust domain that it is of, and its text.
+fn trust(args: &RunArgs) -> anyhow::Result<(TrustDomain, X509Bundle, String)> {
     let file = args.trust_bundle.display();
     let text = fs::read_to_string(&args.trust_bundle).with_context(|| format!("failed to read {file}"))?;
     let trust_domain = match &args.trust_domain {
@@ -181,7 +190,7 @@ fn trust(args: &RunArgs) -> anyhow::Result<(TrustDomain, X509Bundle)> {
     };
     let bundle = X509Bundle::from_pem(trust_domain.clone(), &text)
         .with_context(|| format!("{file} is no trust bundle of {trust_domain}"))?;
-    Ok((trust_domain, bundle))
+    Ok((trust_domain, bundle, text))
 }
 
 /// The trust domain in the first certificate's URI SAN.

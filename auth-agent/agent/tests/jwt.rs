@@ -18,8 +18,9 @@ use signet_agent::status::Status as AgentStatus;
 use signet_agent::view::ViewStore;
 use signet_proto::ca::v1::node_service_server::{NodeService, NodeServiceServer};
 use signet_proto::ca::v1::{
-    AttestRequest, AttestResponse, GetCrlRequest, GetCrlResponse, IssueJwtSvidRequest, IssueX509SvidRequest,
-    JwtSvid, RenewNodeSvidRequest, Svid, SyncRequest,
+    AcknowledgeBundleRequest, AcknowledgeBundleResponse, AttestRequest, AttestResponse, GetCrlRequest,
+    GetCrlResponse, IssueJwtSvidRequest, IssueX509SvidRequest, JwtSvid, RenewNodeSvidRequest, Svid,
+    SyncRequest,
 };
 use signet_proto::view::v1::revocation::Subject;
 use signet_proto::view::v1::{EncryptionMode, Revocation, Update};
@@ -138,6 +139,13 @@ impl NodeService for Service {
         self.0.answers.acquire().await.expect("open").forget();
         assert_eq!(request.get_ref().registration, format!("registration-{WEB}"));
         self.0.token(request.get_ref()).map(Response::new)
+    }
+
+    async fn acknowledge_bundle(
+        &self,
+        _: Request<AcknowledgeBundleRequest>,
+    ) -> Result<Response<AcknowledgeBundleResponse>, Status> {
+        Err(Status::unimplemented(""))
     }
 
     async fn get_crl(&self, _: Request<GetCrlRequest>) -> Result<Response<GetCrlResponse>, Status> {

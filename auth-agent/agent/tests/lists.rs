@@ -17,8 +17,9 @@ use signet_agent::status::Status as AgentStatus;
 use signet_agent::view::ViewStore;
 use signet_proto::ca::v1::node_service_server::{NodeService, NodeServiceServer};
 use signet_proto::ca::v1::{
-    AttestRequest, AttestResponse, GetCrlRequest, GetCrlResponse, IssueJwtSvidRequest, IssueX509SvidRequest,
-    JwtSvid, RenewNodeSvidRequest, Svid, SyncRequest,
+    AcknowledgeBundleRequest, AcknowledgeBundleResponse, AttestRequest, AttestResponse, GetCrlRequest,
+    GetCrlResponse, IssueJwtSvidRequest, IssueX509SvidRequest, JwtSvid, RenewNodeSvidRequest, Svid,
+    SyncRequest,
 };
 use signet_proto::view::v1::revocation::Subject;
 use signet_proto::view::v1::{EncryptionMode, Revocation, Update};
@@ -55,6 +56,13 @@ impl NodeService for Service {
     }
 
     async fn issue_jwt_svid(&self, _: Request<IssueJwtSvidRequest>) -> Result<Response<JwtSvid>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn acknowledge_bundle(
+        &self,
+        _: Request<AcknowledgeBundleRequest>,
+    ) -> Result<Response<AcknowledgeBundleResponse>, Status> {
         Err(Status::unimplemented(""))
     }
 

@@ -85,12 +85,9 @@ impl Bundles {
         bundles.map(|bundle| (bundle, self.list_for(bundle)))
     }
 
-    /// Where a bundle has a list, Envoy refuses whatever no list speaks of. Ours is one authority's, so it goes with a bundle of
-    /// that one alone.
+    /// Where a bundle has a list, Envoy refuses whatever no list speaks of: so there is one of each authority, or none.
     fn list_for(&self, bundle: &X509Bundle) -> Option<&RevocationList> {
-        let list = self.list.as_deref()?;
-        let is_whole = list.trust_domain == *bundle.trust_domain() && bundle.authorities().len() == 1;
-        is_whole.then_some(list)
+        self.list.as_deref().filter(|list| list.covers(bundle))
     }
 }
 
@@ -114,7 +111,8 @@ impl Content {
                     add(bundle.trust_domain().as_str().as_bytes());
                     add(&bundle.authorities().len().to_be_bytes());
                     bundle.authorities().iter().for_each(|authority| add(authority));
-                    add(list.map(|list| list.der.as_slice()).unwrap_or_default());
+                    add(&list.map_or(0, |list| list.all().count()).to_be_bytes());
+                    list.iter().flat_map(|list| list.all()).for_each(&mut add);
                 }
             }
             Self::Withdrawn(Kind::Certificate) => add(b"withdrawn certificate"),

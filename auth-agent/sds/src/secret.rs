@@ -62,7 +62,8 @@ fn certificate(svid: &X509Svid) -> Type {
 /// The validator reads the list out of the bundle's file, and checks each certificate against it.
 fn trust_domain((bundle, list): (&X509Bundle, Option<&RevocationList>)) -> TrustDomain {
     let mut pem = bundle.to_pem().into_bytes();
-    pem.extend(list.iter().flat_map(|list| block("X509 CRL", &list.der)));
+    let lists = list.iter().flat_map(|list| list.all());
+    pem.extend(lists.flat_map(|der| block("X509 CRL", der)));
     TrustDomain {
         name: bundle.trust_domain().as_str().to_owned(),
         trust_bundle: Some(inline(pem)),

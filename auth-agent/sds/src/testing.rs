@@ -18,7 +18,8 @@ use signet_proto::sds::secret_discovery_service_client::SecretDiscoveryServiceCl
 use signet_proto::sds::{DataSource, Secret, SpiffeCertValidatorConfig};
 use signet_spiffe::{Audience, BundleSet, SpiffeId, TrustDomain, UnixTime, X509Bundle};
 use signet_workload_api::{
-    Holdings, JwtSvid, Limits, NoJwtSvid, Offer, Offers, RevocationList, SvidSource, X509Svid, serve_beside,
+    Beside, Holdings, JwtSvid, Limits, NoJwtSvid, Offer, Offers, RevocationList, SvidSource, X509Svid,
+    serve_beside,
 };
 use tokio::sync::watch;
 use tonic::transport::Channel;
@@ -249,6 +250,7 @@ impl Served {
         let list = RevocationList {
             trust_domain: issuer.domain.clone(),
             der,
+            beside: Beside::default(),
         };
         let offers = Offers::new(vec![Offer::ready(for_us(), Arc::clone(svid))], bundles(&[issuer]));
         let offers = offers.unwrap().with_revocation_list(Some(Arc::new(list)));

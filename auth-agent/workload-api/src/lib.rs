@@ -78,7 +78,7 @@ mod testing;
 
 pub use entrance::{Entrance, Holdings, Visit};
 pub use jwt::{JwtSvid, NoJwtSvid};
-pub use offer::{Offer, OfferError, Offers, OffersError, RevocationList};
+pub use offer::{Beside, Offer, OfferError, Offers, OffersError, RevocationList};
 pub use pace::{Pace, Paced};
 pub use places::Limits;
 pub use representation::{Messages, Representation};

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use signet_attest::RequiredSelectors;
-use signet_spiffe::{BundleSet, Hint, JwtBundleSet, SpiffeId, TrustDomain};
+use signet_spiffe::{BundleSet, Hint, JwtBundleSet, KeyId, SpiffeId, TrustDomain, X509Bundle};
 
 use crate::X509Svid;
 
@@ -87,13 +87,45 @@ pub(crate) enum State {
     },
 }
 
-/// A trust domain's certificate revocation list (RFC 5280 §5), for programs that check certificates by themselves.
+/// A trust domain's certificate revocation lists (RFC 5280 §5), for programs that check certificates by themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevocationList {
-    /// Whose certificates it is about.
+    /// Whose certificates they are about.
     pub trust_domain: TrustDomain,
-    /// ASN.1 DER.
+    /// That of the authority that signs now, ASN.1 DER.
     pub der: Vec<u8>,
+    /// Those of the other authorities, and whose all of them are: nothing where that was not told, and there is one.
+    pub beside: Beside,
+}
+
+/// Lists of other authorities than the one that signs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// ASN.1 DER.
+    pub lists: Vec<Vec<u8>>,
+    /// Subject key identifiers of all authorities that there is a list of.
+    pub authorities: BTreeSet<KeyId>,
+}
+
+impl RevocationList {
+    /// All lists, ASN.1 DER.
+    pub fn all(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(self.der.as_slice()).chain(self.beside.lists.iter().map(Vec::as_slice))
+    }
+
+    /// Whether there is a list of each authority in the bundle of its trust domain. Where there is one of any, some verifiers refuse
+    /// whatever no list speaks of.
+    pub fn covers(&self, bundle: &X509Bundle) -> bool {
+        if self.trust_domain != *bundle.trust_domain() {
+            return false;
+        }
+        if self.beside.authorities.is_empty() {
+            return bundle.authorities().len() == 1;
+        }
+        // One without a key identifier is none of ours.
+        bundle.key_ids().count() == bundle.authorities().len()
+            && bundle.key_ids().all(|key| self.beside.authorities.contains(key))
+    }
 }
 
 /// Why offers do not fit together.

@@ -7,6 +7,7 @@ use signet_proto::ca::v1::{
 };
 
 use crate::args::Global;
+use crate::command::authority;
 use crate::command::ca_log;
 use crate::command::federation;
 use crate::command::import;
@@ -111,6 +112,8 @@ enum Command {
     },
     #[command(flatten)]
     Revocation(revocation::Command),
+    /// The life of the signing keys: prepare, activate, taint, retire, revoke.
+    Authority(authority::Arguments),
     /// Follow the bundles of other trust domains.
     Federation(federation::Arguments),
     /// Say which nodes may attest without a join token, and with what.
@@ -186,6 +189,7 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
             ))
         }
         Command::Update(update) => registrations::update(update, &ca, output).await,
+        Command::Authority(arguments) => authority::run(arguments, &ca, output).await,
         Command::Import(import) => import::run(import, &ca, output).await,
         Command::Federation(arguments) => federation::run(arguments, &ca, output).await,
         Command::Node(arguments) => node_entries::run(arguments, &ca, output).await,

@@ -1,6 +1,7 @@
 //! One file per command: what it takes, and how its answer is fetched.
 
 pub(crate) mod auth;
+pub(crate) mod authority;
 pub(crate) mod ca;
 pub(crate) mod ca_log;
 pub(crate) mod completions;

@@ -29,8 +29,8 @@ when they come back.
   --spiffe-id   all that was issued to the ID so far; nothing new until `signet ca reopen`, or at once
                 with --reissue
   --node        the node's SVID and every certificate that was issued to it; it may attest anew
-  --authority   all that a signing key has signed; with --force, as the CA knows no authority but its own, which it
-                does not revoke
+  --authority   all that a signing key has signed which the CA does not publish any more; for those that it does there is
+                `signet ca authority revoke`
 
 Examples:
   signet ca revoke --serial 3fa9… --reason key-compromise
@@ -213,7 +213,7 @@ async fn carry_out(
     output.show(&EffectView::new(deed, call(false).await?))
 }
 
-fn confirm(announcement: &str) -> Result<(), Failure> {
+pub(crate) fn confirm(announcement: &str) -> Result<(), Failure> {
     let mut err = std::io::stderr().lock();
     // Standard error may be closed: then nobody reads the question, and the answer decides.
     let _ = writeln!(err, "{announcement}");

@@ -1,6 +1,7 @@
 //! What is shown: pure. Field names of the models are the stable names of `-o json`.
 
 pub(crate) mod auth;
+pub(crate) mod authority;
 pub(crate) mod ca;
 pub(crate) mod ca_log;
 pub(crate) mod encryption;
@@ -10,8 +11,8 @@ pub(crate) mod flows;
 pub(crate) mod identity;
 pub(crate) mod import;
 pub(crate) mod lab;
-pub(crate) mod outage;
 pub(crate) mod node_entries;
+pub(crate) mod outage;
 pub(crate) mod policy;
 pub(crate) mod revocation;
 pub(crate) mod status;

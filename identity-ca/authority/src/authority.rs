@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, PublicKeyData, SerialNumber,
+    KeyUsagePurpose, PublicKeyData, SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
-use signet_spiffe::{BundleError, SpiffeId, TrustDomain, UnixTime, X509Bundle};
+use signet_keys::CertificateKey;
+use signet_spiffe::{BundleError, KeyId, SpiffeId, TrustDomain, UnixTime, X509Bundle};
 use time::OffsetDateTime;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 
 use crate::contents::LeafContents;
 use crate::key::SigningKey;
@@ -19,11 +20,20 @@ use crate::serial::Serial;
 /// How far validity begins in the past, so that a node whose clock is a little behind accepts what was just issued.
 pub const BACKDATE: Duration = Duration::from_mins(5);
 
-/// The signing authority of a trust domain: a self-signed root that is itself an SVID (SPIFFE-ID §3.1), and its key.
+/// Of a name: a serial number that tells subjects apart (RFC 4519 §2.31). Several authorities of a trust domain are published
+/// at a time, and verifiers look for them by their names.
+const NAME_SERIAL: [u64; 4] = [2, 5, 4, 5];
+
+/// A signing authority of a trust domain: its key, and its certificate, which is itself an SVID (SPIFFE-ID §3.1). It is self-signed,
+/// or others vouch for it up to a root.
 #[derive(Debug)]
 pub struct Authority {
     trust_domain: TrustDomain,
     key: SigningKey,
+    /// Its own first, the root last.
+    chain: Vec<CertificateDer<'static>>,
+    key_id: KeyId,
+    /// Of its root.
     bundle: X509Bundle,
     not_before: UnixTime,
     not_after: UnixTime,
@@ -38,9 +48,12 @@ pub enum AuthorityError {
     /// The root is not fit to sign for this trust domain.
     #[error("the root certificate does not fit: {0}")]
     Root(#[from] BundleError),
-    /// The key is not the root certificate's.
+    /// The key is not the certificate's, or there is no certificate.
     #[error("the root certificate is for another key than the one kept beside it")]
     KeyMismatch,
+    /// Without one, nobody could tell by whom a certificate is signed.
+    #[error("the signing certificate has no subject key identifier")]
+    NoKeyId,
     /// A moment that X.509 cannot express.
     #[error("the clock is outside of what a certificate can express")]
     Time,
@@ -110,34 +123,48 @@ impl Authority {
         params
             .distinguished_name
             .push(DnType::CommonName, trust_domain.as_str());
+        let kind = DnType::CustomDnType(NAME_SERIAL.to_vec());
+        params.distinguished_name.push(kind, serial.to_string());
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.not_before = date(earlier(now, BACKDATE)).ok_or(AuthorityError::Time)?;
         params.not_after = date(later(now, life)).ok_or(AuthorityError::Time)?;
         let root = params.self_signed(&key.0).map_err(AuthorityError::Sign)?;
-        Self::restore(trust_domain, root.der().clone(), key)
+        Self::restore(trust_domain, vec![root.der().clone()], key)
     }
 
-    /// An authority from its root certificate and key, as they were kept.
+    /// An authority from its certificates, its own first and the root last, and its key, as they were kept.
     pub fn restore(
         trust_domain: TrustDomain,
-        root: CertificateDer<'static>,
+        chain: Vec<CertificateDer<'static>>,
         key: SigningKey,
     ) -> Result<Self, AuthorityError> {
+        let root = chain.last().ok_or(AuthorityError::KeyMismatch)?.clone();
         let bundle = X509Bundle::new(trust_domain.clone(), vec![root])?;
-        let [root] = bundle.authorities() else {
-            return Err(AuthorityError::KeyMismatch);
-        };
-        let (_, parsed) = X509Certificate::from_der(root).map_err(|_| AuthorityError::KeyMismatch)?;
+        let own = chain.first().ok_or(AuthorityError::KeyMismatch)?;
+        let (_, parsed) = X509Certificate::from_der(own).map_err(|_| AuthorityError::KeyMismatch)?;
         if parsed.public_key().raw != key.0.subject_public_key_info() {
             return Err(AuthorityError::KeyMismatch);
         }
-        let validity = parsed.validity();
-        let not_before = moment(validity.not_before.timestamp()).ok_or(AuthorityError::Time)?;
-        let not_after = moment(validity.not_after.timestamp()).ok_or(AuthorityError::Time)?;
+        let key_id = key_identifier(&parsed).ok_or(AuthorityError::NoKeyId)?;
+        let (mut not_before, mut not_after) = (None, None);
+        for certificate in &chain {
+            let (_, parsed) =
+                X509Certificate::from_der(certificate).map_err(|_| AuthorityError::KeyMismatch)?;
+            let validity = parsed.validity();
+            let begin = moment(validity.not_before.timestamp()).ok_or(AuthorityError::Time)?;
+            let end = moment(validity.not_after.timestamp()).ok_or(AuthorityError::Time)?;
+            not_before = not_before.max(Some(begin));
+            not_after = Some(not_after.map_or(end, |least: UnixTime| least.min(end)));
+        }
+        let (Some(not_before), Some(not_after)) = (not_before, not_after) else {
+            return Err(AuthorityError::KeyMismatch);
+        };
         Ok(Self {
             trust_domain,
             key,
+            chain,
+            key_id,
             bundle,
             not_before,
             not_after,
@@ -202,7 +229,9 @@ impl Authority {
         let leaf = params.signed_by(&key.0, &issuer).map_err(IssueError::Sign)?;
         Ok(IssuedSvid {
             id: id.clone(),
-            chain: vec![leaf.der().clone()],
+            chain: std::iter::once(leaf.der().clone())
+                .chain(self.intermediates().iter().cloned())
+                .collect(),
             serial,
             not_before,
             not_after,
@@ -220,32 +249,44 @@ impl Authority {
         &self.trust_domain
     }
 
-    /// What its SVIDs are checked against: the root.
+    /// What its SVIDs are checked against: the root alone.
     pub fn bundle(&self) -> &X509Bundle {
         &self.bundle
     }
 
-    /// The root certificate, DER.
-    pub fn root(&self) -> &[u8] {
-        self.bundle
-            .authorities()
-            .first()
-            .map(AsRef::as_ref)
-            .unwrap_or_default()
+    /// Its certificates, its own first and the root last.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
     }
 
-    /// Start of the root's validity.
+    /// Its own certificate, DER.
+    pub fn certificate(&self) -> &[u8] {
+        self.chain.first().map(AsRef::as_ref).unwrap_or_default()
+    }
+
+    /// Its subject key identifier: what its certificates and lists name it by.
+    pub fn key_id(&self) -> &KeyId {
+        &self.key_id
+    }
+
+    /// Whether signatures leave the process, and so take milliseconds.
+    pub fn is_remote(&self) -> bool {
+        self.key.is_remote()
+    }
+
+    /// What verifiers need between a leaf and the root.
+    fn intermediates(&self) -> &[CertificateDer<'static>] {
+        self.chain.split_last().map_or(&[], |(_, below)| below)
+    }
+
+    /// Start of its validity.
     pub fn not_before(&self) -> UnixTime {
         self.not_before
     }
 
-    /// End of the root's validity.
+    /// End of its validity, and of that of all above it.
     pub fn not_after(&self) -> UnixTime {
         self.not_after
-    }
-
-    pub(crate) fn key(&self) -> &SigningKey {
-        &self.key
     }
 
     fn check_leaf_id(&self, id: &SpiffeId) -> Result<(), IssueError> {
@@ -261,9 +302,19 @@ impl Authority {
         Ok(())
     }
 
-    pub(crate) fn issuer(&self) -> Result<Issuer<'_, &KeyPair>, rcgen::Error> {
-        Issuer::from_ca_cert_der(&CertificateDer::from(self.root()), &self.key.0)
+    pub(crate) fn issuer(&self) -> Result<Issuer<'_, &CertificateKey>, rcgen::Error> {
+        Issuer::from_ca_cert_der(&CertificateDer::from(self.certificate()), &self.key.0)
     }
+}
+
+fn key_identifier(certificate: &X509Certificate<'_>) -> Option<KeyId> {
+    certificate.iter_extensions().find_map(|extension| {
+        if let ParsedExtension::SubjectKeyIdentifier(key) = extension.parsed_extension() {
+            KeyId::new(key.0).ok()
+        } else {
+            None
+        }
+    })
 }
 
 /// Parameters with these SANs and an empty subject; rcgen marks the SAN critical for as long as that is empty.

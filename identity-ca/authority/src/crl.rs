@@ -5,7 +5,6 @@ use std::time::Duration;
 use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
 use rcgen::{Error, RevocationReason};
 use signet_spiffe::UnixTime;
-use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 
 use crate::authority::{Authority, IssueError, date, later};
 
@@ -34,7 +33,8 @@ pub struct RevocationList {
 }
 
 impl Authority {
-    /// Signs a list of all certificates that were revoked and have not expired. `number` must never go down.
+    /// Signs a list of certificates that were revoked and have not expired. Verifiers want one of each authority whose certificates
+    /// they meet, whether it names any of those or not. `number` must never go down.
     pub fn revocation_list(
         &self,
         revoked: &[RevokedSerial],
@@ -60,7 +60,7 @@ impl Authority {
             crl_number: SerialNumber::from_slice(&number.to_be_bytes()),
             issuing_distribution_point: None,
             revoked_certs: revoked.iter().map(entry).collect::<Result<_, IssueError>>()?,
-            key_identifier_method: self.key_identifier(),
+            key_identifier_method: KeyIdMethod::PreSpecified(self.key_id().as_bytes().to_vec()),
         };
         let list = list
             .signed_by(&self.issuer().map_err(IssueError::Sign)?)
@@ -71,20 +71,6 @@ impl Authority {
             this_update,
             next_update,
         })
-    }
-
-    /// The root's own subject key identifier: what its certificates and lists name their issuer by.
-    fn key_identifier(&self) -> KeyIdMethod {
-        let key = X509Certificate::from_der(self.root()).ok().and_then(|(_, root)| {
-            root.iter_extensions().find_map(|extension| {
-                if let ParsedExtension::SubjectKeyIdentifier(key) = extension.parsed_extension() {
-                    Some(key.0.to_vec())
-                } else {
-                    None
-                }
-            })
-        });
-        key.map_or(KeyIdMethod::Sha256, KeyIdMethod::PreSpecified)
     }
 }
 

@@ -1,5 +1,6 @@
-//! The CA's data directory: who may read it, who has it open, and the keys in it.
+//! The CA's data directory: who may read it, who has it open, and the secrets in it.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -8,12 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use signet_spiffe::TrustDomain;
 use zeroize::Zeroizing;
-
-use crate::authority::{Authority, AuthorityError};
-use crate::jwt::{JwtAuthority, JwtSigningKey};
-use crate::key::{KeyError, SigningKey};
 
 const LOCK: &str = "lock";
 const AUTHORITY: &str = "authority.pem";
@@ -88,12 +84,21 @@ pub enum DirectoryError {
         /// The file.
         path: PathBuf,
     },
-    /// The key in it cannot be used.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The authority in it cannot be used.
-    #[error(transparent)]
-    Authority(#[from] AuthorityError),
+}
+
+/// What an earlier version kept in `authority.pem`.
+pub struct EarlierAuthority {
+    /// The key: PKCS #8, DER.
+    pub pkcs8: Zeroizing<Vec<u8>>,
+    /// Its self-signed certificate.
+    pub root: CertificateDer<'static>,
+}
+
+/// Without the key.
+impl fmt::Debug for EarlierAuthority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EarlierAuthority(..)")
+    }
 }
 
 impl DataDirectory {
@@ -147,8 +152,8 @@ impl DataDirectory {
         Ok(path)
     }
 
-    /// The authority kept here, if there is one.
-    pub fn load(&self, trust_domain: &TrustDomain) -> Result<Option<Authority>, DirectoryError> {
+    /// The key and the root certificate that an earlier version kept here, if it did.
+    pub fn earlier_authority(&self) -> Result<Option<EarlierAuthority>, DirectoryError> {
         let Some(pem) = self.read_secret(AUTHORITY)? else {
             return Ok(None);
         };
@@ -156,25 +161,20 @@ impl DataDirectory {
             path: self.path.join(AUTHORITY),
         };
         let key = PrivatePkcs8KeyDer::from_pem_slice(&pem).map_err(|_| damaged())?;
-        let key = SigningKey::from_pkcs8(&key)?;
         let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
             .collect::<Result<_, _>>()
             .map_err(|_| damaged())?;
         let [root] = certificates.as_slice() else {
             return Err(damaged());
         };
-        Ok(Some(Authority::restore(trust_domain.clone(), root.clone(), key)?))
+        Ok(Some(EarlierAuthority {
+            pkcs8: Zeroizing::new(key.secret_pkcs8_der().to_vec()),
+            root: root.clone(),
+        }))
     }
 
-    /// Keeps an authority, for good or not at all.
-    pub fn store(&self, authority: &Authority) -> Result<(), DirectoryError> {
-        let mut pem = authority.key().to_secret_pem();
-        pem.push_str(&authority.bundle().to_pem());
-        self.write_secret(AUTHORITY, pem.as_bytes())
-    }
-
-    /// The key for JWT-SVIDs kept here, if there is one.
-    pub fn load_jwt_key(&self) -> Result<Option<JwtSigningKey>, DirectoryError> {
+    /// The key for JWT-SVIDs that an earlier version kept here, if it did: PKCS #8, DER.
+    pub fn earlier_jwt_key(&self) -> Result<Option<Zeroizing<Vec<u8>>>, DirectoryError> {
         let Some(pem) = self.read_secret(JWT_KEY)? else {
             return Ok(None);
         };
@@ -182,12 +182,7 @@ impl DataDirectory {
             path: self.path.join(JWT_KEY),
         };
         let key = PrivatePkcs8KeyDer::from_pem_slice(&pem).map_err(damaged)?;
-        Ok(Some(JwtSigningKey::from_pkcs8(&key)?))
-    }
-
-    /// Keeps the key that an authority signs JWT-SVIDs with, for good or not at all.
-    pub fn store_jwt_key(&self, authority: &JwtAuthority) -> Result<(), DirectoryError> {
-        self.write_secret(JWT_KEY, authority.active().to_secret_pem().as_bytes())
+        Ok(Some(Zeroizing::new(key.secret_pkcs8_der().to_vec())))
     }
 
     /// A secret kept here under a name, if there is one.

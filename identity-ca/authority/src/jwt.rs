@@ -1,50 +1,54 @@
 //! Making JWT-SVIDs: the key that signs them, and the keys that are published.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
-use rustls_pki_types::PrivatePkcs8KeyDer;
+use signet_keys::{KeyKind, Signer, fixed_signature};
 use signet_spiffe::{
     Audience, JwtAlgorithm, JwtBundle, JwtBundleError, JwtKey, JwtSigner, JwtSignerError, JwtSvidClaims,
     SpiffeId, TrustDomain, UnixTime, sign_jwt_svid,
 };
+use x509_parser::prelude::FromDer as _;
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
 use zeroize::Zeroizing;
 
-use crate::key::{KeyError, SigningKey};
+use crate::key::{KeyError, unkept};
 use crate::serial::Serial;
 
 /// Longest life of a JWT-SVID. It is a bearer token that nothing but its end takes back from those who only have the keys
 /// (JWT-SVID §7.1).
 pub const MAX_JWT_SVID_LIFE: Duration = Duration::from_hours(1);
 
-/// A key for JWT-SVIDs, ES256. `Debug` shows nothing of it.
+/// A key for JWT-SVIDs, wherever it is. `Debug` shows nothing of it.
 pub struct JwtSigningKey {
-    /// As it is kept.
-    key: SigningKey,
-    /// As it signs.
-    pair: EcdsaKeyPair,
+    signer: Arc<dyn Signer>,
+    algorithm: JwtAlgorithm,
     public: JwtKey,
 }
 
 impl JwtSigningKey {
-    /// A new key, from the system's random source.
+    /// What a key manager has opened.
+    pub fn new(signer: Arc<dyn Signer>) -> Result<Self, KeyError> {
+        let kind = signer.kind();
+        let algorithm = match kind {
+            KeyKind::P256 => JwtAlgorithm::Es256,
+            KeyKind::P384 => JwtAlgorithm::Es384,
+            KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => JwtAlgorithm::Rs256,
+            KeyKind::Ed25519 => return Err(KeyError::Kind(kind)),
+        };
+        let public = public(signer.public_key()).ok_or(KeyError::Public)?;
+        Ok(Self {
+            signer,
+            algorithm,
+            public,
+        })
+    }
+
+    /// A new key for ES256 that nobody keeps.
     pub fn generate() -> Result<Self, KeyError> {
-        Self::new(SigningKey::generate()?)
-    }
-
-    /// Reads PKCS#8, DER.
-    pub fn from_pkcs8(der: &PrivatePkcs8KeyDer<'_>) -> Result<Self, KeyError> {
-        Self::new(SigningKey::from_pkcs8(der)?)
-    }
-
-    fn new(key: SigningKey) -> Result<Self, KeyError> {
-        let der = Zeroizing::new(key.0.serialize_der());
-        let pair =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der).map_err(|_| KeyError::Public)?;
-        let public = JwtKey::p256(pair.public_key().as_ref()).map_err(|_| KeyError::Public)?;
-        Ok(Self { key, pair, public })
+        Self::new(unkept()?)
     }
 
     /// What is published of it. Its ID is its RFC 7638 thumbprint.
@@ -52,15 +56,26 @@ impl JwtSigningKey {
         &self.public
     }
 
-    /// The secret, PKCS#8 in PEM, to be kept where nobody else can read.
-    pub fn to_secret_pem(&self) -> Zeroizing<String> {
-        self.key.to_secret_pem()
+    /// Whether signatures leave the process, and so take milliseconds.
+    pub fn is_remote(&self) -> bool {
+        self.signer.is_remote()
+    }
+}
+
+/// From a `SubjectPublicKeyInfo`.
+fn public(spki: &[u8]) -> Option<JwtKey> {
+    let (_, info) = SubjectPublicKeyInfo::from_der(spki).ok()?;
+    #[expect(clippy::wildcard_enum_match_arm, reason = "x509-parser's kinds are not ours")]
+    match info.parsed().ok()? {
+        PublicKey::EC(point) => JwtKey::ec(point.data()).ok(),
+        PublicKey::RSA(key) => JwtKey::rsa(key.modulus, key.exponent).ok(),
+        _ => None,
     }
 }
 
 impl JwtSigner for JwtSigningKey {
     fn algorithm(&self) -> JwtAlgorithm {
-        JwtAlgorithm::Es256
+        self.algorithm
     }
 
     fn key_id(&self) -> &str {
@@ -68,8 +83,8 @@ impl JwtSigner for JwtSigningKey {
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, JwtSignerError> {
-        let signature = self.pair.sign(&SystemRandom::new(), message);
-        Ok(signature.map_err(|_| JwtSignerError)?.as_ref().to_vec())
+        let signature = self.signer.sign(message).map_err(|_| JwtSignerError)?;
+        fixed_signature(self.signer.kind(), &signature).ok_or(JwtSignerError)
     }
 }
 
@@ -210,8 +225,14 @@ impl JwtAuthority {
         &self.bundle
     }
 
-    pub(crate) fn active(&self) -> &JwtSigningKey {
-        &self.active
+    /// Whether signatures leave the process, and so take milliseconds.
+    pub fn is_remote(&self) -> bool {
+        self.active.is_remote()
+    }
+
+    /// ID of the key that signs.
+    pub fn key_id(&self) -> &str {
+        self.active.key_id()
     }
 
     fn check_id(&self, id: &SpiffeId) -> Result<(), JwtIssueError> {

@@ -1,57 +1,52 @@
 //! The key that signs.
 
 use std::fmt;
+use std::sync::Arc;
 
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
-use rustls_pki_types::PrivatePkcs8KeyDer;
-use zeroize::{Zeroize, Zeroizing};
+use signet_keys::{CertificateKey, KeyKind, KeyManager as _, KeyManagerError, MemoryKeys, Signer};
 
-/// A P-256 signing key. Its encoded form is overwritten on drop, and `Debug` shows nothing of it.
-pub struct SigningKey(pub(crate) KeyPair);
+/// A key that signs certificates and lists, wherever it is. `Debug` shows nothing of it.
+pub struct SigningKey(pub(crate) CertificateKey);
 
 /// Why there is no signing key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The system's random source failed.
-    #[error("no key could be generated: {0}")]
-    Generate(#[source] rcgen::Error),
-    /// Not PKCS#8, or not a P-256 key.
-    #[error("the key is no P-256 key in PKCS#8: {0}")]
-    Decode(#[source] rcgen::Error),
-    /// A key that cannot be used although it was read.
+    /// It was not made.
+    #[error(transparent)]
+    Manager(#[from] KeyManagerError),
+    /// A public half that is not of the key's kind.
     #[error("the key's public half cannot be used")]
     Public,
+    /// A kind that JWT-SVIDs do not know (JWT-SVID §2.1).
+    #[error("JWT-SVIDs are not signed with keys of the kind {0}")]
+    Kind(KeyKind),
 }
 
 impl SigningKey {
-    /// A new key. aws-lc draws it from the system's random source: it takes no randomness from outside.
+    /// What a key manager has opened.
+    pub fn new(signer: Arc<dyn Signer>) -> Result<Self, KeyError> {
+        CertificateKey::new(signer).map(Self).ok_or(KeyError::Public)
+    }
+
+    /// A new P-256 key that nobody keeps.
     pub fn generate() -> Result<Self, KeyError> {
-        KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
-            .map(Self)
-            .map_err(KeyError::Generate)
+        Self::new(unkept()?)
     }
 
-    /// Reads PKCS#8, DER.
-    pub fn from_pkcs8(der: &PrivatePkcs8KeyDer<'_>) -> Result<Self, KeyError> {
-        KeyPair::from_pkcs8_der_and_sign_algo(der, &PKCS_ECDSA_P256_SHA256)
-            .map(Self)
-            .map_err(KeyError::Decode)
+    /// Whether signatures leave the process, and so take milliseconds.
+    pub fn is_remote(&self) -> bool {
+        self.0.signer().is_remote()
     }
+}
 
-    /// The secret, PKCS#8 in PEM, to be kept where nobody else can read.
-    pub fn to_secret_pem(&self) -> Zeroizing<String> {
-        Zeroizing::new(self.0.serialize_pem())
-    }
+/// A P-256 key that ends with whoever holds it.
+pub(crate) fn unkept() -> Result<Arc<dyn Signer>, KeyManagerError> {
+    let (_, signer) = MemoryKeys::default().generate(KeyKind::P256)?;
+    Ok(signer)
 }
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SigningKey(..)")
-    }
-}
-
-impl Drop for SigningKey {
-    fn drop(&mut self) {
-        self.0.zeroize();
     }
 }

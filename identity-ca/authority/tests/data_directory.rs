@@ -2,31 +2,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot make its files has failed")]
 
+use rcgen::{CertificateParams, KeyPair};
+use signet_authority::{DataDirectory, DirectoryError};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
-use std::time::Duration;
 
-use signet_authority::{
-    Authority, DataDirectory, DirectoryError, JwtAuthority, JwtSigningKey, Serial, SigningKey,
-};
-use signet_spiffe::{TrustDomain, UnixTime};
+const AUTHORITY: &str = "authority.pem";
 
-fn domain() -> TrustDomain {
-    TrustDomain::parse("td").unwrap()
+/// What an earlier version wrote: a key, then its certificate.
+fn authority() -> String {
+    let key = KeyPair::generate().unwrap();
+    let root = CertificateParams::default().self_signed(&key).unwrap();
+    key.serialize_pem() + &root.pem()
 }
 
-fn authority() -> Authority {
-    let now = UnixTime::since_unix_epoch(Duration::from_hours(500_000));
-    let key = SigningKey::generate().unwrap();
-    Authority::create(
-        domain(),
-        key,
-        Serial::from_random([7; 16]),
-        now,
-        Duration::from_hours(24),
-    )
-    .unwrap()
+fn store(directory: &DataDirectory) -> Result<(), DirectoryError> {
+    directory.write_secret(AUTHORITY, authority().as_bytes())
 }
 
 fn mode(path: &Path) -> u32 {
@@ -38,17 +30,15 @@ fn chmod(path: &Path, mode: u32) {
 }
 
 #[test]
-fn an_authority_survives_a_restart_and_only_its_owner_can_read_it() {
+fn a_secret_survives_a_restart_and_only_its_owner_can_read_it() {
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("ca");
-    let stored = authority();
     let directory = DataDirectory::open(&path).unwrap();
-    assert!(directory.load(&domain()).unwrap().is_none());
-    directory.store(&stored).unwrap();
+    assert!(directory.earlier_authority().unwrap().is_none());
+    directory.write_secret("x.key", b"secret").unwrap();
     drop(directory);
     let directory = DataDirectory::open(&path).unwrap();
-    let loaded = directory.load(&domain()).unwrap().unwrap();
-    assert_eq!(loaded.bundle(), stored.bundle());
+    assert_eq!(*directory.read_secret("x.key").unwrap().unwrap(), b"secret");
     assert_eq!(mode(&path), 0o700);
     for file in fs::read_dir(&path).unwrap() {
         assert_eq!(mode(&file.unwrap().path()), 0o600);
@@ -59,7 +49,7 @@ fn an_authority_survives_a_restart_and_only_its_owner_can_read_it() {
 fn a_directory_or_key_file_open_to_others_is_refused() {
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("ca");
-    DataDirectory::open(&path).unwrap().store(&authority()).unwrap();
+    store(&DataDirectory::open(&path).unwrap()).unwrap();
     for loose in [0o750, 0o701, 0o777] {
         chmod(&path, loose);
         let error = DataDirectory::open(&path).unwrap_err();
@@ -73,7 +63,7 @@ fn a_directory_or_key_file_open_to_others_is_refused() {
     let directory = DataDirectory::open(&path).unwrap();
     chmod(&path.join("authority.pem"), 0o640);
     assert!(matches!(
-        directory.load(&domain()),
+        directory.earlier_authority(),
         Err(DirectoryError::Mode { mode: 0o640, .. })
     ));
 }
@@ -86,10 +76,7 @@ fn links_in_place_of_files_are_not_followed() {
     let elsewhere = temporary.path().join("elsewhere");
     symlink(&elsewhere, path.join("authority.pem.new")).unwrap();
     symlink(&elsewhere, path.join("registry.db")).unwrap();
-    assert!(matches!(
-        directory.store(&authority()),
-        Err(DirectoryError::Io { .. })
-    ));
+    assert!(matches!(store(&directory), Err(DirectoryError::Io { .. })));
     assert!(matches!(
         directory.private_file("registry.db"),
         Err(DirectoryError::Io { .. })
@@ -111,49 +98,52 @@ fn two_authorities_never_share_a_directory() {
 }
 
 #[test]
-fn a_damaged_or_foreign_authority_is_refused_rather_than_replaced() {
+fn what_an_earlier_version_kept_is_found_and_damage_is_not_passed_over() {
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("ca");
     let directory = DataDirectory::open(&path).unwrap();
-    directory.store(&authority()).unwrap();
-    let file = path.join("authority.pem");
+    store(&directory).unwrap();
+    let found = directory.earlier_authority().unwrap().unwrap();
+    assert!(!found.pkcs8.is_empty() && format!("{found:?}") == "EarlierAuthority(..)");
+    let file = path.join(AUTHORITY);
     let whole = fs::read_to_string(&file).unwrap();
-    let other = TrustDomain::parse("other").unwrap();
-    assert!(matches!(
-        directory.load(&other),
-        Err(DirectoryError::Authority(_))
-    ));
     for damaged in [
         "",
         &whole[..whole.len() / 2],
         &whole.replace("CERTIFICATE", "CERT"),
     ] {
         fs::write(&file, damaged).unwrap();
-        assert!(directory.load(&domain()).is_err());
+        assert!(matches!(
+            directory.earlier_authority(),
+            Err(DirectoryError::Damaged { .. })
+        ));
     }
 }
 
 #[test]
-fn the_jwt_key_is_kept_as_the_root_is() {
+fn so_is_its_jwt_key() {
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("ca");
     let directory = DataDirectory::open(&path).unwrap();
-    assert!(directory.load_jwt_key().unwrap().is_none());
-    let stored = JwtAuthority::new(domain(), JwtSigningKey::generate().unwrap(), []).unwrap();
-    directory.store_jwt_key(&stored).unwrap();
-    let loaded = directory.load_jwt_key().unwrap().unwrap();
-    assert_eq!(loaded.public(), &stored.bundle().keys()[0]);
+    assert!(directory.earlier_jwt_key().unwrap().is_none());
+    let key = KeyPair::generate().unwrap();
+    directory
+        .write_secret("jwt-key.pem", key.serialize_pem().as_bytes())
+        .unwrap();
+    assert_eq!(
+        *directory.earlier_jwt_key().unwrap().unwrap(),
+        key.serialize_der()
+    );
     let file = path.join("jwt-key.pem");
-    assert_eq!(mode(&file), 0o600);
     chmod(&file, 0o640);
     assert!(matches!(
-        directory.load_jwt_key(),
+        directory.earlier_jwt_key(),
         Err(DirectoryError::Mode { mode: 0o640, .. })
     ));
     chmod(&file, 0o600);
     fs::write(&file, "").unwrap();
     assert!(matches!(
-        directory.load_jwt_key(),
+        directory.earlier_jwt_key(),
         Err(DirectoryError::DamagedKey { .. })
     ));
 }

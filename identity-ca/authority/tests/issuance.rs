@@ -76,7 +76,7 @@ fn names(certificate: &X509Certificate<'_>) -> (bool, Vec<String>) {
 #[test]
 fn spiffe_rows_07_12_14_15_the_root_is_an_svid_of_the_trust_domain_that_signs() {
     let authority = authority();
-    let root = parse(authority.root());
+    let root = parse(authority.certificate());
     assert_eq!(names(&root).1, ["spiffe://cluster.local"]);
     let basic = root.basic_constraints().unwrap().unwrap();
     assert!(basic.critical && basic.value.ca);
@@ -289,11 +289,13 @@ fn an_authority_is_restored_only_with_its_own_key_and_trust_domain() {
     let authority = authority();
     let root = authority.bundle().authorities()[0].clone();
     let other_key = SigningKey::generate().unwrap();
-    let mismatch = Authority::restore(domain(), root.clone(), other_key);
+    let mismatch = Authority::restore(domain(), vec![root.clone()], other_key);
     assert!(matches!(mismatch, Err(AuthorityError::KeyMismatch)));
     let other = TrustDomain::parse("other").unwrap();
-    let foreign = Authority::restore(other, root, SigningKey::generate().unwrap());
+    let foreign = Authority::restore(other, vec![root], SigningKey::generate().unwrap());
     assert!(matches!(foreign, Err(AuthorityError::Root(_))));
+    let nothing = Authority::restore(domain(), vec![], SigningKey::generate().unwrap());
+    assert!(matches!(nothing, Err(AuthorityError::KeyMismatch)));
 }
 
 #[test]
@@ -324,7 +326,7 @@ fn the_revocation_list_is_signed_by_the_root_and_refuses_what_it_names_in_an_out
         .unwrap()
         .with_depth(webpki::RevocationCheckDepth::Chain)
         .build();
-    let root = rustls_pki_types::CertificateDer::from(authority.root());
+    let root = rustls_pki_types::CertificateDer::from(authority.certificate());
     let anchors = [webpki::anchor_from_trusted_cert(&root).unwrap()];
     let judge = |leaf: &rustls_pki_types::CertificateDer<'_>, now| {
         let leaf = webpki::EndEntityCert::try_from(leaf).unwrap();

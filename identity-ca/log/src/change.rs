@@ -19,6 +19,8 @@ pub enum ChangeKind {
     Revocation,
     /// A trust domain whose bundle is followed, and that bundle; the subject is its name.
     Federation,
+    /// A signing authority of the trust domain; the subject is `<kind>:<id>`.
+    Authority,
     /// What a node may attest with other than a join token; the subject is its name.
     NodeEntry,
 }
@@ -98,6 +100,7 @@ impl ChangeKind {
             Self::Setting => "setting",
             Self::Revocation => "revocation",
             Self::Federation => "federation",
+            Self::Authority => "authority",
             Self::NodeEntry => "node entry",
         }
     }
@@ -110,6 +113,7 @@ impl ChangeKind {
             Self::Setting => 4,
             Self::Revocation => 5,
             Self::Federation => 6,
+            Self::Authority => 40,
             Self::NodeEntry => 60,
         }
     }
@@ -122,6 +126,7 @@ impl ChangeKind {
             4 => Some(Self::Setting),
             5 => Some(Self::Revocation),
             6 => Some(Self::Federation),
+            40 => Some(Self::Authority),
             60 => Some(Self::NodeEntry),
             _ => None,
         }

@@ -13,6 +13,7 @@ use sqlx::sqlite::{
 };
 use tokio::sync::watch;
 
+use crate::authorities;
 use crate::changes::{self, Change, Revision};
 use crate::issued;
 use crate::log;
@@ -314,11 +315,25 @@ impl Registry {
         let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
         let mut write = self.write().await?;
         let known = self.known_frontier();
+        // What signed may have been replaced since: nothing is in the log that another one than the active one signed.
+        let active = authorities::active(&mut write.transaction).await?;
+        let signs = |submission: &Submission| {
+            let signer = submission.signer.as_ref();
+            signer.is_none_or(|signer| active.contains(signer))
+        };
         let certificates: Vec<_> = submissions
             .iter()
-            .map(|submission| (submission.issued.as_ref(), submission.shown.as_ref()))
+            .map(|submission| {
+                let issued = submission.issued.as_ref().filter(|_| signs(submission));
+                (issued, submission.shown.as_ref())
+            })
             .collect();
-        let verdicts = issued::take_down(&mut write.transaction, &certificates, now).await?;
+        let mut verdicts = issued::take_down(&mut write.transaction, &certificates, now).await?;
+        for (submission, verdict) in submissions.iter().zip(&mut verdicts) {
+            if verdict.is_ok() && !signs(submission) {
+                *verdict = Err(Withheld::Superseded);
+            }
+        }
         let good = submissions
             .iter()
             .zip(&verdicts)

@@ -2,6 +2,7 @@
 
 use signet_spiffe::{NODE_SERIAL_BYTES, NodeName, SerialNumber, SpiffeId, UnixTime};
 
+use crate::authorities;
 use crate::database::{Registry, StorageError, moment, seconds};
 use crate::many::{batch, many};
 use crate::revocation::{Issued, MAX_NAMED, MAX_REVOCATIONS, Revocation, Shown, Target, Withheld};
@@ -72,8 +73,7 @@ impl Registry {
             Target::Node(name) => {
                 sql::query_as("SELECT EXISTS (SELECT 1 FROM nodes WHERE name = ?)").bind(name.to_string())
             }
-            // Of those that have signed only the present one is known.
-            Target::Authority(_) => return Ok(false),
+            Target::Authority(key) => return authorities::is_known(&mut read, key).await,
         };
         let (known,): (bool,) = query.fetch_one(&mut read).await?;
         Ok(known)

@@ -6,6 +6,7 @@
 //! and randomness are arguments; the [`Mark`]s of revisions alone are drawn here.
 
 mod addresses;
+mod authorities;
 mod changes;
 mod cidr;
 mod database;
@@ -36,6 +37,7 @@ mod terms;
 mod tokens;
 
 pub use addresses::is_dialable;
+pub use authorities::{Adopted, Authorities, AuthorityError, NewAuthority, PublishedBundle, StoredAuthority};
 pub use changes::{Changes, MAX_CHANGES, Revision};
 pub use cidr::{CidrError, PodCidr};
 pub use database::{Registry, StorageError};
@@ -59,9 +61,9 @@ pub use revocation::{
     Effect, Issued, MAX_NAMED, MAX_REVOCATIONS, NewRevocation, NodeFate, Revocation, RevokeError, Shown,
     Submission, Target, Withheld,
 };
-pub use sealed::ResealError;
+pub use sealed::{AUTHORITY_KEYS, ResealError};
 pub use selector::{Selector, SelectorError};
-pub use settings::{Encryption, KeysError, TrustDomainError};
+pub use settings::{Encryption, TrustDomainError};
 pub use standing::Standing;
 pub use terms::{MAX_DNS_NAMES, Role, RoleError, SvidTerms};
 pub use tokens::{

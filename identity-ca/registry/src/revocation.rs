@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use signet_log::{Change as Logged, Entry, Hash};
+use signet_rotation::{AuthorityId, AuthorityKind, StepError};
 use signet_spiffe::{KeyId, NodeName, SerialNumber, SpiffeId, UnixTime};
 
 use crate::database::StorageError;
@@ -195,6 +196,8 @@ pub struct Submission {
     pub issued: Option<Issued>,
     /// Who asked, if a node did.
     pub shown: Option<Shown>,
+    /// What signed it; nothing where that is no authority of the trust domain.
+    pub signer: Option<(AuthorityKind, AuthorityId)>,
 }
 
 /// What a revocation does, or would do.
@@ -220,6 +223,9 @@ pub enum RevokeError {
     /// Not revoked, so nothing to reopen.
     #[error("{0} is not closed: nothing keeps it from new certificates")]
     NotClosed(SpiffeId),
+    /// An authority of the trust domain's own that cannot be revoked as things are.
+    #[error(transparent)]
+    Step(StepError),
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -244,6 +250,9 @@ pub enum Withheld {
         /// In the operator's words.
         reason: String,
     },
+    /// Another authority signs since its making.
+    #[error("another authority signs now; ask again")]
+    Superseded,
     /// It was revoked between its making and now.
     #[error("it was revoked while it was being made: {reason}")]
     Overtaken {

@@ -3,6 +3,7 @@
 use signet_log::ChangeKind;
 use signet_spiffe::{NodeName, SpiffeId, UnixTime};
 
+use crate::authorities;
 use crate::changes::Change;
 use crate::database::{Registry, StorageError, Write, moment, seconds};
 use crate::issued;
@@ -33,8 +34,10 @@ impl Registry {
         // By now, and by the clock of whoever issued a token last.
         let at = log::last_token(write.connection(), &new.target, now).await?;
         let meant = issued::meant(write.connection(), &new.target, now).await?;
-        if let Target::Node(name) = &new.target {
-            settle(&mut write, name, fate, now).await?;
+        match &new.target {
+            Target::Node(name) => settle(&mut write, name, fate, now).await?,
+            Target::Authority(key) => authorities::withdraw(&mut write, key, now).await?,
+            Target::Serial(_) | Target::Id(_) => {}
         }
         let owner = match &new.target {
             Target::Serial(_) => meant.ids.first(),

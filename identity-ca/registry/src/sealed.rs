@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 
 use signet_log::{ChangeKind, Hash};
 
+use crate::authorities;
 use crate::database::{Registry, StorageError};
 use crate::sql::{self, Connection};
+
+/// What names of the records of authorities' keys begin with.
+pub const AUTHORITY_KEYS: &str = "authority:";
 
 /// Longest name, and most bytes of a secret.
 const MAX_NAME: usize = 64;
@@ -51,7 +55,8 @@ impl Registry {
         Ok(value.to_vec())
     }
 
-    /// Replaces all of them by what is made of them, in one transaction: all or none. `reseal` gets every secret by its name.
+    /// Replaces all of them by what is made of them, in one transaction: all or none. `reseal` gets every secret by its name, and
+    /// the records of authorities' keys under names that begin with [`AUTHORITY_KEYS`].
     pub async fn reseal<E>(
         &self,
         reseal: impl FnOnce(&BTreeMap<String, Vec<u8>>) -> Result<BTreeMap<String, Vec<u8>>, E>,
@@ -61,10 +66,16 @@ impl Registry {
             .fetch_all(write.connection())
             .await
             .map_err(StorageError::from)?;
-        let before: BTreeMap<_, _> = rows.into_iter().collect();
+        let mut before: BTreeMap<_, _> = rows.into_iter().collect();
+        for (name, record) in authorities::key_records(write.connection()).await? {
+            before.insert(format!("{AUTHORITY_KEYS}{name}"), record);
+        }
         let after = reseal(&before).map_err(ResealError::Seal)?;
         for (name, value) in &after {
-            set(write.connection(), name, value).await?;
+            match name.strip_prefix(AUTHORITY_KEYS) {
+                Some(name) => authorities::set_key_record(write.connection(), name, value).await?,
+                None => set(write.connection(), name, value).await?,
+            }
             let digest = |value: &Vec<u8>| Hash::sha256(value);
             let known = before.get(name).map(digest);
             write.log(ChangeKind::Setting, subject(name), known, Some(digest(value)));

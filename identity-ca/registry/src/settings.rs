@@ -8,7 +8,7 @@ use signet_log::{Change as Logged, ChangeKind};
 use signet_spiffe::TrustDomain;
 
 use crate::changes::{Change, Revision, current};
-use crate::database::{Registry, StorageError};
+use crate::database::{Registry, StorageError, Write};
 use crate::sql::{self, Connection};
 
 const TRUST_DOMAIN: &str = "trust_domain";
@@ -46,44 +46,7 @@ pub enum TrustDomainError {
     Storage(#[from] StorageError),
 }
 
-/// Why a CA cannot use a registry that other CAs use.
-#[derive(Debug, thiserror::Error)]
-pub enum KeysError {
-    /// They have other keys.
-    #[error(
-        "the database is of CAs with the keys {found}, this one's are {ours}: copy the key files of the data directory from \
-         one of them"
-    )]
-    Other {
-        /// Theirs.
-        found: String,
-        /// This one's.
-        ours: String,
-    },
-    /// The database failed.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
 impl Registry {
-    /// Makes a new registry that of the CAs with some keys, by any text that is equal where they are, and checks that an old
-    /// one is.
-    pub async fn bind_keys(&self, ours: &str) -> Result<(), KeysError> {
-        let mut write = self.write().await?;
-        match get(write.connection(), KEYS).await? {
-            Some(found) if found == ours => {}
-            Some(found) => {
-                return Err(KeysError::Other {
-                    found,
-                    ours: ours.to_owned(),
-                });
-            }
-            None => set(write.connection(), KEYS, ours).await?,
-        }
-        write.commit().await?;
-        Ok(())
-    }
-
     /// Makes a new registry the given trust domain's, and checks that an old one is.
     pub async fn bind_trust_domain(&self, trust_domain: &TrustDomain) -> Result<(), TrustDomainError> {
         let mut write = self.write().await?;
@@ -105,36 +68,9 @@ impl Registry {
         Ok(())
     }
 
-    /// Notes what the trust bundle has in it, as any text that is equal where the content is, and tells its sequence number:
-    /// 1 at first, and one more with each other content, which all nodes are then told of.
-    pub async fn publish_bundle(&self, content: &str) -> Result<u64, StorageError> {
-        let mut write = self.write().await?;
-        let known = get(write.connection(), BUNDLE_CONTENT).await?;
-        let mut sequence = match get(write.connection(), BUNDLE_SEQUENCE).await? {
-            Some(text) => text.parse().map_err(|_| StorageError::Corrupt {
-                column: "settings.bundle_sequence",
-            })?,
-            // Nobody has asked yet. Nodes may have been told of a bundle by a version that did not count: it was 1.
-            None if current(write.connection()).await? <= Revision(1) => 0,
-            None => 1,
-        };
-        if known.as_deref() != Some(content) {
-            if sequence > 0 {
-                write.record(Change::Bundle).await?;
-            }
-            sequence += 1;
-            let digest = |content: &str| Logged::digest(&[content]);
-            write.log(
-                ChangeKind::Setting,
-                BUNDLE_CONTENT,
-                known.as_deref().map(digest),
-                Some(digest(content)),
-            );
-            set(write.connection(), BUNDLE_CONTENT, content).await?;
-            set(write.connection(), BUNDLE_SEQUENCE, &sequence.to_string()).await?;
-        }
-        write.commit().await?;
-        Ok(sequence)
+    /// What CAs of a version that had their keys in files said of them.
+    pub async fn bound_keys(&self) -> Result<Option<String>, StorageError> {
+        get(&mut *self.read().await?, KEYS).await
     }
 
     /// The cluster's encryption.
@@ -198,6 +134,48 @@ pub(crate) async fn encryption(connection: &mut Connection) -> Result<Encryption
     };
     let text = get(connection, ENCRYPTION).await?;
     text.map_or(Ok(Encryption::Off), |text| text.parse().map_err(|()| corrupt))
+}
+
+/// Whose registry it is.
+pub(crate) async fn trust_domain(connection: &mut Connection) -> Result<Option<TrustDomain>, StorageError> {
+    let corrupt = |_| StorageError::Corrupt {
+        column: "settings.trust_domain",
+    };
+    let name = get(connection, TRUST_DOMAIN).await?;
+    name.map(|name| TrustDomain::parse(&name).map_err(corrupt))
+        .transpose()
+}
+
+/// Sequence and content of the trust bundle, where one was published.
+pub(crate) async fn bundle(connection: &mut Connection) -> Result<Option<(u64, String)>, StorageError> {
+    let content = get(connection, BUNDLE_CONTENT).await?;
+    let sequence = get(connection, BUNDLE_SEQUENCE).await?;
+    let Some((content, sequence)) = content.zip(sequence) else {
+        return Ok(None);
+    };
+    let sequence = sequence.parse().map_err(|_| StorageError::Corrupt {
+        column: "settings.bundle_sequence",
+    })?;
+    Ok(Some((sequence, content)))
+}
+
+/// Notes what the trust bundle has in it, as any text that is equal where the content is, and tells its sequence number:
+/// 1 at first, and one more with each other content.
+pub(crate) async fn note_bundle(write: &mut Write<'_>, content: &str) -> Result<u64, StorageError> {
+    let known = bundle(write.connection()).await?;
+    let sequence = match &known {
+        Some((sequence, known)) if known == content => return Ok(*sequence),
+        Some((sequence, _)) => sequence + 1,
+        // Nodes may have been told of a bundle by a version that did not count: it was 1.
+        None if current(write.connection()).await? > Revision(1) => 2,
+        None => 1,
+    };
+    let digest = |content: &str| Logged::digest(&[content]);
+    let before = known.map(|(_, known)| digest(&known));
+    write.log(ChangeKind::Setting, BUNDLE_CONTENT, before, Some(digest(content)));
+    set(write.connection(), BUNDLE_CONTENT, content).await?;
+    set(write.connection(), BUNDLE_SEQUENCE, &sequence.to_string()).await?;
+    Ok(sequence)
 }
 
 async fn get(connection: &mut Connection, key: &str) -> Result<Option<String>, StorageError> {

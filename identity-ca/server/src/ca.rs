@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
-use signet_authority::{Authority, JwtAuthority};
 use signet_proto::ca::v1::{GetCrlResponse, OutageBudget};
 use signet_registry::Registry;
 use signet_spiffe::{TrustDomain, UnixTime};
@@ -14,25 +13,24 @@ use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::attestation::Attestors;
+use crate::authorities::Signing;
 use crate::clock::Clock;
 use crate::connected::Connected;
 use crate::known::Known;
 use crate::log::Log;
-use crate::published::Published;
 use crate::sync::Feed;
 
 /// What the calls share. There is one, in an `Arc`.
 #[derive(Debug)]
 pub(crate) struct Ca {
-    pub(crate) authority: Authority,
-    pub(crate) jwt: JwtAuthority,
-    pub(crate) published: Published,
+    pub(crate) trust_domain: TrustDomain,
+    pub(crate) signing: Signing,
     pub(crate) registry: Registry,
     pub(crate) log: Log,
     pub(crate) known: Known,
     /// What nodes are checked against: the trust domain's own bundle, and what is revoked.
     pub(crate) bundles: Arc<SharedBundles>,
-    /// Held from reading the revocations until `bundles` has them: who reads earlier must not write later.
+    /// Held from reading the revocations or the authorities until `bundles` has them: who reads earlier must not write later.
     pub(crate) honouring: Mutex<()>,
     /// Goes up whenever `bundles` has other revocations.
     pub(crate) honoured: watch::Sender<u64>,
@@ -64,6 +62,6 @@ pub(crate) struct Ca {
 
 impl Ca {
     pub(crate) fn trust_domain(&self) -> &TrustDomain {
-        self.authority.trust_domain()
+        &self.trust_domain
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use signet_spiffe::TrustDomain;
 
 use crate::attestation::AttestationConfig;
+use crate::authorities::Rotation;
 use crate::bundle_endpoint::{BundleEndpoint, JwtIssuer};
 use crate::clock::Clock;
 use crate::database::Database;
@@ -24,7 +25,7 @@ pub const MAX_NODE_SVID_TTL: Duration = Duration::from_hours(7 * 24);
 /// Longest life of a JWT-SVID.
 pub const MAX_JWT_SVID_TTL: Duration = signet_authority::MAX_JWT_SVID_LIFE;
 
-/// Life of a new root.
+/// Longest life of an authority.
 pub const ROOT_LIFE: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// Where key and registry live.
@@ -62,6 +63,8 @@ pub struct Config {
     pub storage: Storage,
     /// Where the private keys live.
     pub keys: KeyOptions,
+    /// How authorities come and go.
+    pub rotation: Rotation,
     /// Where agents connect.
     pub listen: SocketAddr,
     /// The operator's Unix socket.

@@ -9,14 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use aws_lc_rs::digest::{SHA256, digest};
-use signet_authority::{Authority, JwtAuthority};
 use signet_registry::Registry;
 use tokio::time::sleep;
 use tracing::error;
 
 use crate::ca::Ca;
-use crate::hex;
 
 /// Pause after a failure to read.
 const RETRY: Duration = Duration::from_secs(1);
@@ -80,28 +77,6 @@ pub(crate) async fn open(database: &Database) -> anyhow::Result<Registry> {
         Database::Postgres(url) => Registry::connect(url)
             .await
             .context("failed to open the PostgreSQL database"),
-    }
-}
-
-/// All CAs on one database have one signing key: each would otherwise issue what the agents of the others do not trust.
-pub(crate) async fn bind(
-    database: &Database,
-    registry: &Registry,
-    authority: &Authority,
-    jwt: &JwtAuthority,
-) -> anyhow::Result<()> {
-    match database {
-        Database::Sqlite(_) => Ok(()),
-        Database::Postgres(_) => {
-            let root = digest(&SHA256, authority.root());
-            let mut keys = hex::encode(root.as_ref());
-            for key in jwt.bundle().keys() {
-                keys.push(' ');
-                keys.push_str(key.id());
-            }
-            registry.bind_keys(&keys).await?;
-            Ok(())
-        }
     }
 }
 

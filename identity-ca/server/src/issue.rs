@@ -1,12 +1,15 @@
 //! `RenewNodeSvid` and `IssueX509Svid`: certificates for nodes that have attested.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use signet_authority::{IssuedSvid, LeafContents, RequestedKey, Serial};
+use signet_authority::{Authority, IssueError, IssuedSvid, LeafContents, RequestedKey, Serial};
 use signet_log::Caller as LoggedCaller;
-use signet_registry::{Node, NodeNumber, RegistrationId, Standing};
-use signet_spiffe::{NodeName, SpiffeId, UnixTime};
+use signet_registry::{AppendError, Node, NodeNumber, RegistrationId, Standing, Withheld};
+use signet_rotation::AuthorityId;
+use signet_spiffe::{DnsName, NodeName, SpiffeId, UnixTime};
+use tokio::task::spawn_blocking;
 use tonic::Status;
 use tracing::{info, warn};
 
@@ -16,6 +19,30 @@ use crate::caller::{Applicant, Caller};
 use crate::known::Grant;
 use crate::random::{self, RandomError};
 use crate::refusal::{self, internal};
+
+/// How often an SVID is made anew because another authority took over meanwhile.
+const TRIES: u32 = 3;
+
+/// A certificate to be.
+struct Leaf {
+    key: RequestedKey,
+    id: SpiffeId,
+    dns_names: Vec<DnsName>,
+    life: Duration,
+    serial: Serial,
+    now: UnixTime,
+    floor: Option<UnixTime>,
+}
+
+impl Leaf {
+    fn sign(self, authority: &Authority) -> Result<IssuedSvid, IssueError> {
+        let contents = LeafContents {
+            id: &self.id,
+            dns_names: &self.dns_names,
+        };
+        authority.issue_after(&self.key, contents, self.life, self.serial, self.now, self.floor)
+    }
+}
 
 impl Ca {
     /// Issues an SVID; who may have it was decided before, unless it, or what was shown for it, has been revoked. Returns once
@@ -33,22 +60,42 @@ impl Ca {
             logged,
             shown,
         } = applicant;
-        let now = self.clock.now();
-        let serial = self
-            .serial(now, Some(number))
-            .map_err(|error| internal("issue", &error))?;
-        let permit = self.known.may_issue(&self.registry, contents.id, &node).await;
-        let floor = permit
-            .map_err(|error| refusal::storage("issue", &error))?
-            .map_err(|withheld| refusal::withheld(&withheld))?;
-        let svid = self
-            .authority
-            .issue_after(key, contents, ttl, serial, now, floor)
-            .map_err(|error| refusal::issue("issue", &error))?;
-        self.log
-            .issued(&svid, logged, Some(node), shown, now)
-            .await
-            .map_err(|error| refusal::append("issue", &error))?;
+        let mut tries = TRIES;
+        let svid = loop {
+            tries -= 1;
+            let now = self.clock.now();
+            let serial = self
+                .serial(now, Some(number))
+                .map_err(|error| internal("issue", &error))?;
+            let permit = self.known.may_issue(&self.registry, contents.id, &node).await;
+            let floor = permit
+                .map_err(|error| refusal::storage("issue", &error))?
+                .map_err(|withheld| refusal::withheld(&withheld))?;
+            let leaf = Leaf {
+                key: key.clone(),
+                id: contents.id.clone(),
+                dns_names: contents.dns_names.to_vec(),
+                life: ttl,
+                serial,
+                now,
+                floor,
+            };
+            let (svid, signer) = self.sign(leaf).await?;
+            let logged = self.log.issued(
+                &svid,
+                signer,
+                logged.clone(),
+                Some(node.clone()),
+                shown.clone(),
+                now,
+            );
+            match logged.await {
+                Ok(()) => break svid,
+                // Nobody has seen it.
+                Err(AppendError::Withheld(Withheld::Superseded)) if tries > 0 => {}
+                Err(error) => return Err(refusal::append("issue", &error)),
+            }
+        };
         self.issued.fetch_add(1, Ordering::Relaxed);
         info!(
             target: AUDIT,
@@ -58,6 +105,55 @@ impl Ca {
             "issued an SVID"
         );
         Ok(svid)
+    }
+
+    /// Signs with the authority that is active as of the last look at the registry, which was for this very call.
+    async fn sign(&self, leaf: Leaf) -> Result<(IssuedSvid, AuthorityId), Status> {
+        let current = self.authorities_known().await;
+        let current = current.map_err(|error| refusal::storage("issue", &error))?;
+        let active = current.signing().map_err(refusal::unusable)?;
+        let (authority, id) = (Arc::clone(&active.authority), active.id.clone());
+        let signed = if authority.is_remote() {
+            spawn_blocking(move || leaf.sign(&authority))
+                .await
+                .map_err(|error| internal("issue", &error))?
+        } else {
+            leaf.sign(&authority)
+        };
+        Ok((signed.map_err(|error| refusal::issue("issue", &error))?, id))
+    }
+
+    /// An SVID of the CA itself, and the authority that signed it.
+    pub(crate) async fn issue_own(&self, key: &RequestedKey) -> Result<(IssuedSvid, AuthorityId), String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            // The registry's position of now.
+            self.authorities().await.map_err(|error| text(&error))?;
+            let now = self.clock.now();
+            let leaf = Leaf {
+                key: key.clone(),
+                id: SpiffeId::ca(self.trust_domain()),
+                dns_names: Vec::new(),
+                life: self.svid_ttl,
+                serial: self.serial(now, None).map_err(|error| text(&error))?,
+                now,
+                floor: None,
+            };
+            let (svid, signer) = self
+                .sign(leaf)
+                .await
+                .map_err(|status| status.message().to_owned())?;
+            let logged = self
+                .log
+                .issued(&svid, signer.clone(), LoggedCaller::Ca, None, None, now);
+            match logged.await {
+                Ok(()) => return Ok((svid, signer)),
+                Err(AppendError::Withheld(Withheld::Superseded)) if tries > 0 => {}
+                Err(error) => return Err(text(&error)),
+            }
+        }
     }
 
     /// A new serial number, which says which node asks.
@@ -225,7 +321,7 @@ mod tests {
             }),
         };
         // It has called, and was let in.
-        let begun = applicant(ca.authority.begins(now));
+        let begun = applicant(ca.signing.latest().signing().unwrap().authority.begins(now));
         let order = Ca::node_order("n1", NodeFate::Stays, "stolen", "uid:0".to_owned(), false).unwrap();
         ca.revoke(ca.registry.clone(), order).await.unwrap();
         let refused = ca.issue_node_svid(&key(), begun).await.unwrap_err();

@@ -1,12 +1,15 @@
 //! `IssueJwtSvid`: tokens for workloads of nodes that have attested.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use signet_authority::{IssuedJwtSvid, JwtIssueError};
+use signet_authority::{IssuedJwtSvid, JwtAuthority, JwtIssueError, Serial};
 use signet_log::{Document, Entry, Hash, Issuance, Record};
-use signet_registry::{Submission, Withheld};
+use signet_registry::{AppendError, Submission, Withheld};
+use signet_rotation::{AuthorityId, AuthorityKind};
 use signet_spiffe::{Audience, NodeName, SpiffeId, UnixTime};
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tonic::Status;
 use tracing::info;
@@ -18,6 +21,46 @@ use crate::refusal::{self, internal};
 
 /// What tokens count in.
 const SECOND: Duration = Duration::from_secs(1);
+
+/// How often a token is made anew because another key took over meanwhile.
+const TRIES: u32 = 3;
+
+/// A token to be.
+struct Token {
+    id: SpiffeId,
+    audience: Audience,
+    life: Duration,
+    serial: Serial,
+    now: UnixTime,
+}
+
+impl Token {
+    fn sign(self, jwt: &JwtAuthority) -> Result<IssuedJwtSvid, JwtIssueError> {
+        jwt.issue(&self.id, &self.audience, self.life, self.serial, self.now)
+    }
+}
+
+fn submission(svid: &IssuedJwtSvid, signer: AuthorityId, caller: &Caller, now: UnixTime) -> Submission {
+    let issuance = Issuance {
+        document: Document::Jwt,
+        serial: svid.serial.as_bytes().to_vec(),
+        spiffe_id: svid.id.clone(),
+        node: Some(caller.node().name.clone()),
+        not_before: svid.issued_at.as_secs(),
+        not_after: svid.expires.as_secs(),
+        sha256: Hash::sha256(svid.token.as_bytes()),
+    };
+    Submission {
+        entry: Entry {
+            at: now.as_secs(),
+            caller: caller.logged(),
+            record: Record::Issuance(issuance),
+        },
+        issued: None,
+        shown: Some(caller.shown()),
+        signer: Some((AuthorityKind::Jwt, signer)),
+    }
+}
 
 impl Ca {
     /// A workload's token, which stands in the issuance log before it is handed out. As with certificates the node names a registration, never an ID, and it must be its own.
@@ -36,37 +79,29 @@ impl Ca {
             (0, seconds) => self.jwt_svid_ttl.min(Duration::from_secs(seconds.into())),
             (seconds, _) => Duration::from_secs(seconds.into()),
         };
-        self.check_not_withheld(&registration.spiffe_id, node).await?;
-        let now = self.after_revocations(&registration.spiffe_id, node).await?;
-        let serial = self
-            .serial(now, Some(caller.node().number))
-            .map_err(|error| internal("issue", &error))?;
-        let svid = self
-            .jwt
-            .issue(&registration.spiffe_id, &audience, ttl, serial, now)
-            .map_err(|error: JwtIssueError| internal("issue", &error))?;
-        let issuance = Issuance {
-            document: Document::Jwt,
-            serial: svid.serial.as_bytes().to_vec(),
-            spiffe_id: svid.id.clone(),
-            node: Some(node.clone()),
-            not_before: svid.issued_at.as_secs(),
-            not_after: svid.expires.as_secs(),
-            sha256: Hash::sha256(svid.token.as_bytes()),
+        let mut tries = TRIES;
+        let svid = loop {
+            tries -= 1;
+            self.check_not_withheld(&registration.spiffe_id, node).await?;
+            let now = self.after_revocations(&registration.spiffe_id, node).await?;
+            let serial = self
+                .serial(now, Some(caller.node().number))
+                .map_err(|error| internal("issue", &error))?;
+            let token = Token {
+                id: registration.spiffe_id.clone(),
+                audience: audience.clone(),
+                life: ttl,
+                serial,
+                now,
+            };
+            let (svid, signer) = self.sign_token(token).await?;
+            match self.log.append(submission(&svid, signer, caller, now)).await {
+                Ok(()) => break svid,
+                // Nobody has seen it.
+                Err(AppendError::Withheld(Withheld::Superseded)) if tries > 0 => {}
+                Err(error) => return Err(refusal::append("issue", &error)),
+            }
         };
-        let entry = Entry {
-            at: now.as_secs(),
-            caller: caller.logged(),
-            record: Record::Issuance(issuance),
-        };
-        self.log
-            .append(Submission {
-                entry,
-                issued: None,
-                shown: Some(caller.shown()),
-            })
-            .await
-            .map_err(|error| refusal::append("issue", &error))?;
         // What has been revoked gets nothing new. Asked last, so that this holds also if it was revoked just now.
         self.check_not_withheld(&svid.id, node).await?;
         if self.revoked_at(&svid.id, node).await? >= Some(svid.issued_at) {
@@ -85,6 +120,23 @@ impl Ca {
         );
         Ok(svid)
     }
+
+    /// Signs with the key that is active as of the last look at the registry, which was for this very call.
+    async fn sign_token(&self, token: Token) -> Result<(IssuedJwtSvid, AuthorityId), Status> {
+        let current = self.authorities_known().await;
+        let current = current.map_err(|error| refusal::storage("issue", &error))?;
+        let (id, jwt) = current.jwt().map_err(refusal::unusable)?;
+        let (id, jwt) = (id.clone(), Arc::clone(jwt));
+        let signed = if jwt.is_remote() {
+            spawn_blocking(move || token.sign(&jwt))
+                .await
+                .map_err(|error| internal("issue", &error))?
+        } else {
+            token.sign(&jwt)
+        };
+        Ok((signed.map_err(|error| internal("issue", &error))?, id))
+    }
+
     async fn check_not_withheld(&self, id: &SpiffeId, node: &NodeName) -> Result<(), Status> {
         let permit = self.known.may_issue(&self.registry, id, node).await;
         permit

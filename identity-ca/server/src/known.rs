@@ -24,6 +24,8 @@ pub(crate) struct Known {
 #[derive(Debug, Default)]
 struct State {
     position: Position,
+    /// Where the registry was when the authorities last changed.
+    authorities: Position,
     nodes: HashMap<NodeName, Arc<Node>>,
     grants: HashMap<RegistrationId, Grant>,
     /// Those of SPIFFE IDs.
@@ -63,6 +65,16 @@ impl Known {
         id: RegistrationId,
     ) -> Result<Option<Grant>, StorageError> {
         Ok(self.up_to_date(registry).await?.grants.get(&id).cloned())
+    }
+
+    /// Where the registry was when the authorities last changed.
+    pub(crate) async fn authorities(&self, registry: &Registry) -> Result<Position, StorageError> {
+        Ok(self.up_to_date(registry).await?.authorities)
+    }
+
+    /// The same as of the last look at anything.
+    pub(crate) fn authorities_seen(&self) -> Position {
+        self.state().authorities
     }
 
     /// As [`Registry::may_issue`]. The log has the last word: it looks again in the transaction that takes the certificate.
@@ -157,6 +169,9 @@ impl State {
             revision: changes.revision,
             mark: changes.mark,
         };
+        if changes.bundle {
+            self.authorities = self.position;
+        }
     }
 }
 

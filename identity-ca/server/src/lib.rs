@@ -6,6 +6,7 @@
 
 mod attestation;
 mod audit;
+mod authorities;
 mod bundle_endpoint;
 mod ca;
 mod caller;
@@ -32,7 +33,6 @@ mod operator_service;
 mod outage;
 mod own_svid;
 mod per_address;
-mod published;
 mod random;
 mod refusal;
 mod registrations;
@@ -45,6 +45,7 @@ mod testing;
 mod wire;
 
 pub use attestation::{AttestationConfig, NameRule, X509Pop};
+pub use authorities::{Rotation, RotationError};
 pub use bundle_endpoint::{BundleEndpoint, EndpointIdentity, IssuerError, JwtIssuer};
 pub use clock::Clock;
 pub use config::{

@@ -10,6 +10,7 @@ use signet_log::{
 use signet_registry::{
     AppendError, Issued, LogWriter, Registry, Shown, StorageError, StoredCheckpoint, Submission,
 };
+use signet_rotation::{AuthorityId, AuthorityKind};
 use signet_spiffe::{NodeName, SerialNumber, TrustDomain, UnixTime};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::spawn_blocking;
@@ -112,6 +113,7 @@ impl Log {
     pub(crate) async fn issued(
         &self,
         svid: &IssuedSvid,
+        signer: AuthorityId,
         caller: Caller,
         node: Option<NodeName>,
         shown: Option<Shown>,
@@ -140,7 +142,13 @@ impl Log {
             caller,
             record: Record::Issuance(issuance),
         };
-        self.append(Submission { entry, issued, shown }).await
+        self.append(Submission {
+            entry,
+            issued,
+            shown,
+            signer: Some((AuthorityKind::X509, signer)),
+        })
+        .await
     }
 
     /// Logs an SVID of any kind. Until this has returned, nobody may get it.
@@ -224,6 +232,7 @@ impl Log {
             entry,
             issued: None,
             shown: None,
+            signer: None,
         };
         self.append(submission).await?;
         self.checkpoint(registry, now).await?;
@@ -347,13 +356,15 @@ mod tests {
             not_before: now,
             not_after: now,
         });
+        let id = || authority.key_id().to_string().parse::<AuthorityId>().unwrap();
         for _ in 0..MAX_WAITING {
+            let signer = id();
             let (log, svid) = (Arc::clone(&log), Arc::clone(&svid));
-            tokio::spawn(async move { log.issued(&svid, Caller::Ca, None, None, now).await });
+            tokio::spawn(async move { log.issued(&svid, signer, Caller::Ca, None, None, now).await });
         }
         let refused = loop {
             // Before the queue is full this waits, with nobody to end it.
-            let attempt = log.issued(&svid, Caller::Ca, None, None, now);
+            let attempt = log.issued(&svid, id(), Caller::Ca, None, None, now);
             if let Ok(outcome) = tokio::time::timeout(Duration::from_millis(10), attempt).await {
                 break outcome.unwrap_err();
             }

@@ -2,6 +2,7 @@
 
 mod attestation_args;
 mod key_args;
+mod rotation_args;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use crate::key_args::{KeyArgs, RewrapArgs};
+use crate::rotation_args::RotationArgs;
 
 /// Signet's SPIFFE CA: gives every node and workload of a trust domain its X.509-SVID, and workloads JWT-SVIDs.
 ///
@@ -117,6 +119,9 @@ struct RunArgs {
 
     #[command(flatten)]
     keys: KeyArgs,
+
+    #[command(flatten)]
+    rotation: RotationArgs,
 
     #[command(flatten)]
     endpoint: EndpointArgs,
@@ -257,6 +262,7 @@ impl RunArgs {
     fn config(self, credentials: Option<&Path>) -> anyhow::Result<Config> {
         Ok(Config {
             keys: self.keys.options(self.storage.in_memory, credentials)?,
+            rotation: self.rotation.rotation(),
             trust_domain: self.trust_domain,
             storage: match (self.storage.data_dir, self.database) {
                 (None, _) => Storage::Memory,

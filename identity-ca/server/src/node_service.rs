@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use signet_proto::ca::v1::node_service_server::NodeService;
 use signet_proto::ca::v1::{
-    AttestRequest, AttestResponse, GetCrlRequest, GetCrlResponse, IssueJwtSvidRequest, IssueX509SvidRequest,
-    JwtSvid, RenewNodeSvidRequest, Svid, SyncRequest,
+    AcknowledgeBundleRequest, AcknowledgeBundleResponse, AttestRequest, AttestResponse, GetCrlRequest,
+    GetCrlResponse, IssueJwtSvidRequest, IssueX509SvidRequest, JwtSvid, RenewNodeSvidRequest, Svid,
+    SyncRequest,
 };
 use signet_proto::view::v1::Update;
 use tokio_stream::{Stream, StreamExt as _};
@@ -67,6 +68,16 @@ impl NodeService for Nodes {
     async fn get_crl(&self, request: Request<GetCrlRequest>) -> Result<Response<GetCrlResponse>, Status> {
         let _any_node = Caller::of(&self.0, &request).await?;
         Ok(Response::new(self.0.crl_for_nodes().await?))
+    }
+
+    async fn acknowledge_bundle(
+        &self,
+        request: Request<AcknowledgeBundleRequest>,
+    ) -> Result<Response<AcknowledgeBundleResponse>, Status> {
+        let caller = Caller::of(&self.0, &request).await?;
+        Ok(Response::new(
+            self.0.acknowledge_bundle(&caller, request.get_ref()).await?,
+        ))
     }
 
     /// For whoever serves this without [`WithParts`](crate::sync::WithParts).

@@ -291,9 +291,10 @@ impl OperatorService for Operators {
     }
 
     async fn bundle(&self, _request: Request<BundleRequest>) -> Result<Response<BundleResponse>, Status> {
-        let published = &self.0.published;
+        let published = self.0.authorities().await;
+        let published = published.map_err(|error| refusal::storage("bundle", &error))?;
         Ok(Response::new(BundleResponse {
-            pem: self.0.authority.bundle().to_pem(),
+            pem: published.bundle.x509.to_pem(),
             spiffe: published.spiffe.clone(),
             jwks: published.jwks.clone(),
         }))
@@ -388,14 +389,26 @@ impl Ca {
     pub(crate) async fn status(&self, exactly: bool) -> Result<StatusResponse, StorageError> {
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let revision: Revision = *self.registry.watch().borrow();
-        let root_sha256 = digest(&SHA256, self.authority.root());
+        let authorities = self.authorities().await?;
+        // Of the one that signs; nothing while this CA cannot use it.
+        let signing = authorities
+            .signing()
+            .ok()
+            .map(|active| Arc::clone(&active.authority));
+        let root_sha256 = signing
+            .as_ref()
+            .map(|active| digest(&SHA256, active.certificate()));
         Ok(StatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             trust_domain: self.trust_domain().to_string(),
             revision: revision.0,
-            root_not_before: unix_seconds(self.authority.not_before()),
-            root_not_after: unix_seconds(self.authority.not_after()),
-            root_sha256: hex::encode(root_sha256.as_ref()),
+            root_not_before: signing
+                .as_ref()
+                .map_or(0, |active| unix_seconds(active.not_before())),
+            root_not_after: signing
+                .as_ref()
+                .map_or(0, |active| unix_seconds(active.not_after())),
+            root_sha256: root_sha256.map_or_else(String::new, |digest| hex::encode(digest.as_ref())),
             nodes: count(self.registry.nodes().await?.len()),
             connected: count(self.connected.nodes().len()),
             registrations: self.registry.count_registrations().await?,
@@ -406,7 +419,7 @@ impl Ca {
             issued: self.issued.load(Ordering::Relaxed),
             issued_jwt: self.issued_jwt.load(Ordering::Relaxed),
             key_storage: self.key_storage.clone(),
-            bundle_pem: self.authority.bundle().to_pem(),
+            bundle_pem: authorities.bundle.x509.to_pem(),
             outage: Some(self.outage(exactly).await?),
         })
     }

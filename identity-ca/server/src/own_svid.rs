@@ -6,10 +6,8 @@ use std::time::Duration;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use signet_authority::{IssueError, IssuedSvid, RequestError, RequestedKey};
-use signet_log::Caller;
-use signet_registry::AppendError;
-use signet_spiffe::SpiffeId;
+use signet_authority::{RequestError, RequestedKey};
+use signet_rotation::AuthorityId;
 use signet_tls::{BundleSource, ClientAuth, Expect, SvidKeyPair, TlsError, server_config};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -17,7 +15,6 @@ use tracing::{error, info};
 use zeroize::Zeroizing;
 
 use crate::ca::Ca;
-use crate::random::RandomError;
 
 /// Pause after a failed renewal.
 const RETRY: Duration = Duration::from_secs(5);
@@ -29,54 +26,74 @@ pub(crate) enum OwnSvidError {
     Key(#[from] rcgen::Error),
     #[error(transparent)]
     Request(#[from] RequestError),
-    #[error(transparent)]
-    Random(#[from] RandomError),
     #[error("the server's SVID could not be issued: {0}")]
-    Issue(#[from] IssueError),
-    #[error("the server's SVID could not be logged: {0}")]
-    Append(#[from] AppendError),
+    Issue(String),
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
 
-/// Makes a new key and SVID for the server, and the TLS configuration that shows it. Also says when to renew.
-pub(crate) async fn make(
-    ca: &Ca,
-    bundles: &Arc<dyn BundleSource>,
-) -> Result<(Arc<ServerConfig>, Duration), OwnSvidError> {
-    let (identity, svid) = identity(ca).await?;
+/// An SVID of the CA itself, with its key.
+pub(crate) struct OwnSvid {
+    pub(crate) pair: SvidKeyPair,
+    /// How long until it is to be renewed.
+    pub(crate) renew_in: Duration,
+    /// The authority that signed it.
+    pub(crate) signer: AuthorityId,
+}
+
+/// What the server shows.
+pub(crate) struct Shown {
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) renew_in: Duration,
+    pub(crate) signer: AuthorityId,
+}
+
+/// Makes a new key and SVID for the server, and the TLS configuration that shows it.
+pub(crate) async fn make(ca: &Ca, bundles: &Arc<dyn BundleSource>) -> Result<Shown, OwnSvidError> {
+    let own = identity(ca).await?;
     let nodes = Expect::AnyNode(ca.trust_domain().clone());
-    let mut config = server_config(&identity, Arc::clone(bundles), nodes, ClientAuth::Optional)?;
+    let mut config = server_config(&own.pair, Arc::clone(bundles), nodes, ClientAuth::Optional)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     config.time_provider = Arc::new(ca.clock.clone());
-    let left = svid.not_after.as_secs().saturating_sub(ca.clock.now().as_secs());
-    info!(
-        svid.serial = %svid.serial, svid.not_after = svid.not_after.as_secs(), "the CA's own SVID is new"
-    );
-    Ok((Arc::new(config), Duration::from_secs(left) / 2))
+    Ok(Shown {
+        config: Arc::new(config),
+        renew_in: own.renew_in,
+        signer: own.signer,
+    })
 }
 
 /// A new key, and an SVID of the CA itself for it.
-pub(crate) async fn identity(ca: &Ca) -> Result<(SvidKeyPair, IssuedSvid), OwnSvidError> {
+pub(crate) async fn identity(ca: &Ca) -> Result<OwnSvid, OwnSvidError> {
     let key = Zeroizing::new(KeyPair::generate()?);
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     let request = params.serialize_request(&*key)?;
     let requested = RequestedKey::from_request(request.der())?;
-    let id = SpiffeId::ca(ca.trust_domain());
-    let now = ca.clock.now();
-    let svid = ca
-        .authority
-        .issue(&requested, &id, ca.svid_ttl, ca.serial(now, None)?, now)?;
-    ca.log.issued(&svid, Caller::Ca, None, None, now).await?;
+    let (svid, signer) = ca.issue_own(&requested).await.map_err(OwnSvidError::Issue)?;
+    let left = svid.not_after.as_secs().saturating_sub(ca.clock.now().as_secs());
+    info!(
+        svid.serial = %svid.serial, svid.not_after = svid.not_after.as_secs(), authority.id = %signer,
+        "the CA's own SVID is new"
+    );
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    Ok((
-        SvidKeyPair {
-            chain: svid.chain.clone(),
+    Ok(OwnSvid {
+        pair: SvidKeyPair {
+            chain: svid.chain,
             key,
         },
-        svid,
-    ))
+        renew_in: Duration::from_secs(left) / 2,
+        signer,
+    })
+}
+
+/// Waits until an SVID is due: so long, or until another authority signs, as what the old one signed may not count for long.
+pub(crate) async fn due(ca: &Ca, pause: Duration, signer: &AuthorityId) {
+    let mut authorities = ca.signing.watch();
+    let another = authorities.wait_for(|current| current.signing().is_ok_and(|active| active.id != *signer));
+    tokio::select! {
+        () = sleep(pause) => {}
+        _ = another => {}
+    }
 }
 
 /// Renews for ever. Connections that are open keep what they were opened with.
@@ -84,21 +101,28 @@ pub(crate) async fn renew(
     ca: Arc<Ca>,
     bundles: Arc<dyn BundleSource>,
     config: watch::Sender<Arc<ServerConfig>>,
-    first: Duration,
+    first: Shown,
 ) {
-    let mut pause = first;
+    let Shown {
+        mut renew_in,
+        mut signer,
+        ..
+    } = first;
     loop {
-        sleep(pause).await;
-        pause = match make(&ca, &bundles).await {
-            Ok((new, next)) => {
-                config.send_replace(new);
-                next.max(Duration::from_secs(1))
+        due(&ca, renew_in, &signer).await;
+        match make(&ca, &bundles).await {
+            Ok(new) => {
+                config.send_replace(new.config);
+                renew_in = new.renew_in.max(Duration::from_secs(1));
+                signer = new.signer;
             }
             Err(error) => {
                 error!(%error, "failed to renew the CA's own SVID");
-                RETRY
+                // Also where another authority signs: it may be that which cannot be used.
+                sleep(RETRY).await;
+                renew_in = Duration::ZERO;
             }
-        };
+        }
     }
 }
 
@@ -111,12 +135,12 @@ mod tests {
     async fn the_server_s_svid_is_renewed_again_and_again() {
         let ca = testing::ca().await;
         let bundles: Arc<dyn BundleSource> = ca.bundles.clone();
-        let (first, renew_in) = make(&ca, &bundles).await.unwrap();
-        assert_eq!(renew_in, Duration::from_mins(30));
+        let first = make(&ca, &bundles).await.unwrap();
+        assert_eq!(first.renew_in, Duration::from_mins(30));
         tokio::time::pause();
-        let (config, mut current) = watch::channel(Arc::clone(&first));
-        let renewal = tokio::spawn(renew(ca, bundles, config, renew_in));
-        let mut last = first;
+        let mut last = Arc::clone(&first.config);
+        let (config, mut current) = watch::channel(Arc::clone(&last));
+        let renewal = tokio::spawn(renew(ca, bundles, config, first));
         for _ in 0..3 {
             current.changed().await.unwrap();
             let new = Arc::clone(&current.borrow_and_update());

@@ -42,6 +42,9 @@ pub(crate) fn replaced(node: &NodeName) -> Status {
 /// What was to be handed out is not: its entry is not in the log.
 pub(crate) fn append(operation: &'static str, error: &AppendError) -> Status {
     let why = match error {
+        AppendError::Withheld(Withheld::Superseded) => {
+            "another authority took over again and again; try again"
+        }
         AppendError::Withheld(reason) => return withheld(reason),
         AppendError::Serial => "the CA made a serial number that is none; its own log says more",
         AppendError::Full => "the CA has more to do than it can keep up with; try again",
@@ -100,6 +103,15 @@ pub(crate) fn issue(operation: &'static str, error: &IssueError) -> Status {
         | IssueError::Time
         | IssueError::Sign(_) => internal(operation, error),
     }
+}
+
+/// The key that signs for the trust domain cannot be used by this CA. Another one may have it.
+pub(crate) fn unusable(why: &str) -> Status {
+    error!(
+        error = why,
+        "nothing can be issued: the active authority cannot be used here"
+    );
+    Status::unavailable("this CA cannot use the key that signs now; its log says why; try another CA")
 }
 
 /// A certificate that may not be.

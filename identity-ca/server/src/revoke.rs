@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use signet_authority::RevokedSerial;
 use signet_proto::ca::v1::revoke_request::Subject as Asked;
-use signet_proto::ca::v1::{GetCrlResponse, RevocationEntry, RevokeRequest, RevokeResponse};
+use signet_proto::ca::v1::{AuthorityCrl, GetCrlResponse, RevocationEntry, RevokeRequest, RevokeResponse};
 use signet_registry::{
     Effect, NewRevocation, NodeFate, NodeNumber, Registry, Revision, Revocation, RevokeError, StorageError,
     Target,
@@ -16,6 +16,7 @@ use tonic::Status;
 use tracing::{info, warn};
 
 use crate::audit::AUDIT;
+use crate::authorities::Lists;
 use crate::ca::Ca;
 use crate::clock::unix_seconds;
 use crate::config::{MAX_SVID_TTL, ROOT_LIFE};
@@ -115,10 +116,18 @@ impl Ca {
         let key: KeyId = text
             .parse()
             .map_err(|error| invalid(format!("that is no key identifier: {error}")))?;
-        if self.authority.bundle().key_ids().any(|own| *own == key) {
-            return Err(Status::failed_precondition(
-                "this CA signs with that key: revoking it would refuse every SVID and the CA itself; make another authority the active one first",
-            ));
+        let current = self.signing.latest();
+        let ours = |id: &str| {
+            current
+                .all
+                .iter()
+                .any(|one| one.life.state.is_published() && one.life.id.as_str() == id)
+        };
+        if ours(&key.to_string()) {
+            return Err(Status::failed_precondition(format!(
+                "{key} is an authority of this CA: `signet ca authority revoke x509 {key}` takes it out of the bundle as well, if it does \
+                 not sign"
+            )));
         }
         Ok(key)
     }
@@ -145,8 +154,11 @@ impl Ca {
             }
         }
         let now = self.clock.now();
+        let authorities = self.authorities().await;
+        let authorities = authorities.map_err(|error| refusal::storage("revoke", &error))?;
+        let signing = authorities.signing().map_err(refusal::unusable)?;
         let new = NewRevocation {
-            cut: self.authority.begins(now),
+            cut: signing.authority.begins(now),
             until: end_of(&order.target, now),
             target: order.target,
             reason: order.reason,
@@ -259,7 +271,7 @@ impl Ca {
         Ok(list)
     }
 
-    /// The revocation list of this moment, signed. Its number is the registry's revision, which never goes down; two lists
+    /// The revocation lists of this moment, signed. Their number is the registry's revision, which never goes down; two lists
     /// with one number differ in their dates alone.
     pub(crate) async fn crl(&self) -> Result<GetCrlResponse, Status> {
         let revision: Revision = *self.registry.watch().borrow();
@@ -278,17 +290,28 @@ impl Ca {
                 reason: certificate.reason,
             })
             .collect();
-        let list = self
-            .authority
-            .revocation_list(&revoked, revision.0, now, LIST_LIFE)
-            .map_err(|error| refusal::issue("crl", &error))?;
+        let current = self.authorities().await;
+        let current = current.map_err(|error| refusal::storage("crl", &error))?;
+        let certificates = count(revoked.len());
+        let lists = Lists::sign(current, revoked, revision.0, now, LIST_LIFE).await;
+        let lists = lists.map_err(|error| refusal::issue("crl", &error))?.0;
+        let Some((_, first)) = lists.first() else {
+            return Err(refusal::unusable("no authority signs lists here"));
+        };
         Ok(GetCrlResponse {
-            der: list.der,
-            pem: list.pem,
+            der: first.der.clone(),
+            pem: lists.iter().map(|(_, list)| list.pem.as_str()).collect(),
             number: revision.0,
-            this_update: unix_seconds(list.this_update),
-            next_update: unix_seconds(list.next_update),
-            certificates: count(revoked.len()),
+            this_update: unix_seconds(first.this_update),
+            next_update: unix_seconds(first.next_update),
+            certificates,
+            lists: lists
+                .into_iter()
+                .map(|(authority, list)| AuthorityCrl {
+                    authority: authority.as_bytes().to_vec(),
+                    der: list.der,
+                })
+                .collect(),
         })
     }
 }
@@ -326,7 +349,7 @@ fn end_of(target: &Target, now: UnixTime) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs().saturating_add(life.as_secs())))
 }
 
-fn reason(text: &str) -> Result<String, Status> {
+pub(crate) fn reason(text: &str) -> Result<String, Status> {
     let text = text.trim();
     if text.is_empty() {
         return Err(invalid("say why: the reason is what others will see"));
@@ -342,7 +365,7 @@ fn reason(text: &str) -> Result<String, Status> {
 fn refuse(error: &RevokeError) -> Status {
     match error {
         RevokeError::UnknownNode(_) => Status::not_found(error.to_string()),
-        RevokeError::NotClosed(_) => Status::failed_precondition(error.to_string()),
+        RevokeError::NotClosed(_) | RevokeError::Step(_) => Status::failed_precondition(error.to_string()),
         RevokeError::TooMany => Status::resource_exhausted(error.to_string()),
         RevokeError::Storage(error) => refusal::storage("revoke", error),
     }

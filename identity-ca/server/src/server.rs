@@ -5,11 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use anyhow::{Context, bail, ensure};
-use signet_authority::{
-    Authority, DataDirectory, DirectoryError, IssuedSvid, JwtAuthority, JwtSigningKey, Serial, SigningKey,
-};
-use signet_log::{Caller, LogKey};
+use anyhow::{Context, bail};
+use signet_authority::{DataDirectory, DirectoryError, IssuedSvid};
+use signet_log::Caller;
+use signet_proto::ca::v1::authority_service_server::AuthorityServiceServer;
 use signet_proto::ca::v1::node_attestation_server::NodeAttestationServer;
 use signet_proto::ca::v1::node_service_server::NodeServiceServer;
 use signet_proto::ca::v1::operator_service_server::OperatorServiceServer;
@@ -26,10 +25,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::attestation::{Attestors, Exchanges};
-use crate::bundle_endpoint::{Endpoint, JwtIssuer};
+use crate::authorities::{self, AuthorityCalls, Maker};
+use crate::bundle_endpoint::Endpoint;
 use crate::ca::Ca;
 use crate::caller::Applicant;
-use crate::config::{Config, ROOT_LIFE, Storage};
+use crate::config::{Config, Storage};
 use crate::connected::Connected;
 use crate::database::{self, Database};
 use crate::federation;
@@ -46,8 +46,6 @@ use crate::node_service::Nodes;
 use crate::operator_service::Operators;
 use crate::outage;
 use crate::own_svid;
-use crate::published::Published;
-use crate::random;
 use crate::refusal;
 use crate::sync::{Feed, WithParts};
 
@@ -61,6 +59,7 @@ pub struct Server {
     /// Where other CAs may revoke, too.
     honouring: Option<JoinHandle<()>>,
     checkpoints: JoinHandle<()>,
+    rotation: JoinHandle<()>,
     following: JoinHandle<()>,
     endpoint: Option<SocketAddr>,
     /// Held for its lock.
@@ -70,9 +69,16 @@ pub struct Server {
 impl Server {
     /// Opens the storage, binds both sockets and begins to serve.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
+        config.rotation.check()?;
         let opened = open(&config).await?;
-        let bundle = opened.authority.bundle().clone();
-        let key = log_key(&config, &opened).await?;
+        let directory = opened.directory.as_ref();
+        let now = config.clock.now();
+        let itself = opened.registry.acting(Caller::Ca, now);
+        let keys = match directory {
+            Some(directory) => Keys::open(&config.keys, directory, &itself).await?,
+            None => Keys::in_memory(),
+        };
+        let key = log::key(&config.trust_domain, &keys, directory, &itself).await?;
         let (writer, writing) = opened.registry.log_writer();
         let log = Log::new(writer, key, opened.directory.as_ref());
         let lost = log
@@ -80,14 +86,22 @@ impl Server {
             .await?;
         tokio::spawn(writing);
         if let Some(lost) = lost {
-            log.restored(&opened.registry, lost, config.clock.now()).await?;
+            log.restored(&opened.registry, lost, now).await?;
         }
-        let itself = opened.registry.acting(Caller::Ca, config.clock.now());
-        let published = Published::new(&itself, &bundle, opened.jwt.bundle()).await?;
+        let maker = Maker {
+            trust_domain: config.trust_domain.clone(),
+            manager: keys.manager(),
+            rotation: config.rotation,
+        };
+        let issuer = config
+            .jwt_issuer
+            .as_ref()
+            .map(|issuer| issuer.as_str().to_owned());
+        let signing = authorities::begin(&itself, maker, directory, issuer, now).await?;
+        let bundle = signing.latest().bundle.x509.clone();
         let ca = Arc::new(Ca {
-            authority: opened.authority,
-            jwt: opened.jwt,
-            published,
+            trust_domain: config.trust_domain.clone(),
+            signing,
             registry: opened.registry,
             log,
             known: Known::default(),
@@ -117,8 +131,8 @@ impl Server {
         });
         ca.honour().await.context("failed to read the revocations")?;
         let bundles: Arc<dyn BundleSource> = ca.bundles.clone();
-        let (tls, renew_in) = own_svid::make(&ca, &bundles).await?;
-        let (tls, current) = watch::channel(tls);
+        let own = own_svid::make(&ca, &bundles).await?;
+        let (tls, current) = watch::channel(Arc::clone(&own.config));
         let tcp = TcpListener::bind(config.listen)
             .await
             .with_context(|| format!("failed to listen on {}", config.listen))?;
@@ -152,8 +166,9 @@ impl Server {
             .storage
             .is_shared()
             .then(|| tokio::spawn(database::honour_others(Arc::clone(&ca))));
+        let rotation = tokio::spawn(authorities::run(Arc::clone(&ca)));
         let checkpoints = tokio::spawn(log_service::sign_now_and_then(Arc::clone(&ca)));
-        let renewal = tokio::spawn(own_svid::renew(Arc::clone(&ca), bundles, tls, renew_in));
+        let renewal = tokio::spawn(own_svid::renew(Arc::clone(&ca), bundles, tls, own));
         info!(
             trust.domain = %ca.trust_domain(), listen = %address, socket = %config.socket.display(),
             key.storage = ca.key_storage, "the CA is ready"
@@ -165,6 +180,7 @@ impl Server {
             renewal,
             honouring,
             checkpoints,
+            rotation,
             following,
             endpoint,
             _directory: opened.directory,
@@ -182,8 +198,8 @@ impl Server {
     }
 
     /// The trust bundle: what an agent is started with.
-    pub fn bundle(&self) -> &X509Bundle {
-        self.ca.authority.bundle()
+    pub fn bundle(&self) -> X509Bundle {
+        self.ca.signing.latest().bundle.x509.clone()
     }
 
     /// What `IssueX509Svid` does for a node once its connection is verified, for whoever runs the CA in their own process:
@@ -223,6 +239,7 @@ impl Server {
             honouring.abort();
         }
         self.checkpoints.abort();
+        self.rotation.abort();
         self.following.abort();
         let finished = timeout(SHUTDOWN, async {
             while self.services.join_next().await.is_some() {}
@@ -247,48 +264,37 @@ impl Server {
 }
 
 struct Opened {
-    authority: Authority,
-    jwt: JwtAuthority,
     registry: Registry,
     directory: Option<DataDirectory>,
 }
 
 async fn open(config: &Config) -> anyhow::Result<Opened> {
     outage::Lives::of(config).check()?;
-    let opened = match &config.storage {
-        Storage::Memory => {
-            warn!("key and registry are in memory alone: a restart begins from nothing");
+    let (directory, database) = match &config.storage {
+        Storage::Memory => (None, None),
+        Storage::Directory(path) => (Some(path), None),
+        Storage::Database { directory, database } => (Some(directory), Some(database)),
+    };
+    let opened = match directory {
+        Some(path) => {
+            let directory = lock(path).await?;
             Opened {
-                authority: create(config)?,
-                jwt: jwt_authority(config, JwtSigningKey::generate()?)?,
+                registry: open_registry(&directory, database).await?,
+                directory: Some(directory),
+            }
+        }
+        None => {
+            warn!("keys and registry are in memory alone: a restart begins from nothing");
+            Opened {
                 registry: Registry::in_memory().await?,
                 directory: None,
             }
         }
-        Storage::Directory(path) => open_directory(config, path, None).await?,
-        Storage::Database { directory, database } => {
-            open_directory(config, directory, Some(database)).await?
-        }
     };
-    let now = config.clock.now();
-    let registry = opened.registry.acting(Caller::Ca, now);
+    let registry = opened.registry.acting(Caller::Ca, config.clock.now());
     registry.bind_trust_domain(&config.trust_domain).await?;
     outage::announce_target(&registry, config.availability_target).await?;
-    ensure!(
-        config.clock.now() < opened.authority.not_after(),
-        "the root certificate has expired; look at the clock, or begin with a new data directory"
-    );
     Ok(opened)
-}
-
-async fn log_key(config: &Config, opened: &Opened) -> anyhow::Result<LogKey> {
-    let registry = opened.registry.acting(Caller::Ca, config.clock.now());
-    let directory = opened.directory.as_ref();
-    let keys = match directory {
-        Some(directory) => Keys::open(&config.keys, directory, &registry).await?,
-        None => Keys::in_memory(),
-    };
-    log::key(&config.trust_domain, &keys, directory, &registry).await
 }
 
 /// Opens the directory; gives a CA that is about to end some time to do so.
@@ -300,36 +306,6 @@ pub(crate) async fn lock(path: &Path) -> Result<DataDirectory, DirectoryError> {
             opened => return opened,
         }
     }
-}
-
-async fn open_directory(config: &Config, path: &Path, database: Option<&Database>) -> anyhow::Result<Opened> {
-    let directory = lock(path).await?;
-    let authority = if let Some(authority) = directory.load(&config.trust_domain)? {
-        authority
-    } else {
-        let authority = create(config)?;
-        directory.store(&authority)?;
-        info!(directory = %path.display(), "made a new root certificate");
-        authority
-    };
-    let jwt = if let Some(key) = directory.load_jwt_key()? {
-        jwt_authority(config, key)?
-    } else {
-        let jwt = jwt_authority(config, JwtSigningKey::generate()?)?;
-        directory.store_jwt_key(&jwt)?;
-        info!(directory = %path.display(), "made a new key for JWT-SVIDs");
-        jwt
-    };
-    let registry = open_registry(&directory, database).await?;
-    if let Some(database) = database {
-        database::bind(database, &registry, &authority, &jwt).await?;
-    }
-    Ok(Opened {
-        authority,
-        jwt,
-        registry,
-        directory: Some(directory),
-    })
 }
 
 /// The registry, in the data directory or elsewhere.
@@ -344,24 +320,6 @@ pub(crate) async fn open_registry(
     Registry::open(&file)
         .await
         .with_context(|| format!("failed to open {}", file.display()))
-}
-
-fn create(config: &Config) -> anyhow::Result<Authority> {
-    let serial = Serial::from_random(random::bytes()?);
-    let key = SigningKey::generate()?;
-    Ok(Authority::create(
-        config.trust_domain.clone(),
-        key,
-        serial,
-        config.clock.now(),
-        ROOT_LIFE,
-    )?)
-}
-
-/// There is no rotation yet, so no key is published beside the one that signs.
-fn jwt_authority(config: &Config, key: JwtSigningKey) -> anyhow::Result<JwtAuthority> {
-    let issuer = config.jwt_issuer.as_ref().map(JwtIssuer::as_str);
-    Ok(JwtAuthority::new(config.trust_domain.clone(), key, [])?.with_issuer(issuer))
 }
 
 fn limited() -> tonic::transport::Server {
@@ -423,10 +381,14 @@ fn serve_operators(
     let service = OperatorServiceServer::new(Operators(Arc::clone(ca)))
         .max_decoding_message_size(ORDER)
         .max_encoding_message_size(RESPONSE);
+    let authorities = AuthorityServiceServer::new(AuthorityCalls(Arc::clone(ca)))
+        .max_decoding_message_size(REQUEST)
+        .max_encoding_message_size(RESPONSE);
     let ca = Arc::clone(ca);
     services.spawn(async move {
         limited()
             .add_service(service)
+            .add_service(authorities)
             .serve_with_incoming_shutdown(incoming, ca.shutdown.cancelled())
             .await
             .context("the service for operators failed")

@@ -186,7 +186,7 @@ impl Follower {
         let ca = Arc::clone(&self.ca);
         let news = ca
             .feed
-            .news(&ca.registry, &ca.published.wire, self.sent, self.whole)
+            .news(&ca.registry, || ca.authorities(), self.sent, self.whole)
             .await;
         match news.map_err(|error| refusal::storage("sync", &error))? {
             News::None => Ok(false),
@@ -202,7 +202,7 @@ impl Follower {
         let ca = Arc::clone(&self.ca);
         let place = ca.feed.room().await;
         let storage = |error| refusal::storage("sync", &error);
-        let part = ca.feed.snapshot(&ca.registry, &ca.published.wire).await;
+        let part = ca.feed.snapshot(&ca.registry, || ca.authorities()).await;
         let part = part.map_err(storage)?;
         // Read after the rest: what is newer than it comes once more with the next step.
         let registrations = ca.registry.registrations_of(&self.node).await.map_err(storage)?;

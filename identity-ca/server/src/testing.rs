@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
-use signet_authority::{Authority, JwtAuthority, JwtSigningKey, RequestedKey, Serial, SigningKey};
+use signet_authority::{RequestedKey, Serial};
 use signet_registry::Registry;
 use signet_spiffe::{BundleSet, SpiffeId, TrustDomain, VerifiedSvid, verify_x509_svid};
 use signet_telemetry::Throttle;
@@ -14,52 +14,45 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::attestation::Attestors;
+use crate::authorities::{self, Maker, Rotation};
 use crate::ca::Ca;
 use crate::clock::Clock;
-use crate::config::ROOT_LIFE;
 use crate::connected::Connected;
 use crate::keys::Keys;
 use crate::known::Known;
 use crate::limits::{TOLD, TOLD_PER};
 use crate::log::{self, Log};
-use crate::published::Published;
 use crate::sync::Feed;
 
 /// Of the trust domain `td`, in memory.
 pub(crate) async fn ca() -> Arc<Ca> {
     let clock = Clock::system();
     let domain = TrustDomain::parse("td").unwrap();
-    let key = SigningKey::generate().unwrap();
-    let authority = Authority::create(
-        domain.clone(),
-        key,
-        Serial::from_random([1; 16]),
-        clock.now(),
-        ROOT_LIFE,
-    )
-    .unwrap();
-    let jwt = JwtAuthority::new(domain, JwtSigningKey::generate().unwrap(), []).unwrap();
     let registry = Registry::in_memory().await.unwrap();
-    let published = Published::new(&registry, authority.bundle(), jwt.bundle())
-        .await
-        .unwrap();
+    registry.bind_trust_domain(&domain).await.unwrap();
     let (writer, writing) = registry.log_writer();
     tokio::spawn(writing);
     let keys = Keys::in_memory();
-    let key = log::key(authority.trust_domain(), &keys, None, &registry)
+    let key = log::key(&domain, &keys, None, &registry).await.unwrap();
+    let maker = Maker {
+        trust_domain: domain.clone(),
+        manager: keys.manager(),
+        rotation: Rotation::default(),
+    };
+    let signing = authorities::begin(&registry, maker, None, None, clock.now())
         .await
         .unwrap();
+    let bundle = signing.latest().bundle.x509.clone();
     Arc::new(Ca {
         log: Log::new(writer, key, None),
         known: Known::default(),
-        bundles: Arc::new(SharedBundles::new(BundleSet::single(authority.bundle().clone()))),
+        bundles: Arc::new(SharedBundles::new(BundleSet::single(bundle))),
         honouring: tokio::sync::Mutex::default(),
         honoured: watch::Sender::new(0),
         list_for_nodes: tokio::sync::Mutex::default(),
+        trust_domain: domain,
+        signing,
         outage: tokio::sync::Mutex::default(),
-        authority,
-        jwt,
-        published,
         registry,
         connected: Connected::default(),
         feed: Feed::default(),
@@ -85,7 +78,10 @@ pub(crate) fn node_svid(ca: &Ca) -> VerifiedSvid {
         .unwrap();
     let key = RequestedKey::from_request(request.der()).unwrap();
     let (serial, life) = (Serial::from_random([2; 16]), Duration::from_hours(1));
-    let svid = ca
+    let current = ca.signing.latest();
+    let svid = current
+        .signing()
+        .unwrap()
         .authority
         .issue(&key, &id, life, serial, ca.clock.now())
         .unwrap();

@@ -47,6 +47,7 @@ pub use jwt::{
 pub use key_type::{KeyType, KeyTypeError};
 pub use leaf::LeafError;
 pub use node_name::{NodeName, NodeNameError};
+pub use pem::encode as certificates_to_pem;
 pub use renewal::Renewal;
 pub use revocation::{
     HexError, KeyId, MAX_SERIAL_BYTES, Revocations, Revoked, RevokedBy, SerialNumber, Subject,

@@ -7,7 +7,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 /// One `CERTIFICATE` block per certificate.
-pub(crate) fn encode(certificates: &[CertificateDer<'_>]) -> String {
+pub fn encode(certificates: &[CertificateDer<'_>]) -> String {
     let mut text = String::new();
     for certificate in certificates {
         text.push_str("-----BEGIN CERTIFICATE-----\n");

@@ -63,6 +63,7 @@ async fn ca(directory: &Path) -> Server {
         trust_domain: "td.example".parse().unwrap(),
         storage: Storage::Memory,
         keys: KeyOptions::default(),
+        rotation: signet_ca::Rotation::default(),
         listen: nowhere_else(),
         socket: directory.join("ca.sock"),
         svid_ttl: Duration::from_hours(1),

@@ -15,12 +15,14 @@ use futures::StreamExt as _;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use signet_agent::cli::{Cli, Command};
 use signet_ca::{
-    AttestationConfig, BundleEndpoint, Clock, Config, EndpointIdentity, KeyOptions, Server, Storage,
+    AttestationConfig, BundleEndpoint, Clock, Config, EndpointIdentity, KeyOptions, Rotation, Server, Storage,
 };
+use signet_proto::ca::v1::authority_service_client::AuthorityServiceClient;
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::ca::v1::{
-    BundleRequest, CreateJoinTokenRequest, DefederateRequest, FederateRequest, RefreshFederationRequest,
-    RegisterRequest,
+    ActivateAuthorityRequest, BundleRequest, CreateJoinTokenRequest, DefederateRequest, FederateRequest,
+    ListAuthoritiesRequest, PrepareAuthorityRequest, RefreshFederationRequest, RegisterRequest,
+    RevokeAuthorityRequest,
 };
 use signet_spiffe::{BundleSet, X509Bundle, verify_x509_svid};
 use spiffe::{TrustDomain, WorkloadApiClient, X509Context};
@@ -42,6 +44,7 @@ async fn ca(name: &str, directory: &Path, endpoint: SocketAddr) -> Server {
         trust_domain: name.parse().unwrap(),
         storage: Storage::Directory(directory.join("data")),
         keys: KeyOptions::default(),
+        rotation: Rotation::default(),
         listen: nowhere_else(),
         socket: directory.join("ca.sock"),
         svid_ttl: Duration::from_hours(1),
@@ -85,15 +88,38 @@ impl Domain {
         }
     }
 
-    /// The CA again with another key for tokens, at the same addresses for those who follow it.
-    async fn with_other_token_key(self) -> Self {
-        let endpoint = self.server.bundle_endpoint().unwrap();
-        self.server.shutdown().await;
-        std::fs::remove_file(self.directory.path().join("data/jwt-key.pem")).unwrap();
-        Self {
-            server: ca(self.name, self.directory.path(), endpoint).await,
-            ..self
-        }
+    /// Another key signs tokens, and the one that did is not published any more.
+    async fn take_token_key_back(&self) {
+        let socket = self.directory.path().join("ca.sock");
+        let mut authorities = AuthorityServiceClient::new(signet_uds::connect(&socket).unwrap());
+        let list = authorities
+            .list_authorities(ListAuthoritiesRequest {})
+            .await
+            .unwrap();
+        let mut keys = list.into_inner().authorities;
+        keys.retain(|one| one.kind == "jwt");
+        let kind = "jwt".to_owned();
+        let prepare = PrepareAuthorityRequest { kind: kind.clone() };
+        authorities.prepare_authority(prepare).await.unwrap();
+        let activate = ActivateAuthorityRequest {
+            kind: kind.clone(),
+            acknowledged: true,
+            ..ActivateAuthorityRequest::default()
+        };
+        timeout(PATIENCE, async {
+            while authorities.activate_authority(activate.clone()).await.is_err() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await
+        .expect("the agent does not acknowledge the bundle");
+        let revoke = RevokeAuthorityRequest {
+            kind,
+            id: keys.remove(0).id,
+            reason: "key-compromise".to_owned(),
+            ..RevokeAuthorityRequest::default()
+        };
+        authorities.revoke_authority(revoke).await.unwrap();
     }
 
     fn operator(&self) -> OperatorServiceClient<Channel> {
@@ -223,7 +249,7 @@ async fn spiffe_row_64_and_68_workloads_of_two_trust_domains_check_one_another()
     assert_eq!(valid.spiffe_id().to_string(), "spiffe://b.example/server");
     let foreign = ours.fetch_jwt_token(["x"], None).await.unwrap();
     assert!(theirs.validate_jwt_token("x", &foreign).await.is_err());
-    let b = b.with_other_token_key().await;
+    b.take_token_key_back().await;
     let refresh = RefreshFederationRequest {
         trust_domain: "b.example".to_owned(),
     };
@@ -233,7 +259,7 @@ async fn spiffe_row_64_and_68_workloads_of_two_trust_domains_check_one_another()
         .await
         .unwrap()
         .into_inner();
-    assert_eq!(fetched.sequence, Some(2));
+    assert_eq!(fetched.sequence, Some(3));
     timeout(PATIENCE, async {
         while ours.validate_jwt_token("x", &token).await.is_ok() {
             sleep(Duration::from_millis(20)).await;

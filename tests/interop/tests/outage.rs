@@ -10,7 +10,7 @@ use clap::Parser as _;
 use futures::StreamExt as _;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use signet_agent::cli::{Cli, Command};
-use signet_ca::{Clock, Config, KeyOptions, Server, Storage};
+use signet_ca::{Clock, Config, KeyOptions, Rotation, Server, Storage};
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::ca::v1::{CreateJoinTokenRequest, RegisterRequest, StatusRequest};
 use signet_spiffe::{BundleSet, verify_x509_svid};
@@ -43,6 +43,7 @@ async fn ca(directory: &Path, listen: SocketAddr, target: Duration) -> Server {
         jwt_issuer: None,
         attestation: signet_ca::AttestationConfig::default(),
         keys: KeyOptions::default(),
+        rotation: Rotation::default(),
         clock: Clock::system(),
     };
     Server::start(config).await.unwrap()

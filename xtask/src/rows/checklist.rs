@@ -362,7 +362,7 @@ pub(super) const ROWS: [Row; 74] = [
         62,
         "Federation",
         "§4.1: keys are published before use (**M**), three to five refresh hints ahead (S); dead keys are retired (S)",
-        "Not yet: rotation (identity service, CA life cycle). The JWT authority can publish prepared and old keys beside the one that signs.",
+        "",
     ),
     row(
         63,

@@ -18,7 +18,7 @@ use super::channel::{channel, refusal};
 use super::csr::new_request;
 use super::identity::NodeIdentity;
 use super::store::StateFile;
-use crate::clock::{backoff, random, unix_now};
+use crate::clock::{backoff, random, scale, unix_now};
 use crate::renewal::Due;
 use crate::status::Status;
 use crate::view::View;
@@ -27,6 +27,8 @@ use crate::view::View;
 const CALL: Duration = Duration::from_secs(10);
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(15);
+/// Within so many nanoseconds all nodes whose SVIDs a tainted authority signed renew them.
+const TAINTED: u64 = 2_000_000_000;
 
 /// The node's SVID and the channel to the CA that shows it. One value for each SVID.
 #[derive(Debug)]
@@ -119,12 +121,20 @@ impl Keeper {
         }
     }
 
-    /// Waits until it is due, as the view's target has it, or until the node's own SVID is revoked.
+    /// Waits until it is due, as the view's target has it, or until the node's own SVID is revoked; or, where its authority is tainted,
+    /// a moment: all nodes hear of that at once.
     async fn revoked_until(&mut self, due: Option<Due>, identity: &NodeIdentity) -> Option<Revoked> {
+        let moment = Instant::now() + FIRST_RETRY + Duration::from_nanos(scale(random(), TAINTED));
         loop {
             let view = self.view.borrow_and_update().clone();
+            let tainted = view
+                .as_ref()
+                .is_some_and(|view| view.tainted().signed(&identity.svid));
             let target = view.map_or(Duration::ZERO, |view| view.availability_target());
-            let until = due.map_or_else(Instant::now, |due| Instant::from_std(due.at(target)));
+            let mut until = due.map_or_else(Instant::now, |due| Instant::from_std(due.at(target)));
+            if tainted {
+                until = until.min(moment);
+            }
             let bundles = self.bundles.bundles();
             if let Err(revoked) = bundles.revocations().check(&identity.svid) {
                 return Some(revoked);

@@ -1,7 +1,9 @@
 //! The CA seen from a node: attestation, the node's own SVID, the view.
 
+mod acknowledge;
 mod addresses;
 mod attest;
+mod bundle;
 mod channel;
 mod csr;
 mod identity;
@@ -11,8 +13,10 @@ mod place;
 mod store;
 mod sync;
 
+pub use acknowledge::Acknowledger;
 pub use addresses::CaAddresses;
 pub use attest::{Answerer, Asked, JoinToken, NoProof, NodeProver, X509Pop};
+pub use bundle::BundleFile;
 pub use channel::channel;
 pub(crate) use channel::refusal;
 pub use csr::{Request, new_request, new_request_for};

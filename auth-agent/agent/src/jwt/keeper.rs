@@ -117,6 +117,7 @@ impl JwtSvids {
                     let keys = current.jwt_bundles().get(id.trust_domain());
                     let revoked = |serial| revocations.set().has_serial(serial);
                     keys.is_some_and(|keys| keys.key(&token.key_id).is_some())
+                        && !current.tainted().has_key(&token.key_id)
                         && !token.serial.as_ref().is_some_and(revoked)
                 },
                 now(),

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use signet_proto::ca::v1::GetCrlResponse;
+use signet_proto::ca::v1::{AuthorityCrl, GetCrlResponse};
 use signet_sds::LONGEST_LIST;
-use signet_spiffe::TrustDomain;
-use signet_workload_api::RevocationList;
+use signet_spiffe::{KeyId, TrustDomain};
+use signet_workload_api::{Beside, RevocationList};
 
 /// How long before its end a list is given out no more: none of those who have it may still have it then.
 const MARGIN: i64 = 120;
@@ -56,12 +56,15 @@ impl Held {
         if now < answer.this_update || now >= end {
             return Err(ListError::Clock);
         }
-        if answer.der.len() > LONGEST_LIST {
-            return Err(ListError::TooLong(answer.der.len()));
+        let beside = beside(answer.lists, &answer.der);
+        let length = answer.der.len() + beside.lists.iter().map(Vec::len).sum::<usize>();
+        if length > LONGEST_LIST {
+            return Err(ListError::TooLong(length));
         }
         let list = Arc::new(RevocationList {
             trust_domain: trust_domain.clone(),
             der: answer.der,
+            beside,
         });
         Ok(Self { list, end })
     }
@@ -70,6 +73,20 @@ impl Held {
     pub(super) fn left(&self, now: i64) -> Duration {
         Duration::from_secs(u64::try_from(self.end.saturating_sub(now)).unwrap_or(0))
     }
+}
+
+/// Lists of the other authorities. A CA of an earlier version tells of none.
+fn beside(lists: Vec<AuthorityCrl>, first: &[u8]) -> Beside {
+    let mut beside = Beside::default();
+    for list in lists {
+        if let Ok(authority) = KeyId::new(&list.authority) {
+            beside.authorities.insert(authority);
+        }
+        if list.der != first {
+            beside.lists.push(list.der);
+        }
+    }
+    beside
 }
 
 #[cfg(test)]
@@ -105,6 +122,32 @@ mod tests {
         let held = check(answer(), 7, 4000).expect("good");
         assert_eq!(held.left(4000), Duration::from_secs(880));
         assert_eq!(held.left(9000), Duration::ZERO);
+    }
+
+    #[test]
+    fn lists_of_all_authorities_are_taken_together() {
+        let crl = |authority, der| AuthorityCrl {
+            authority: vec![authority],
+            der: vec![der],
+        };
+        let several = GetCrlResponse {
+            lists: vec![crl(7, 1), crl(8, 2)],
+            ..answer()
+        };
+        let list = check(several, 7, 2000).expect("good").list;
+        assert_eq!(list.all().collect::<Vec<_>>(), [[1], [2]]);
+        assert_eq!(list.beside.authorities.len(), 2);
+        let long = GetCrlResponse {
+            lists: vec![
+                crl(7, 1),
+                AuthorityCrl {
+                    authority: vec![8],
+                    der: vec![0; LONGEST_LIST],
+                },
+            ],
+            ..answer()
+        };
+        assert_eq!(check(long, 7, 2000), Err(ListError::TooLong(LONGEST_LIST + 1)));
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct ListKeeper {
 #[derive(Debug, Default)]
 struct State {
     revocations: Arc<Revocations>,
+    /// Of the bundle.
+    sequence: u64,
     held: Option<Held>,
     /// When to ask for a list; none: not at all.
     due: Option<Instant>,
@@ -92,7 +94,10 @@ impl ListKeeper {
             return;
         };
         let revocations = view.revocations().set();
-        if Arc::ptr_eq(revocations, &state.revocations) {
+        // Each authority in the bundle has a list of its own.
+        let sequence = view.wire_bundle().sequence;
+        let is_known = std::mem::replace(&mut state.sequence, sequence) == sequence;
+        if is_known && Arc::ptr_eq(revocations, &state.revocations) {
             return;
         }
         state.revocations = Arc::clone(revocations);

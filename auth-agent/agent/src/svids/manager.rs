@@ -20,6 +20,8 @@ use crate::view::{Registration, View};
 
 /// Certificates asked for at a time.
 const AT_ONCE: usize = 8;
+/// Pause before an SVID is replaced that has come from a tainted authority.
+const TAINTED: Duration = Duration::from_secs(1);
 /// Sleeps that have nothing to wait for.
 const IDLE: Duration = Duration::from_hours(1);
 
@@ -79,6 +81,10 @@ impl Manager {
                 Some((registration, result)) = flights.next(), if !flights.is_empty() => {
                     let result = result.unwrap_or_else(|fault| Err(fault.into()));
                     self.take_outcome(&mut table, &registration, result);
+                    // What was asked for before its authority was tainted.
+                    if let Some(view) = &*self.view.borrow() {
+                        table.taint(view.tainted(), (Instant::now() + TAINTED).into_std());
+                    }
                     self.publish(&table);
                 }
                 () = sleep_until(wake) => {
@@ -119,6 +125,7 @@ impl Manager {
         if table.revoke(view.revocations(), now) {
             tracing::warn!("SVIDs of this node's workloads are revoked: their keys are gone");
         }
+        table.taint(view.tainted(), now);
         if let Some(reason) = view.revocations().set().unreadable() {
             let error = anyhow::anyhow!("none is asked for while everything counts as revoked: {reason}");
             self.status.fail("svid", &error);

@@ -8,7 +8,7 @@ use super::issue::WorkloadSvid;
 use super::set::{Entry, SvidSet};
 use crate::clock::backoff;
 use crate::renewal::Due;
-use crate::view::{Registration, RevocationTable};
+use crate::view::{Registration, RevocationTable, Tainted};
 
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(30);
@@ -191,6 +191,16 @@ impl Table {
             }
         }
         changed
+    }
+
+    /// What these authorities signed is due now. It is in use until there is a new one.
+    pub(super) fn taint(&mut self, tainted: &Tainted, now: Instant) {
+        for slot in self.slots.values_mut().filter(|slot| !slot.in_flight) {
+            let svid = slot.entry.svid.as_ref();
+            if svid.is_some_and(|svid| tainted.signed(&svid.verified)) {
+                slot.due = slot.due.min(now);
+            }
+        }
     }
 
     /// Drops what has expired. Says whether anything did.

@@ -6,9 +6,11 @@ mod parse;
 mod revoked;
 mod state;
 mod store;
+mod tainted;
 
 pub use error::ViewError;
 pub use kept::{Kept, KeptFile};
 pub use revoked::RevocationTable;
 pub use state::{CertificateTerms, Encryption, Node, Position, Registration, View};
 pub use store::{TowardsCa, ViewStore};
+pub use tainted::Tainted;

@@ -17,6 +17,7 @@ use signet_spiffe::{
 use super::error::ViewError;
 use super::parse;
 use super::revoked::RevocationTable;
+use super::tainted::Tainted;
 
 /// How far a view is, and on which history of the CA's registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -129,6 +130,7 @@ pub struct View {
     pub(super) foreign: Arc<BundleSet>,
     pub(super) foreign_jwt: Arc<JwtBundleSet>,
     pub(super) revocations: Arc<RevocationTable>,
+    pub(super) tainted: Arc<Tainted>,
     pub(super) bundle: wire::TrustBundle,
     pub(super) encryption: Encryption,
     pub(super) availability_target: Duration,
@@ -166,6 +168,7 @@ impl View {
             foreign_jwt: Arc::default(),
             bundles: Arc::default(),
             revocations: revocations.clone(),
+            tainted: Arc::new(Tainted::of(&bundle)),
             bundle,
             encryption: parse::encryption(cluster),
             availability_target: parse::availability_target(cluster),
@@ -228,6 +231,7 @@ impl View {
         if let Some(bundle) = &update.bundle {
             self.published = Arc::new(parse::bundles(&self.trust_domain, bundle)?);
             self.jwt_bundles = Arc::new(parse::jwt_bundles(&self.trust_domain, bundle)?);
+            self.tainted = Arc::new(Tainted::of(bundle));
             self.bundle = bundle.clone();
         }
         self.change_foreign(update)?;
@@ -421,6 +425,16 @@ impl View {
     /// What is revoked.
     pub fn revocations(&self) -> &Arc<RevocationTable> {
         &self.revocations
+    }
+
+    /// Authorities whose work is to be replaced at once.
+    pub fn tainted(&self) -> &Arc<Tainted> {
+        &self.tainted
+    }
+
+    /// The bundle of this trust domain, as it came.
+    pub fn wire_bundle(&self) -> &wire::TrustBundle {
+        &self.bundle
     }
 
     /// The bundle of this trust domain.

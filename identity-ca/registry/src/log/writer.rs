@@ -117,6 +117,7 @@ mod tests {
             entry,
             issued: None,
             shown: None,
+            signer: None,
         }
     }
 

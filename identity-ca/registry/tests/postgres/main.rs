@@ -6,6 +6,8 @@
     reason = "a test whose set-up fails has failed"
 )]
 
+#[path = "../registry/authorities.rs"]
+mod authorities;
 mod backend;
 #[path = "../registry/desk.rs"]
 mod desk;

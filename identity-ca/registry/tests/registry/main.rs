@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose set-up fails has failed")]
 
+mod authorities;
 mod backend;
 mod desk;
 mod federation;

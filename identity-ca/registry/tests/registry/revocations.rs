@@ -216,6 +216,7 @@ fn submission(number: u8, shown: Option<(u8, u64)>) -> Submission {
             serial: Some(serial(number)),
             not_before: at(not_before),
         }),
+        signer: None,
     }
 }
 
@@ -321,6 +322,7 @@ fn token_of(number: u32, service_account: &str, on: &str, moment: u64) -> Submis
         },
         issued: None,
         shown: None,
+        signer: None,
     }
 }
 

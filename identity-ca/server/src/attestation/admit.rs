@@ -17,6 +17,7 @@ use super::refusal::Refusal;
 use crate::audit::AUDIT;
 use crate::ca::Ca;
 use crate::random;
+use crate::refusal;
 use crate::stream::Peer;
 use crate::wire;
 
@@ -80,6 +81,8 @@ impl Ca {
         let (caller, admitted) = self.allowed(&claim).await;
         let node = admitted.map_err(|refusal| self.refuse_node(peer, &refusal))?;
         let way = caller.to_string();
+        let authorities = self.authorities().await;
+        let authorities = authorities.map_err(|error| refusal::storage("attest", &error))?;
         let svid = self.issue_first_node_svid(key, &node, caller).await?;
         info!(
             target: AUDIT,
@@ -91,7 +94,7 @@ impl Ca {
         Ok(AttestResponse {
             node: Some(wire::node(&node)),
             svid: Some(wire::svid(&svid)),
-            bundle: Some(self.published.wire.clone()),
+            bundle: Some(authorities.wire.clone()),
         })
     }
 

@@ -23,7 +23,7 @@ use tracing::{error, info, warn};
 use crate::ca::Ca;
 use crate::clock::Clock;
 use crate::limits::{TOLD, TOLD_PER};
-use crate::own_svid;
+use crate::own_svid::{self, OwnSvid};
 
 use super::config::EndpointIdentity;
 
@@ -58,9 +58,9 @@ impl Identity {
     pub(super) async fn new(ca: &Arc<Ca>, wanted: &EndpointIdentity) -> anyhow::Result<Self> {
         match wanted {
             EndpointIdentity::Spiffe => {
-                let (config, renew_in) = svid(ca).await?;
+                let (config, own) = svid(ca).await?;
                 let (sender, current) = watch::channel(config);
-                let renewal = tokio::spawn(renew(Arc::clone(ca), sender, renew_in));
+                let renewal = tokio::spawn(renew(Arc::clone(ca), sender, own));
                 Ok(Self::Svid {
                     current,
                     _renewal: AbortOnDropHandle::new(renewal),
@@ -139,29 +139,34 @@ fn load(certificate: &Path, key: &Path, clock: &Clock) -> anyhow::Result<Arc<Ser
         .with_context(|| format!("{} and {} cannot be used", certificate.display(), key.display()))
 }
 
-/// An SVID of the CA's own, for the endpoint alone, and when to renew it.
-async fn svid(ca: &Ca) -> anyhow::Result<(Arc<ServerConfig>, Duration)> {
-    let (pair, svid) = own_svid::identity(ca).await?;
-    let left = svid.not_after.as_secs().saturating_sub(ca.clock.now().as_secs());
-    let config = server_config(pair.chain.clone(), pair.key.clone_key(), &ca.clock)?;
-    Ok((config, Duration::from_secs(left) / 2))
+/// An SVID of the CA's own, for the endpoint alone.
+async fn svid(ca: &Ca) -> anyhow::Result<(Arc<ServerConfig>, OwnSvid)> {
+    let own = own_svid::identity(ca).await?;
+    let config = server_config(own.pair.chain.clone(), own.pair.key.clone_key(), &ca.clock)?;
+    Ok((config, own))
 }
 
-async fn renew(ca: Arc<Ca>, config: watch::Sender<Arc<ServerConfig>>, first: Duration) {
-    let mut pause = first;
+async fn renew(ca: Arc<Ca>, config: watch::Sender<Arc<ServerConfig>>, first: OwnSvid) {
+    let OwnSvid {
+        mut renew_in,
+        mut signer,
+        ..
+    } = first;
     loop {
-        sleep(pause).await;
-        pause = match svid(&ca).await {
-            Ok((new, next)) => {
+        own_svid::due(&ca, renew_in, &signer).await;
+        match svid(&ca).await {
+            Ok((new, own)) => {
                 config.send_replace(new);
-                next.max(Duration::from_secs(1))
+                renew_in = own.renew_in.max(Duration::from_secs(1));
+                signer = own.signer;
             }
             Err(error) => {
                 let error = format!("{error:#}");
                 error!(error, "failed to renew the bundle endpoint's SVID");
-                RETRY
+                sleep(RETRY).await;
+                renew_in = Duration::ZERO;
             }
-        };
+        }
     }
 }
 

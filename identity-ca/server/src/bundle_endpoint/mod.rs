@@ -3,6 +3,7 @@
 mod config;
 mod identity;
 mod pages;
+mod published;
 mod serve;
 
 pub use config::{BundleEndpoint, EndpointIdentity, IssuerError, JwtIssuer};

@@ -28,7 +28,8 @@ use crate::per_address::PerAddress;
 
 use super::config::{BundleEndpoint, EndpointIdentity, JwtIssuer};
 use super::identity::Identity;
-use super::pages::{Oidc, Pages};
+use super::pages::Pages;
+use super::published::Published;
 
 /// Pause after a failed `accept` (out of file descriptors), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -38,7 +39,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Endpoint {
     tcp: TcpListener,
     identity: Identity,
-    pages: Arc<Pages>,
+    pages: Published,
 }
 
 impl Endpoint {
@@ -48,23 +49,19 @@ impl Endpoint {
         wanted: &BundleEndpoint,
         issuer: Option<&JwtIssuer>,
     ) -> anyhow::Result<Self> {
-        let oidc = match &wanted.identity {
+        let issuer = match &wanted.identity {
             EndpointIdentity::Spiffe => None,
-            EndpointIdentity::Web { .. } => issuer.map(|issuer| Oidc {
-                issuer,
-                algorithm: ca.jwt.algorithm().as_str(),
-                keys: ca.jwt.bundle().to_plain_jwks(),
-            }),
+            EndpointIdentity::Web { .. } => issuer.cloned(),
         };
         let identity = Identity::new(ca, &wanted.identity).await?;
         let tcp = TcpListener::bind(wanted.listen)
             .await
             .with_context(|| format!("failed to listen on {} for the bundle endpoint", wanted.listen))?;
-        info!(listen = %tcp.local_addr()?, discovery = oidc.is_some(), "the bundle endpoint is ready");
+        info!(listen = %tcp.local_addr()?, discovery = issuer.is_some(), "the bundle endpoint is ready");
         Ok(Self {
             tcp,
             identity,
-            pages: Arc::new(Pages::new(&ca.published.spiffe, oidc)?),
+            pages: Published::new(ca, issuer)?,
         })
     }
 
@@ -102,7 +99,7 @@ impl Endpoint {
                 debug!(peer.address = %address, "turned a connection to the bundle endpoint away: too many are open");
                 continue;
             };
-            let (config, pages) = (self.identity.current(), Arc::clone(&self.pages));
+            let (config, pages) = (self.identity.current(), self.pages.current());
             tokio::spawn(async move {
                 let _held = (place, share);
                 match timeout(ENDPOINT_LIFE, answer(tcp, config, pages)).await {

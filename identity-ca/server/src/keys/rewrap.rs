@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use signet_authority::DataDirectory;
-use signet_keys::{Envelope, SealedKeys};
+use signet_keys::{Envelope, KeyManager as _, KeyRecord, SealedKeys};
 use signet_log::Caller;
-use signet_registry::{Registry, ResealError};
+use signet_registry::{AUTHORITY_KEYS, Registry, ResealError};
 use signet_spiffe::UnixTime;
 use tokio::task::spawn_blocking;
 use tracing::info;
@@ -86,6 +86,16 @@ async fn rewrap(
     Ok(())
 }
 
+/// Keys of other managers, in a device, say, are not sealed here.
+fn reseal_key(name: &str, row: &[u8], old: &SealedKeys, new: &SealedKeys) -> anyhow::Result<Vec<u8>> {
+    let failed = || format!("the key of `{name}` does not open");
+    let record = KeyRecord::decode(row).with_context(failed)?;
+    if record.manager() != old.name() {
+        return Ok(row.to_vec());
+    }
+    Ok(old.reseal(&record, new).with_context(failed)?.encode())
+}
+
 fn reseal(
     rows: &BTreeMap<String, Vec<u8>>,
     old: &SealedKeys,
@@ -96,6 +106,8 @@ fn reseal(
     for (name, row) in rows {
         let row = if name == DATA_KEY {
             envelope.encode()
+        } else if name.starts_with(AUTHORITY_KEYS) {
+            reseal_key(name, row, old, new)?
         } else {
             let secret = old.open_secret(name, row);
             let secret =

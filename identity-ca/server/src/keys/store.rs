@@ -20,7 +20,6 @@ const LOG_KEY: &str = "log-key";
 /// Who has the CA's keys, and what its other secrets are sealed with.
 #[derive(Debug)]
 pub(crate) struct Keys {
-    #[expect(dead_code, reason = "the authorities still have files")]
     ring: KeyRing,
     /// None: everything ends with the process.
     sealed: Option<Arc<SealedKeys>>,
@@ -33,6 +32,11 @@ impl Keys {
             ring: KeyRing::new(Arc::new(MemoryKeys::default()), []),
             sealed: None,
         }
+    }
+
+    /// Who makes the authorities' keys, and opens them.
+    pub(crate) fn manager(&self) -> Arc<dyn KeyManager> {
+        Arc::new(self.ring.clone())
     }
 
     /// In the registry, sealed as the options say. Makes what is missing at the first start, and changes nothing where what is

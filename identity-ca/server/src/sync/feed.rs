@@ -15,6 +15,7 @@ use signet_spiffe::NodeName;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep};
 
+use crate::authorities::Current;
 use crate::limits::{GATHER_PER_NODE, SNAPSHOT_AGE, SNAPSHOTS};
 use crate::wire;
 
@@ -125,13 +126,17 @@ impl Feed {
     }
 
     /// What a node has to learn that is at `since`, up to now at least. `whole`: all of it, wherever it is.
-    pub(super) async fn news(
+    /// `authorities` tells what is published then.
+    pub(super) async fn news<A>(
         &self,
         registry: &Registry,
-        bundle: &TrustBundle,
+        authorities: impl Fn() -> A,
         since: Position,
         whole: bool,
-    ) -> Result<News, StorageError> {
+    ) -> Result<News, StorageError>
+    where
+        A: Future<Output = Result<Arc<Current>, StorageError>>,
+    {
         if whole || since == Position::default() {
             let reset = !registry.is_ours(since).await?;
             return Ok(News::Snapshot(reset));
@@ -151,7 +156,9 @@ impl Feed {
             Stepped::UpToDate => Ok(News::None),
             Stepped::Step(step) => {
                 let Step { shared, own } = *step;
-                let part = Arc::new(Part::new(&shared, own, bundle));
+                // After the changes: what is published then is what they speak of, or newer.
+                let bundle = published(&shared, authorities).await?;
+                let part = Arc::new(Part::new(&shared, own, &bundle));
                 kept.steps.retain(|(from, _)| *from != since);
                 while kept.steps.len() >= STEPS {
                     kept.steps.pop_front();
@@ -168,11 +175,14 @@ impl Feed {
     }
 
     /// A snapshot of now; of a moment ago where many want one at once, who then go on with the step from there.
-    pub(super) async fn snapshot(
+    pub(super) async fn snapshot<A>(
         &self,
         registry: &Registry,
-        bundle: &TrustBundle,
-    ) -> Result<Arc<Part>, StorageError> {
+        authorities: impl Fn() -> A,
+    ) -> Result<Arc<Part>, StorageError>
+    where
+        A: Future<Output = Result<Arc<Current>, StorageError>>,
+    {
         let mut kept = self.kept.lock().await;
         let now = Instant::now();
         let crowded = self.snapshots.available_permits() < SNAPSHOTS / 2;
@@ -184,10 +194,22 @@ impl Feed {
             return Ok(Arc::clone(part));
         }
         let shared = registry.shared_snapshot().await?;
-        let part = Arc::new(Part::new(&shared, BTreeMap::new(), bundle));
+        let bundle = published(&shared, authorities).await?;
+        let part = Arc::new(Part::new(&shared, BTreeMap::new(), &bundle));
         kept.snapshot = Some((now, Arc::clone(&part)));
         Ok(part)
     }
+}
+
+/// The trust bundle, where these changes tell of it.
+async fn published<A>(changes: &Changes, authorities: impl Fn() -> A) -> Result<TrustBundle, StorageError>
+where
+    A: Future<Output = Result<Arc<Current>, StorageError>>,
+{
+    if changes.bundle {
+        return Ok(authorities().await?.wire.clone());
+    }
+    Ok(TrustBundle::default())
 }
 
 /// How long somebody who reads nothing keeps others from their snapshots.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use signet_proto::ca::v1::revoke_request::Subject;
 use signet_proto::ca::v1::{
-    BundleRequest, IssueJwtSvidRequest, JwtSvid, RegisterRequest, ReopenRequest, RevokeRequest,
+    BundleRequest, IssueJwtSvidRequest, JwtSvid, PrepareAuthorityRequest, RegisterRequest, ReopenRequest,
+    RevokeRequest,
 };
 use signet_proto::view::v1::TrustBundle;
 use signet_spiffe::{
@@ -212,9 +213,11 @@ async fn spiffe_row_57_another_key_is_another_sequence_and_is_pushed_to_nodes_th
     let node = ca.node("n1", &[]).await;
     let seen = node.follow(0).await.next().await;
     let directory = ca.stop().await;
-    // As after an update from a version without JWT keys.
-    std::fs::remove_file(directory.path().join("data/jwt-key.pem")).unwrap();
     let ca = Running::on_disk(directory).await;
+    let request = PrepareAuthorityRequest {
+        kind: "jwt".to_owned(),
+    };
+    ca.authorities.clone().prepare_authority(request).await.unwrap();
     let client = ca.client(Some(&node.identity)).await.unwrap();
     let node = TestNode { client, ..node };
     let update = node.follow(&seen).await.next().await;
@@ -237,7 +240,7 @@ async fn spiffe_row_57_and_58_the_operator_gets_the_bundle_in_each_form() {
         .into_inner();
     assert_eq!(answer.pem, ca.server.bundle().to_pem());
     let bundle = SpiffeBundle::from_jwks(&domain(), &answer.spiffe).unwrap();
-    assert_eq!(bundle.x509.as_ref(), Some(ca.server.bundle()));
+    assert_eq!(bundle.x509.as_ref(), Some(&ca.server.bundle()));
     assert_eq!(
         (bundle.sequence, bundle.refresh_hint),
         (Some(1), Some(Duration::from_mins(5)))

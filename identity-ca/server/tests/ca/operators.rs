@@ -196,7 +196,7 @@ async fn status_tells_what_an_operator_needs() {
     );
     assert_eq!((status.revision, status.root_sha256.len()), (revision, 64));
     assert_eq!(
-        &X509Bundle::from_pem(domain(), &status.bundle_pem).unwrap(),
+        X509Bundle::from_pem(domain(), &status.bundle_pem).unwrap(),
         ca.server.bundle()
     );
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use signet_ca::{AttestationConfig, Clock, Config, Database, KeyOptions, Server, Storage};
+use signet_ca::{AttestationConfig, Clock, Config, Database, KeyOptions, Rotation, Server, Storage};
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::ca::v1::{
     BanNodeRequest, ListRegistrationsRequest, RegisterRequest, RenewNodeSvidRequest, StatusRequest,
@@ -24,7 +24,7 @@ use crate::running::{Running, TestNode, domain, request};
 const SOON: Duration = Duration::from_secs(30);
 
 /// A new database; none, loudly, where there is no PostgreSQL.
-fn database(test: &str) -> Option<Database> {
+pub(crate) fn database(test: &str) -> Option<Database> {
     match shared() {
         Ok(server) => Some(Database::Postgres(server.database().unwrap())),
         Err(missing @ Error::Missing) => {
@@ -35,8 +35,8 @@ fn database(test: &str) -> Option<Database> {
     }
 }
 
-/// A directory with the key files of another CA's.
-fn with_keys_of(other: &Path) -> TempDir {
+/// A directory with what another CA's keys are sealed under, and nothing else of it.
+pub(crate) fn with_keys_of(other: &Path) -> TempDir {
     use std::os::unix::fs::DirBuilderExt as _;
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
@@ -44,10 +44,7 @@ fn with_keys_of(other: &Path) -> TempDir {
     for file in fs::read_dir(other.join("data")).unwrap() {
         let file = file.unwrap();
         let path = file.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "pem" || extension == "key")
-        {
+        if path.extension().is_some_and(|extension| extension == "key") {
             // With its mode.
             fs::copy(file.path(), data.join(file.file_name())).unwrap();
         }
@@ -55,7 +52,7 @@ fn with_keys_of(other: &Path) -> TempDir {
     directory
 }
 
-async fn two(database: &Database) -> (Running, Running) {
+pub(crate) async fn two(database: &Database) -> (Running, Running) {
     let one = Running::on_database(tempfile::tempdir().unwrap(), database.clone()).await;
     let directory = with_keys_of(one.directory.path());
     let two = Running::on_database(directory, database.clone()).await;
@@ -63,7 +60,7 @@ async fn two(database: &Database) -> (Running, Running) {
 }
 
 /// The node as a client of another CA.
-async fn at(ca: &Running, node: TestNode) -> TestNode {
+pub(crate) async fn at(ca: &Running, node: TestNode) -> TestNode {
     let client = ca.client(Some(&node.identity)).await.unwrap();
     TestNode { client, ..node }
 }
@@ -122,8 +119,8 @@ async fn what_is_done_at_one_ca_is_known_at_the_other_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_ca_with_another_key_is_not_let_in() {
-    let Some(database) = database("a_ca_with_another_key_is_not_let_in") else {
+async fn a_ca_without_what_the_keys_are_sealed_under_is_not_let_in() {
+    let Some(database) = database("a_ca_without_what_the_keys_are_sealed_under_is_not_let_in") else {
         return;
     };
     let one = Running::on_database(tempfile::tempdir().unwrap(), database.clone()).await;
@@ -135,6 +132,7 @@ async fn a_ca_with_another_key_is_not_let_in() {
             database,
         },
         keys: KeyOptions::default(),
+        rotation: Rotation::default(),
         listen: "127.0.0.1:0".parse().unwrap(),
         socket: directory.path().join("ca.sock"),
         svid_ttl: Duration::from_hours(1),
@@ -150,7 +148,7 @@ async fn a_ca_with_another_key_is_not_let_in() {
     };
     let refused = Server::start(config).await.unwrap_err();
     assert!(
-        format!("{refused:#}").contains("copy the key files"),
+        format!("{refused:#}").contains("key-encryption.key"),
         "{refused:#}"
     );
     drop(one);

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use signet_ca::{AttestationConfig, Clock, Config, KeyOptions, Server, Storage};
+use signet_ca::{AttestationConfig, Clock, Config, KeyOptions, Rotation, Server, Storage};
 use signet_proto::ca::v1::SetEncryptionRequest;
 use signet_proto::view::v1::EncryptionMode;
 use signet_spiffe::TrustDomain;
@@ -12,7 +12,7 @@ use crate::running::{Running, domain};
 #[tokio::test]
 async fn a_restarted_ca_goes_on_where_it_was() {
     let ca = Running::on_disk(tempfile::tempdir().unwrap()).await;
-    let bundle = ca.server.bundle().clone();
+    let bundle = ca.server.bundle();
     let node = ca.node("n1", &["10.244.1.0/24"]).await;
     let used = ca.token("n2", &[]).await.unwrap();
     ca.attest_with(&used).await.unwrap();
@@ -28,7 +28,7 @@ async fn a_restarted_ca_goes_on_where_it_was() {
     let directory = ca.stop().await;
 
     let ca = Running::on_disk(directory).await;
-    assert_eq!(ca.server.bundle(), &bundle);
+    assert_eq!(ca.server.bundle(), bundle);
     assert!(
         ca.attest_with(&used).await.is_err(),
         "a used token works after a restart"
@@ -52,6 +52,7 @@ fn config(storage: Storage, socket: std::path::PathBuf, trust_domain: TrustDomai
         trust_domain,
         storage,
         keys: KeyOptions::default(),
+        rotation: Rotation::default(),
         listen: "127.0.0.1:0".parse().unwrap(),
         socket,
         svid_ttl: std::time::Duration::from_hours(1),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use signet_ca::{AttestationConfig, Clock, Config, KeyOptions, Server, Storage};
+use signet_ca::{AttestationConfig, Clock, Config, KeyOptions, Rotation, Server, Storage};
 use signet_log::Record;
 use signet_proto::ca::v1::SignLogCheckpointRequest;
 use tempfile::TempDir;
@@ -18,6 +18,7 @@ async fn start(directory: &Path, accept: bool) -> anyhow::Result<()> {
         trust_domain: domain(),
         storage: Storage::Directory(directory.join("data")),
         keys: KeyOptions::default(),
+        rotation: Rotation::default(),
         listen: "127.0.0.1:0".parse()?,
         socket: directory.join("other.sock"),
         svid_ttl: std::time::Duration::from_hours(1),

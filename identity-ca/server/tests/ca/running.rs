@@ -8,7 +8,8 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use signet_ca::{AttestationConfig, Clock, Config, Database, KeyOptions, Server, Storage};
+use signet_ca::{AttestationConfig, Clock, Config, Database, KeyOptions, Rotation, Server, Storage};
+use signet_proto::ca::v1::authority_service_client::AuthorityServiceClient;
 use signet_proto::ca::v1::node_service_client::NodeServiceClient;
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::ca::v1::{
@@ -33,6 +34,7 @@ pub(crate) fn domain() -> TrustDomain {
 pub(crate) struct Running {
     pub(crate) server: Server,
     pub(crate) operator: OperatorServiceClient<Channel>,
+    pub(crate) authorities: AuthorityServiceClient<Channel>,
     ahead: Arc<AtomicU64>,
     pub(crate) directory: TempDir,
 }
@@ -86,6 +88,7 @@ impl Running {
             trust_domain: domain(),
             storage,
             keys: KeyOptions::default(),
+            rotation: Rotation::default(),
             listen: "127.0.0.1:0".parse().unwrap(),
             socket: socket.clone(),
             svid_ttl: Duration::from_hours(1),
@@ -105,6 +108,7 @@ impl Running {
         Ok(Self {
             server,
             operator,
+            authorities: AuthorityServiceClient::new(signet_uds::connect(&socket)?),
             ahead,
             directory,
         })
@@ -120,8 +124,14 @@ impl Running {
         self.ahead.fetch_add(by.as_secs(), Ordering::SeqCst);
     }
 
+    /// By the CA's clock.
+    pub(crate) fn now(&self) -> UnixTime {
+        let seconds = UnixTime::now().as_secs() + self.ahead.load(Ordering::SeqCst);
+        UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+    }
+
     pub(crate) fn bundles(&self) -> BundleSet {
-        BundleSet::single(self.server.bundle().clone())
+        BundleSet::single(self.server.bundle())
     }
 
     /// For a node that may announce the addresses that tests announce.

@@ -219,11 +219,33 @@ impl JwtKey {
     /// A P-256 key from its uncompressed point (SEC 1 §2.3.3: 0x04 and two coordinates). Its ID is its RFC 7638
     /// thumbprint.
     pub fn p256(point: &[u8]) -> Result<Self, JwtKeyError> {
+        Self::on(Curve::P256, point)
+    }
+
+    /// The same for the curve whose points are so long.
+    pub fn ec(point: &[u8]) -> Result<Self, JwtKeyError> {
+        let curves = [Curve::P256, Curve::P384, Curve::P521];
+        let curve = curves
+            .into_iter()
+            .find(|curve| point.len() == 1 + 2 * curve.coordinate());
+        Self::on(curve.ok_or(JwtKeyError::Point)?, point)
+    }
+
+    /// An RSA key from modulus and exponent, big-endian. Its ID is its RFC 7638 thumbprint.
+    pub fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, JwtKeyError> {
+        let key = PublicKey::rsa(modulus, exponent)?;
+        Ok(Self {
+            id: key.thumbprint(),
+            key,
+        })
+    }
+
+    fn on(curve: Curve, point: &[u8]) -> Result<Self, JwtKeyError> {
         let coordinates = point.strip_prefix(&[4]).ok_or(JwtKeyError::Point)?;
         let (x, y) = coordinates
-            .split_at_checked(Curve::P256.coordinate())
+            .split_at_checked(curve.coordinate())
             .ok_or(JwtKeyError::Point)?;
-        let key = PublicKey::ec(Curve::P256, x, y)?;
+        let key = PublicKey::ec(curve, x, y)?;
         Ok(Self {
             id: key.thumbprint(),
             key,

@@ -21,7 +21,7 @@ use signet_authority::{
 use signet_interop::{Running, SvidEvent};
 use signet_spiffe::{Audience, BundleSet, JwtBundleSet, SpiffeId, TrustDomain, X509Bundle};
 use signet_workload_api::{
-    JwtSvid, Limits, NoJwtSvid, Offer, Offers, RevocationList, SvidSource, X509Svid, serve_beside,
+    Beside, JwtSvid, Limits, NoJwtSvid, Offer, Offers, RevocationList, SvidSource, X509Svid, serve_beside,
 };
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -217,6 +217,7 @@ impl Served {
         *self.revoked.lock().unwrap() = Some(Arc::new(RevocationList {
             trust_domain: authority.trust_domain().clone(),
             der: list.der,
+            beside: Beside::default(),
         }));
         drop(authority);
         self.publish();

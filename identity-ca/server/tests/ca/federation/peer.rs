@@ -13,9 +13,10 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use signet_ca::{
-    AttestationConfig, BundleEndpoint, Clock, Config, EndpointIdentity, JwtIssuer, KeyOptions, Server,
-    Storage,
+    AttestationConfig, BundleEndpoint, Clock, Config, EndpointIdentity, JwtIssuer, KeyOptions, Rotation,
+    Server, Storage,
 };
+use signet_proto::ca::v1::authority_service_client::AuthorityServiceClient;
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::ca::v1::{
     BundleRequest, BundleResponse, DefederateRequest, FederateRequest, FederationEntry,
@@ -47,6 +48,7 @@ pub(crate) fn config(
         trust_domain: TrustDomain::parse(name).unwrap(),
         storage,
         keys: KeyOptions::default(),
+        rotation: Rotation::default(),
         listen: anywhere(),
         socket: directory.join("ca.sock"),
         svid_ttl: Duration::from_hours(1),
@@ -66,6 +68,7 @@ pub(crate) fn config(
 pub(crate) struct Peer {
     pub(crate) server: Server,
     pub(crate) operator: Operator,
+    pub(crate) authorities: AuthorityServiceClient<Channel>,
     pub(crate) directory: TempDir,
 }
 
@@ -103,6 +106,7 @@ impl Peer {
         Self {
             server,
             operator: OperatorServiceClient::new(signet_uds::connect(&socket).unwrap()),
+            authorities: AuthorityServiceClient::new(signet_uds::connect(&socket).unwrap()),
             directory,
         }
     }
@@ -113,11 +117,6 @@ impl Peer {
 
     pub(crate) fn url(&self) -> String {
         format!("https://{}/", self.endpoint())
-    }
-
-    pub(crate) async fn stop(self) -> TempDir {
-        self.server.shutdown().await;
-        self.directory
     }
 }
 

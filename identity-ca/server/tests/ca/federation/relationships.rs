@@ -1,4 +1,4 @@
-use signet_proto::ca::v1::RegisterRequest;
+use signet_proto::ca::v1::{PrepareAuthorityRequest, RegisterRequest};
 use tonic::Code;
 
 use super::peer::{
@@ -80,25 +80,17 @@ async fn without_being_told_to_a_ca_asks_a_new_endpoint_at_once() {
 async fn spiffe_row_63_what_changes_over_there_reaches_the_nodes_here_and_removal_takes_it_away() {
     let a = Running::in_memory().await;
     let b = Peer::spiffe(B, tempfile::tempdir().unwrap(), anywhere()).await;
-    let (first, endpoint) = (bundle(&b.operator).await.spiffe, b.endpoint());
+    let first = bundle(&b.operator).await.spiffe;
     let node = a.node("n1", &[]).await;
     let mut follower = node.follow(0).await;
     let request = by_spiffe(B, &b.url(), B_CA, &first);
     federate(&a.operator, request).await.unwrap();
     told(&mut follower, Some(&first)).await;
-    // It begins anew with another key for tokens.
-    let directory = b.stop().await;
-    let keys = std::fs::read_dir(directory.path().join("data")).unwrap();
-    let of_tokens = |path: &std::path::PathBuf| path.file_name().unwrap().to_str().unwrap().contains("jwt");
-    let keys: Vec<_> = keys
-        .map(|entry| entry.unwrap().path())
-        .filter(of_tokens)
-        .collect();
-    assert!(!keys.is_empty());
-    for key in &keys {
-        std::fs::remove_file(key).unwrap();
-    }
-    let b = Peer::spiffe(B, directory, endpoint).await;
+    // Another key for tokens is published there.
+    let request = PrepareAuthorityRequest {
+        kind: "jwt".to_owned(),
+    };
+    b.authorities.clone().prepare_authority(request).await.unwrap();
     let second = bundle(&b.operator).await.spiffe;
     assert_ne!(first, second);
     let entry = refresh(&a.operator, B).await.unwrap();

@@ -1,0 +1,198 @@
+//! The authorities as they are at one position of the registry.
+
+use std::sync::Arc;
+
+use signet_authority::{Authority, AuthorityError, JwtAuthority, JwtSigningKey, KeyError, SigningKey};
+use signet_keys::{KeyManagerError, KeyRecord, RecordError, Signer};
+use signet_proto::view::v1::TrustBundle;
+use signet_registry::{Authorities, Position, PublishedBundle, StorageError, StoredAuthority};
+use signet_rotation::{AuthorityId, AuthorityKind, State};
+use signet_spiffe::{JwtBundleError, TrustDomain};
+
+/// All that signing and publishing need. A value never changes; there is another one after each step.
+#[derive(Debug)]
+pub(crate) struct Current {
+    /// Where the registry was when the authorities last changed.
+    pub(crate) position: Position,
+    /// Rows, by kind, the oldest first.
+    pub(crate) all: Vec<StoredAuthority>,
+    /// X.509 authorities that are published and whose keys this CA can open.
+    pub(crate) x509: Vec<Usable>,
+    /// The JWT key that signs.
+    jwt: Result<(AuthorityId, Arc<JwtAuthority>), String>,
+    /// Why the active X.509 authority cannot be used here.
+    unusable: Option<String>,
+    pub(crate) bundle: PublishedBundle,
+    /// For agents.
+    pub(crate) wire: TrustBundle,
+    /// X.509 authorities and JWT keys in SPIFFE's format.
+    pub(crate) spiffe: String,
+    /// JWT keys alone.
+    pub(crate) jwks: String,
+}
+
+/// An X.509 authority with its key.
+#[derive(Debug)]
+pub(crate) struct Usable {
+    pub(crate) id: AuthorityId,
+    pub(crate) state: State,
+    pub(crate) authority: Arc<Authority>,
+}
+
+/// Why an authority cannot be used here.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UnusableError {
+    #[error("the registry has no key of it any more")]
+    NoRecord,
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error(transparent)]
+    Manager(#[from] KeyManagerError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    #[error(transparent)]
+    Jwt(#[from] JwtBundleError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("there is no active {0} authority in the registry")]
+    None(AuthorityKind),
+}
+
+/// Opens keys by their records.
+pub(crate) trait Opens {
+    /// The key of this record.
+    fn open(&self, record: &KeyRecord) -> Result<Arc<dyn Signer>, KeyManagerError>;
+}
+
+impl Current {
+    /// Opens what there is. Blocks while keys are opened. Nothing where nothing is published yet.
+    pub(crate) fn open(
+        found: Authorities,
+        position: Position,
+        trust_domain: &TrustDomain,
+        issuer: Option<&str>,
+        keys: &dyn Opens,
+    ) -> Result<Option<Self>, StorageError> {
+        let Some(bundle) = found.bundle else {
+            return Ok(None);
+        };
+        let mut x509 = Vec::new();
+        let mut unusable = None;
+        let published =
+            |one: &&StoredAuthority| one.life.kind == AuthorityKind::X509 && one.life.state.is_published();
+        for one in found.all.iter().filter(published) {
+            match open_x509(one, trust_domain, keys) {
+                Ok(authority) => x509.push(Usable {
+                    id: one.life.id.clone(),
+                    state: one.life.state,
+                    authority: Arc::new(authority),
+                }),
+                Err(error) => {
+                    tracing::error!(authority.id = %one.life.id, %error, "an authority cannot be used here");
+                    if one.life.state == State::Active {
+                        unusable = Some(error.to_string());
+                    }
+                }
+            }
+        }
+        let active = found
+            .all
+            .iter()
+            .find(|one| one.life.kind == AuthorityKind::Jwt && one.life.state == State::Active);
+        let jwt = active
+            .ok_or(UnusableError::None(AuthorityKind::Jwt))
+            .and_then(|one| {
+                Ok((
+                    one.life.id.clone(),
+                    Arc::new(open_jwt(one, &bundle, issuer, keys)?),
+                ))
+            })
+            .map_err(|error| error.to_string());
+        if let Err(error) = &jwt {
+            tracing::error!(error, "the JWT key cannot be used here");
+        }
+        let jwks = bundle.jwt.to_jwks();
+        Ok(Some(Self {
+            position,
+            wire: wire(&bundle, &jwks, &found.all),
+            spiffe: bundle.to_jwks()?,
+            all: found.all,
+            x509,
+            jwt,
+            unusable,
+            bundle,
+            jwks,
+        }))
+    }
+
+    /// The lives of those of a kind.
+    pub(crate) fn lives(&self, kind: AuthorityKind) -> Vec<signet_rotation::Authority> {
+        let of_kind = self.all.iter().filter(|one| one.life.kind == kind);
+        of_kind.map(|one| one.life.clone()).collect()
+    }
+
+    /// The X.509 authority that signs, or why there is none.
+    pub(crate) fn signing(&self) -> Result<&Usable, &str> {
+        let active = self.x509.iter().find(|one| one.state == State::Active);
+        active.ok_or_else(|| {
+            self.unusable
+                .as_deref()
+                .unwrap_or("there is no active X.509 authority")
+        })
+    }
+
+    /// The JWT key that signs, or why there is none.
+    pub(crate) fn jwt(&self) -> Result<(&AuthorityId, &Arc<JwtAuthority>), &str> {
+        match &self.jwt {
+            Ok((id, jwt)) => Ok((id, jwt)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn signer(one: &StoredAuthority, keys: &dyn Opens) -> Result<Arc<dyn Signer>, UnusableError> {
+    let record = one.key.as_deref().ok_or(UnusableError::NoRecord)?;
+    Ok(keys.open(&KeyRecord::decode(record)?)?)
+}
+
+fn open_x509(
+    one: &StoredAuthority,
+    trust_domain: &TrustDomain,
+    keys: &dyn Opens,
+) -> Result<Authority, UnusableError> {
+    let key = SigningKey::new(signer(one, keys)?)?;
+    Ok(Authority::restore(trust_domain.clone(), one.chain()?, key)?)
+}
+
+fn open_jwt(
+    one: &StoredAuthority,
+    bundle: &PublishedBundle,
+    issuer: Option<&str>,
+    keys: &dyn Opens,
+) -> Result<JwtAuthority, UnusableError> {
+    let key = JwtSigningKey::new(signer(one, keys)?)?;
+    let own = key.public().id().to_owned();
+    let beside = bundle.jwt.keys().iter().filter(|key| key.id() != own).cloned();
+    let domain = bundle.jwt.trust_domain().clone();
+    Ok(JwtAuthority::new(domain, key, beside)?.with_issuer(issuer))
+}
+
+fn wire(bundle: &PublishedBundle, jwks: &str, all: &[StoredAuthority]) -> TrustBundle {
+    let tainted = |kind| {
+        let tainted = all
+            .iter()
+            .filter(move |one| one.life.kind == kind && one.life.state == State::Tainted);
+        tainted.map(|one| one.life.id.to_string()).collect()
+    };
+    TrustBundle {
+        trust_domain: bundle.x509.trust_domain().to_string(),
+        x509_authorities: bundle.x509.authorities().iter().map(|one| one.to_vec()).collect(),
+        sequence: bundle.sequence,
+        jwt_keys: jwks.to_owned().into_bytes(),
+        tainted_x509: tainted(AuthorityKind::X509),
+        tainted_jwt: tainted(AuthorityKind::Jwt),
+        mark: bundle.mark.clone(),
+    }
+}

@@ -1,0 +1,21 @@
+//! The authorities that this CA signs with, as the registry has them, and the steps of their lives.
+
+mod acknowledge;
+mod automatic;
+mod current;
+mod first;
+mod lists;
+mod make;
+mod operators;
+mod rotation;
+mod signing;
+mod wire;
+
+pub(crate) use automatic::run;
+pub(crate) use current::Current;
+pub(crate) use first::begin;
+pub(crate) use lists::Lists;
+pub(crate) use make::Maker;
+pub(crate) use operators::Authorities as AuthorityCalls;
+pub use rotation::{Rotation, RotationError};
+pub(crate) use signing::Signing;
