@@ -102,8 +102,7 @@ pub(crate) async fn acquire(
         .execute(&mut *connection)
         .await?;
     if revived.rows_affected() == 0 {
-        forget_quarantined(connection, now).await?;
-        let number = lowest_free(connection).await?;
+        let number = free(connection, now).await?;
         sql::query("INSERT INTO identities (number, spiffe_id) VALUES (?, ?)")
             .bind(number)
             .bind(id.as_str())
@@ -131,28 +130,24 @@ pub(crate) async fn release_if_unused(
     Ok(())
 }
 
-async fn forget_quarantined(connection: &mut Connection, now: UnixTime) -> Result<(), StorageError> {
+/// The lowest number whose quarantine is over, or else one above all others. Either is found at once, however many there are.
+async fn free(connection: &mut Connection, now: UnixTime) -> Result<i64, StorageError> {
     let quarantine = i64::try_from(QUARANTINE.as_secs()).unwrap_or(i64::MAX);
-    sql::query("DELETE FROM identities WHERE released_at <= ?")
+    let (over,): (Option<i64>,) = sql::query_as("SELECT MIN(number) FROM identities WHERE released_at <= ?")
         .bind(seconds(now).saturating_sub(quarantine))
-        .execute(connection)
+        .fetch_one(&mut *connection)
         .await?;
-    Ok(())
-}
-
-async fn lowest_free(connection: &mut Connection) -> Result<i64, StorageError> {
-    let (number,): (i64,) = sql::query_as(
-        "SELECT MIN(candidate) FROM (
-             SELECT ?1 AS candidate WHERE NOT EXISTS (SELECT 1 FROM identities WHERE number = ?1)
-             UNION ALL
-             SELECT number + 1 FROM identities AS taken
-             WHERE NOT EXISTS (SELECT 1 FROM identities WHERE number = taken.number + 1)
-         ) AS free",
-    )
-    .bind(FIRST_IDENTITY)
-    .fetch_one(connection)
-    .await?;
-    Ok(number)
+    if let Some(number) = over {
+        sql::query("DELETE FROM identities WHERE number = ?")
+            .bind(number)
+            .execute(connection)
+            .await?;
+        return Ok(number);
+    }
+    let (highest,): (Option<i64>,) = sql::query_as("SELECT MAX(number) FROM identities")
+        .fetch_one(connection)
+        .await?;
+    Ok(highest.map_or(FIRST_IDENTITY.into(), |highest| highest.saturating_add(1)))
 }
 
 fn parse((number, spiffe_id): (i64, String), nodes: &[String]) -> Result<Identity, StorageError> {

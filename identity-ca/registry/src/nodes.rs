@@ -134,6 +134,9 @@ impl Registry {
         announcement: &Announcement,
         connected: &BTreeSet<NodeName>,
     ) -> Result<(), AnnounceError> {
+        if self.is_announced(name, announcement).await? {
+            return Ok(());
+        }
         let mut write = self.write().await?;
         let allowed = allowed_addresses(write.connection(), name).await?;
         addresses::check(announcement, &allowed)?;
@@ -195,6 +198,29 @@ impl Registry {
         );
         write.commit().await?;
         Ok(())
+    }
+
+    /// Whether a node can be reached where it says already: most come back where they were, and need not be compared with all others.
+    async fn is_announced(
+        &self,
+        name: &NodeName,
+        announcement: &Announcement,
+    ) -> Result<bool, AnnounceError> {
+        let mut read = self.read().await?;
+        let allowed = allowed_addresses(&mut read, name).await?;
+        addresses::check(announcement, &allowed)?;
+        let announcement = with_seen(announcement);
+        let known = find(&mut read, name).await?;
+        let known = known.ok_or_else(|| AnnounceError::UnknownNode(name.clone()))?;
+        Ok(known.addresses == announcement.addresses && known.session_port == announcement.session_port)
+    }
+
+    /// How many there are.
+    pub async fn count_nodes(&self) -> Result<u32, StorageError> {
+        let (count,): (i64,) = sql::query_as("SELECT COUNT(*) FROM nodes WHERE evicted_at IS NULL")
+            .fetch_one(&mut *self.read().await?)
+            .await?;
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 
     /// A node by name.

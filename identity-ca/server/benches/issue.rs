@@ -1,4 +1,4 @@
-//! X.509-SVIDs per second through the CA's whole issue path, beside raw signing.
+//! X.509-SVIDs and JWT-SVIDs per second through the CA's whole issue path, beside raw signing.
 //!
 //! "Whole" is: proof of possession, authorization, certificate, and its entry in the issuance log on disk (SQLite, synced)
 //! before the answer. Once within this process; once through the real daemon's gRPC over mutual TLS, its audit stream on,
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use signet_authority::{Authority, RequestedKey, Serial, SigningKey};
-use signet_proto::ca::v1::IssueX509SvidRequest;
+use signet_proto::ca::v1::{IssueJwtSvidRequest, IssueX509SvidRequest};
 use signet_spiffe::{NodeName, SpiffeId, UnixTime};
 use tokio::task::JoinSet;
 
@@ -189,4 +189,29 @@ async fn through_the_api() {
             spent,
         );
     }
+    let mut callers = Vec::new();
+    for number in 0..CALLERS {
+        let client = dial(ca.address, Some(&identity), ca.bundles().await)
+            .await
+            .unwrap();
+        for each in 0..8 {
+            let (client, call) = (
+                client.clone(),
+                IssueJwtSvidRequest {
+                    registration: registration.clone(),
+                    audience: vec![format!("audience-{number}-{each}")],
+                },
+            );
+            callers.push(move || {
+                let (mut client, call) = (client.clone(), call.clone());
+                async move { drop(client.issue_jwt_svid(call).await.unwrap()) }
+            });
+        }
+    }
+    let (done, spent) = measure(callers).await;
+    line(
+        format!("JWT-SVIDs over the same, {CALLERS} connections with 8 calls each"),
+        done,
+        spent,
+    );
 }

@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use attestation_args::AttestationArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signet_ca::{
     BundleEndpoint, Clock, Config, Database, EndpointIdentity, JwtIssuer, MAX_JWT_SVID_TTL,
     MAX_NODE_SVID_TTL, MAX_SVID_TTL, MIN_SVID_TTL, Server, Storage,
@@ -289,6 +290,7 @@ fn main() -> anyhow::Result<()> {
     let command = Cli::parse().command;
     // Before the signing key is read: it must not end up in a core dump, nor be read by a debugger of the same user.
     signet_privileges::confine(Capabilities::empty()).context("failed to drop privileges")?;
+    open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     // Where systemd has put this service's credentials.
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
@@ -299,6 +301,17 @@ fn main() -> anyhow::Result<()> {
             runtime.block_on(rewrap.run(credentials.as_deref()))
         }
     }
+}
+
+/// Each agent is a connection: as many as this process may have.
+fn open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    // With fewer it serves fewer agents: the listener tells of each that it cannot take.
+    let _ = setrlimit(Resource::Nofile, most);
 }
 
 async fn serve(run: RunArgs, credentials: Option<&Path>) -> anyhow::Result<()> {

@@ -409,7 +409,7 @@ impl Ca {
                 .as_ref()
                 .map_or(0, |active| unix_seconds(active.not_after())),
             root_sha256: root_sha256.map_or_else(String::new, |digest| hex::encode(digest.as_ref())),
-            nodes: count(self.registry.nodes().await?.len()),
+            nodes: self.registry.count_nodes().await?,
             connected: count(self.connected.nodes().len()),
             registrations: self.registry.count_registrations().await?,
             cluster: Some(wire::cluster(

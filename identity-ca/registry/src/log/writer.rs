@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 
 use crate::database::{Registry, StorageError};
 use crate::revocation::{Submission, Withheld};
@@ -16,6 +17,9 @@ pub const MAX_WAITING: usize = 4096;
 
 /// Most entries of one transaction: bounds how long the first of them waits.
 const BATCH: usize = 512;
+
+/// Turns of other tasks in which nobody came, after which nobody is about to.
+const QUIET: u32 = 4;
 
 /// Appends entries that are no changes of the registry. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -72,9 +76,30 @@ impl LogWriter {
     }
 }
 
+/// Under load, lets those enter that are about to: whoever is done with its certificate meanwhile need not wait for the next
+/// transaction. Ends as soon as nobody comes any more; there is no timer.
+async fn gather(queue: &mut mpsc::Receiver<Waiting>, batch: &mut Vec<Waiting>) {
+    let mut quiet = 0;
+    while quiet < QUIET && batch.len() < BATCH {
+        yield_now().await;
+        let known = batch.len();
+        while batch.len() < BATCH
+            && let Ok(waiting) = queue.try_recv()
+        {
+            batch.push(waiting);
+        }
+        quiet = if batch.len() == known { quiet + 1 } else { 0 };
+    }
+}
+
 async fn write(registry: Registry, mut queue: mpsc::Receiver<Waiting>) {
     let mut batch = Vec::with_capacity(BATCH);
+    let mut before = 0;
     while queue.recv_many(&mut batch, BATCH).await > 0 {
+        if before.max(batch.len()) > 1 {
+            gather(&mut queue, &mut batch).await;
+        }
+        before = batch.len();
         // A caller that went away still has its entry: its certificate was signed.
         let (entries, callers): (Vec<_>, Vec<_>) = batch
             .drain(..)

@@ -54,7 +54,7 @@ async fn terms_are_kept_in_order_and_come_with_the_changes() {
         .snapshot(&node("n1"), Position::default())
         .await
         .unwrap();
-    assert_eq!(snapshot.registrations, [made.clone()]);
+    assert_eq!(snapshot.registrations, std::slice::from_ref(&made));
     // The log would show a change of any of it.
     let mut digests = vec![made.digest()];
     for change in [

@@ -15,7 +15,7 @@ use crate::running::{dial, domain, pair, request};
 
 /// A CA of the trust domain `td` with its data below a directory; killed on drop.
 pub(crate) struct Daemon {
-    process: Child,
+    pub(crate) process: Child,
     pub(crate) address: SocketAddr,
     pub(crate) operator: OperatorServiceClient<Channel>,
     /// What it said before it was ready.

@@ -1,0 +1,426 @@
+//! A fleet of agents on one `signet-ca`: how long a cold start of everything takes, and what the CA needs afterwards.
+//!
+//! The agents are simulated in this process, on the same cores, each with a TLS connection, a node SVID and a stream of its own.
+//! `SIGNET_BENCH_AGENTS` says how many (5,000), each with two workloads.
+
+#![expect(clippy::print_stdout, reason = "the result of a bench is its output")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a bench that cannot go on has nothing to measure"
+)]
+
+#[path = "../tests/ca/daemon.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
+mod daemon;
+#[path = "../tests/ca/running.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
+mod running;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper_util::rt::TokioIo;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signet_proto::ca::v1::node_service_client::NodeServiceClient;
+use signet_proto::ca::v1::{
+    AttestRequest, CreateJoinTokenRequest, IssueX509SvidRequest, RegisterAllRequest, RegisterRequest,
+    SyncRequest,
+};
+use signet_proto::view::v1::Update;
+use signet_spiffe::{BundleSet, SpiffeId};
+use signet_tls::{Expect, FixedBundles, SvidKeyPair, client_config};
+use tokio::net::TcpSocket;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Status, Streaming};
+
+use daemon::Daemon;
+use running::{domain, pair, request};
+
+const WORKLOADS: usize = 2;
+
+/// How long the quiet fleet is watched.
+const WATCHED: Duration = Duration::from_mins(1);
+
+/// Registrations that are made while everybody follows.
+const CHANGES: u32 = 20;
+
+/// One simulated agent.
+#[derive(Clone)]
+struct Agent {
+    name: String,
+    /// Each calls from an address of its own, as nodes do.
+    from: Ipv4Addr,
+    identity: Arc<SvidKeyPair>,
+}
+
+fn main() {
+    let agents = std::env::var("SIGNET_BENCH_AGENTS").ok();
+    let agents = agents.and_then(|text| text.parse().ok()).unwrap_or(5_000);
+    let limit = getrlimit(Resource::Nofile);
+    let open = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    setrlimit(Resource::Nofile, open).unwrap();
+    tokio::runtime::Runtime::new().unwrap().block_on(measure(agents));
+}
+
+fn line(what: &str, value: f64, unit: &str, aim: &str) {
+    println!("{what:<58} {value:>10.2} {unit}{aim}");
+}
+
+fn seconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64()
+}
+
+async fn measure(count: usize) {
+    println!(
+        "{count} agents with {} workloads, simulated on the same cores",
+        count * WORKLOADS
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let ca = Daemon::start(directory.path());
+    let began = Instant::now();
+    let agents = join(&ca, count).await;
+    line(
+        "nodes joined for the first time, per second",
+        as_f64(count) / seconds(began),
+        "",
+        "",
+    );
+    let began = Instant::now();
+    register(&ca, &agents).await;
+    line(
+        "workloads registered, a thousand at a time, per second",
+        as_f64(count * WORKLOADS) / seconds(began),
+        "",
+        "",
+    );
+    drop(ca);
+
+    let began = Instant::now();
+    let ca = Daemon::start(directory.path());
+    let bundles = ca.bundles().await;
+    let mut starting = JoinSet::new();
+    for agent in &agents {
+        starting.spawn(cold_start(agent.clone(), ca.address, bundles.clone()));
+    }
+    let mut served = Vec::new();
+    while let Some(done) = starting.join_next().await {
+        let mut started = done.unwrap();
+        started.took = began.elapsed();
+        served.push(started);
+    }
+    let tries: u32 = served.iter().map(|started| started.tries).sum();
+    let median = served[served.len() / 2].took.as_secs_f64();
+    line("cold start until half are served", median, "s", "");
+    line(
+        "cold start until all are served",
+        seconds(began),
+        "s",
+        "   aim: ≤60",
+    );
+    line("attempts per agent", f64::from(tries) / as_f64(count), "", "");
+    line("RSS of the CA then", rss(ca.process.id()), "MB", "");
+    quiet(&ca, served).await;
+}
+
+/// Follows everybody, renews as many SVIDs as a fleet with lives of an hour does, then changes something.
+async fn quiet(ca: &Daemon, served: Vec<Started>) {
+    let (told, mut heard) = mpsc::unbounded_channel();
+    let mut clients = BTreeMap::new();
+    let mut renewals = Vec::new();
+    for started in served {
+        let Started {
+            agent,
+            client,
+            mut stream,
+            registrations,
+            ..
+        } = started;
+        renewals.extend(registrations.into_iter().map(|id| (agent.name.clone(), id)));
+        clients.insert(agent.name.clone(), client);
+        let told = told.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(update)) = stream.message().await {
+                let _ = told.send((agent.name.clone(), update, Instant::now()));
+            }
+        });
+    }
+    sleep(Duration::from_secs(5)).await;
+    while heard.try_recv().is_ok() {}
+
+    let pause = Duration::from_mins(30) / u32::try_from(renewals.len()).unwrap();
+    let csr = request().1;
+    let (before, began) = (cpu(ca.process.id()), Instant::now());
+    let mut next = renewals.iter().cycle();
+    while began.elapsed() < WATCHED {
+        let (name, registration) = next.next().unwrap();
+        let call = IssueX509SvidRequest {
+            registration: registration.clone(),
+            csr: csr.clone(),
+        };
+        clients[name].clone().issue_x509_svid(call).await.unwrap();
+        sleep(pause).await;
+    }
+    let used = (cpu(ca.process.id()) - before) / seconds(began) * 100.0;
+    line(
+        "CPU of the CA at a life of an hour",
+        used,
+        "% of a core",
+        "   aim: <10",
+    );
+    line("RSS of the CA", rss(ca.process.id()), "MB", "   aim: ≤150");
+
+    changes(ca, &clients, &renewals, heard).await;
+}
+
+/// Registers something now and then, which everybody hears of.
+async fn changes(
+    ca: &Daemon,
+    clients: &BTreeMap<String, NodeServiceClient<Channel>>,
+    places: &[(String, String)],
+    mut heard: mpsc::UnboundedReceiver<(String, Update, Instant)>,
+) {
+    let csr = request().1;
+    let before = cpu(ca.process.id());
+    let (mut first, mut last, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for number in 0..CHANGES {
+        let on = places[usize::try_from(number).unwrap() * 7].0.clone();
+        let began = Instant::now();
+        let made = ca
+            .operator
+            .clone()
+            .register(registration(&on, 1_000 + number))
+            .await;
+        let id = made.unwrap().into_inner().id;
+        let mut others = clients.len();
+        while others > 0 {
+            let Ok(Some((name, update, at))) = timeout(Duration::from_secs(30), heard.recv()).await else {
+                break;
+            };
+            others -= 1;
+            bytes = prost::Message::encoded_len(&update);
+            let update: Update = update;
+            if name == on
+                && update
+                    .registrations
+                    .iter()
+                    .any(|registration| registration.id == id)
+            {
+                let call = IssueX509SvidRequest {
+                    registration: id.clone(),
+                    csr: csr.clone(),
+                };
+                clients[&name].clone().issue_x509_svid(call).await.unwrap();
+                first.push((at - began).as_secs_f64() * 1e3);
+            }
+            if others == 0 {
+                last.push((at - began).as_secs_f64() * 1e3);
+            }
+        }
+    }
+    for (what, mut times) in [
+        ("registration → its agent, median", first),
+        ("registration → the last agent, median", last),
+    ] {
+        times.sort_by(f64::total_cmp);
+        line(
+            what,
+            times.get(times.len() / 2).copied().unwrap_or(f64::NAN),
+            "ms",
+            "",
+        );
+    }
+    line("one change to one agent", as_f64(bytes), "bytes", "");
+    line(
+        "CPU of the CA for one change, told to all",
+        (cpu(ca.process.id()) - before) / f64::from(CHANGES) * 1e3,
+        "ms",
+        "",
+    );
+}
+
+fn as_f64(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap())
+}
+
+async fn join(ca: &Daemon, count: usize) -> Vec<Agent> {
+    let places = Arc::new(Semaphore::new(16));
+    let mut joining = JoinSet::new();
+    let (address, bundles) = (ca.address, ca.bundles().await);
+    for number in 0..count {
+        let (places, mut operator, bundles) = (Arc::clone(&places), ca.operator.clone(), bundles.clone());
+        joining.spawn(async move {
+            let _place = places.acquire_owned().await.unwrap();
+            let number = u32::try_from(number).unwrap();
+            let name = format!("n{number}");
+            let [_, _, high, low] = number.to_be_bytes();
+            let token = CreateJoinTokenRequest {
+                node: name.clone(),
+                pod_cidrs: vec![format!("10.{high}.{low}.0/24")],
+                ..CreateJoinTokenRequest::default()
+            };
+            let join_token = operator
+                .create_join_token(token)
+                .await
+                .unwrap()
+                .into_inner()
+                .token;
+            let (key, csr) = request();
+            let from = Ipv4Addr::new(127, 80 + high, low, 1);
+            let mut stranger = connect(address, from, None, &bundles).await.unwrap();
+            let attested = stranger.attest(AttestRequest { join_token, csr }).await.unwrap();
+            let identity = Arc::new(pair(&key, &attested.into_inner().svid.unwrap()));
+            Agent { name, from, identity }
+        });
+    }
+    joining.join_all().await
+}
+
+fn registration(on: &str, number: u32) -> RegisterRequest {
+    RegisterRequest {
+        spiffe_id: format!("spiffe://td/ns/{on}/sa/w{number}"),
+        node: on.to_owned(),
+        selectors: vec![format!("unix:uid:{number}")],
+        ..RegisterRequest::default()
+    }
+}
+
+async fn register(ca: &Daemon, agents: &[Agent]) {
+    let all: Vec<_> = agents
+        .iter()
+        .flat_map(|agent| {
+            (0..WORKLOADS).map(|number| registration(&agent.name, u32::try_from(number).unwrap()))
+        })
+        .collect();
+    for part in all.chunks(1_000) {
+        let order = RegisterAllRequest {
+            registrations: part.to_vec(),
+            ..RegisterAllRequest::default()
+        };
+        ca.operator.clone().register_all(order).await.unwrap();
+    }
+}
+
+/// An agent that has all that it needs.
+struct Started {
+    agent: Agent,
+    client: NodeServiceClient<Channel>,
+    stream: Streaming<Update>,
+    registrations: Vec<String>,
+    tries: u32,
+    took: Duration,
+}
+
+/// With nothing but the node's SVID: the whole view, and an SVID for each registration. Comes back like a real one where it is
+/// turned away.
+async fn cold_start(agent: Agent, address: SocketAddr, bundles: BundleSet) -> Started {
+    let csr = request().1;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        if let Ok((client, stream, registrations)) = attempt(&agent, address, &bundles, &csr).await {
+            return Started {
+                agent,
+                client,
+                stream,
+                registrations,
+                tries,
+                took: Duration::ZERO,
+            };
+        }
+        let spread = u64::from(u32::from(agent.from) % 1_000);
+        sleep(Duration::from_millis((250 << tries.min(4)) + spread)).await;
+    }
+}
+
+type Served = (NodeServiceClient<Channel>, Streaming<Update>, Vec<String>);
+
+async fn attempt(
+    agent: &Agent,
+    address: SocketAddr,
+    bundles: &BundleSet,
+    csr: &[u8],
+) -> Result<Served, Status> {
+    let failed = |error: &dyn std::fmt::Display| Status::unavailable(error.to_string());
+    let client = connect(address, agent.from, Some(&agent.identity), bundles).await;
+    let mut client = client
+        .map_err(|error| failed(&error))?
+        .max_decoding_message_size(64 << 20);
+    let call = SyncRequest {
+        session_port: 4250,
+        ..SyncRequest::default()
+    };
+    let mut stream = client.sync(call).await?.into_inner();
+    let snapshot = stream.message().await?.ok_or_else(|| failed(&"no snapshot"))?;
+    let ids: Vec<_> = snapshot
+        .registrations
+        .iter()
+        .map(|registration| registration.id.clone())
+        .collect();
+    drop(snapshot);
+    assert_eq!(ids.len(), WORKLOADS, "all is registered");
+    for id in &ids {
+        let call = IssueX509SvidRequest {
+            registration: id.clone(),
+            csr: csr.to_vec(),
+        };
+        client.issue_x509_svid(call).await?;
+    }
+    Ok((client, stream, ids))
+}
+
+async fn connect(
+    address: SocketAddr,
+    from: Ipv4Addr,
+    identity: Option<&SvidKeyPair>,
+    bundles: &BundleSet,
+) -> Result<NodeServiceClient<Channel>, tonic::transport::Error> {
+    let expect = Expect::Exactly(SpiffeId::ca(&domain()));
+    let bundles = Arc::new(FixedBundles::new(bundles.clone()));
+    let mut config = client_config(identity, bundles, expect).unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let connector = TlsConnector::from(Arc::new(config));
+    let dial = tower::service_fn(move |_| {
+        let connector = connector.clone();
+        async move {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind((from, 0).into())?;
+            let tcp = socket.connect(address).await?;
+            tcp.set_nodelay(true)?;
+            let tls = connector.connect("ca.invalid".try_into().unwrap(), tcp).await?;
+            Ok::<_, std::io::Error>(TokioIo::new(tls))
+        }
+    });
+    let endpoint = Endpoint::from_static("http://ca.invalid");
+    Ok(NodeServiceClient::new(
+        endpoint.connect_with_connector(dial).await?,
+    ))
+}
+
+/// Seconds that a process has computed for.
+fn cpu(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    let ticks = |at: usize| fields[at].parse::<u32>().unwrap();
+    // USER_HZ is 100 on every Linux that Rust runs on.
+    f64::from(ticks(11) + ticks(12)) / 100.0
+}
+
+/// Resident memory of a process, in units of 1,000,000 bytes.
+fn rss(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    let kib: f64 = line.trim_end_matches("kB").trim().parse().unwrap();
+    kib * 1024.0 / 1e6
+}
