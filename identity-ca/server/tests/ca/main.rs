@@ -10,6 +10,7 @@ mod attest;
 mod attestation;
 mod bounds;
 mod daemon;
+mod faults;
 mod federation;
 mod issue;
 mod jwt;
