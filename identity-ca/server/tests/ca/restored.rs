@@ -1,11 +1,13 @@
 //! A registry of an earlier day in place of the one that the CA has signed.
 
 use std::fs;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use signet_ca::{AttestationConfig, Clock, Config, KeyOptions, Rotation, Server, Storage};
 use signet_log::Record;
 use signet_proto::ca::v1::SignLogCheckpointRequest;
+use sqlx::ConnectOptions as _;
 use tempfile::TempDir;
 
 use crate::daemon::Daemon;
@@ -140,4 +142,43 @@ async fn a_head_that_is_gone_is_told_of() {
     fs::remove_file(directory.path().join("data/log.head")).unwrap();
     let without = Daemon::start(directory.path());
     assert_eq!(warnings(&without), 1, "{:?}", without.said);
+}
+
+#[tokio::test]
+async fn a_backup_of_a_running_ca_is_a_ca_elsewhere_for_the_nodes_that_it_knows() {
+    let ca = Running::on_disk(tempfile::tempdir().unwrap()).await;
+    let node = ca.node("n1", &[]).await;
+    let web = ca.register("spiffe://td/web", "n1", "unix:uid:1").await.unwrap();
+    checkpoint(&ca).await.unwrap();
+    // As docs/disaster.md has it: head, database, keys, while it runs.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (from, to) = (ca.directory.path().join("data"), elsewhere.path().join("data"));
+    fs::DirBuilder::new().mode(0o700).create(&to).unwrap();
+    fs::copy(from.join("log.head"), to.join("log.head")).unwrap();
+    let mut database = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(from.join("registry.db"))
+        .connect()
+        .await
+        .unwrap();
+    let copy = to.join("registry.db");
+    sqlx::query("VACUUM INTO ?")
+        .bind(copy.to_str().unwrap())
+        .execute(&mut database)
+        .await
+        .unwrap();
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o600)).unwrap();
+    for file in fs::read_dir(&from).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|end| end == "key") {
+            fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    // The host is lost.
+    drop(ca.stop().await);
+
+    let ca = Running::on_disk(elsewhere).await;
+    let client = ca.client(Some(&node.identity)).await.unwrap();
+    let node = crate::running::TestNode { client, ..node };
+    assert_eq!(node.follow(0).await.next().await.registrations, [web]);
+    checkpoint(&ca).await.unwrap();
 }
