@@ -52,7 +52,7 @@ fn spiffe_row_19_the_key_s_own_members_are_the_certificate_s_key() {
         let jwk = &written(&root.bundle("td"))["keys"][0];
         assert_eq!(jwk["crv"], curve);
         let member = |name: &str| {
-            data_encoding::BASE64URL_NOPAD
+            BASE64URL_NOPAD
                 .decode(jwk[name].as_str().unwrap().as_bytes())
                 .unwrap()
         };

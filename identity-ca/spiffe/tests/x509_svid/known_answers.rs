@@ -35,7 +35,7 @@ impl Judge {
         }
     }
 
-    /// `key`: a SubjectPublicKeyInfo as it stands in a certificate.
+    /// `key`: a `SubjectPublicKeyInfo` as it stands in a certificate.
     fn judge(&mut self, name: &str, key: &[u8], message: &[u8], signature: &[u8], expected: TestResult) {
         let (_, info) = SubjectPublicKeyInfo::from_der(key).unwrap();
         let (bits, algorithm) = (info.subject_public_key.data.as_ref(), &info.algorithm.algorithm);
@@ -139,7 +139,7 @@ fn spiffe_row_15_and_18_a_leaf_with_key_cert_sign_is_refused_although_webpki_acc
             .unwrap()
             .verify_for_usage(
                 ALGORITHMS,
-                &[anchor.clone()],
+                std::slice::from_ref(&anchor),
                 &[],
                 now(),
                 KeyUsage::client_auth(),
