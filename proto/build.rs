@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "signet/view/v1/view.proto",
         "signet/ca/v1/ca.proto",
         "signet/ca/v1/authority.proto",
+        "signet/ca/v1/upstream.proto",
         "signet/agent/v1/agent.proto",
         "signet/mesh/v1/mesh.proto",
         "signet/keyd/v1/keyd.proto",

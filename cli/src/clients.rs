@@ -9,6 +9,7 @@ use signet_proto::agent::v1::agent_service_client::AgentServiceClient;
 use signet_proto::agent::v1::{self as agent, WatchViewRequest};
 use signet_proto::ca::v1::authority_service_client::AuthorityServiceClient;
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
+use signet_proto::ca::v1::upstream_service_client::UpstreamServiceClient;
 use signet_proto::keyd::v1::key_service_client::KeyServiceClient;
 use signet_proto::keyd::v1::{self as keyd};
 use signet_proto::mesh::v1::mesh_service_client::MeshServiceClient;
@@ -200,6 +201,8 @@ pub(crate) struct Ca {
     pub(crate) daemon: Daemon,
     pub(crate) client: OperatorServiceClient<Channel>,
     pub(crate) authorities: AuthorityServiceClient<Channel>,
+    /// For what is above those.
+    pub(crate) upstream: UpstreamServiceClient<Channel>,
 }
 
 impl Ca {
@@ -210,7 +213,8 @@ impl Ca {
         Ok(Self {
             daemon,
             client: OperatorServiceClient::new(channel.clone()),
-            authorities: AuthorityServiceClient::new(channel),
+            authorities: AuthorityServiceClient::new(channel.clone()),
+            upstream: UpstreamServiceClient::new(channel),
         })
     }
 }

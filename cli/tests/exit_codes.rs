@@ -23,7 +23,7 @@ fn words(bytes: &[u8]) -> String {
 }
 
 /// Every command that asks a daemon, as it is typed, with the socket of the one that is not there.
-const ASKING: [(&str, &str); 51] = [
+const ASKING: [(&str, &str); 53] = [
     ("status", "agent.sock"),
     ("auth list", "agent.sock"),
     ("auth sessions", "agent.sock"),
@@ -76,6 +76,8 @@ const ASKING: [(&str, &str); 51] = [
     ("ca federation refresh b.example", "ca.sock"),
     ("ca authority list", "ca.sock"),
     ("ca authority prepare x509", "ca.sock"),
+    ("ca authority csr", "ca.sock"),
+    ("ca authority import /dev/null", "ca.sock"),
     ("ca authority activate jwt", "ca.sock"),
     ("ca authority taint x509 3fa9 --yes", "ca.sock"),
     ("ca authority retire x509 3fa9 --rehearse", "ca.sock"),

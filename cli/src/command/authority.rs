@@ -1,5 +1,7 @@
 //! `signet ca authority`: the life of the CA's signing keys.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
 use signet_proto::ca::v1::{
     ActivateAuthorityRequest, AuthorityStepResponse, ListAuthoritiesRequest, PrepareAuthorityRequest,
@@ -7,6 +9,7 @@ use signet_proto::ca::v1::{
 };
 
 use crate::clients::Ca;
+use crate::command::authority_files;
 use crate::command::revocation::confirm;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -20,6 +23,10 @@ The CA takes the steps of a planned rotation by itself; these are for those who 
 A planned rotation by hand:
   signet ca authority prepare x509
   signet ca authority list                       who lacks it, and when it may sign
+  signet ca authority activate x509
+Signed by another CA (--upstream files):
+  signet ca authority csr ca.csr                 have it signed, with the root's certificate at the chain's end
+  signet ca authority import chain.pem
   signet ca authority activate x509
 A key that others may know:
   signet ca authority prepare x509
@@ -45,6 +52,16 @@ enum Command {
     Prepare {
         /// What it is to sign.
         kind: Kind,
+    },
+    /// Make a key, and write a request for its certificate, for another CA to sign (PKCS #10, PEM).
+    Csr {
+        /// Where to; standard output without it.
+        file: Option<PathBuf>,
+    },
+    /// Take the certificate that another CA has made of such a request, as a prepared authority.
+    Import {
+        /// Certificates, PEM: the authority's own first, those above it in order, the self-signed root last.
+        chain: PathBuf,
     },
     /// Let one sign from now on, in place of the one that does. Refused before it has been published for long enough.
     Activate {
@@ -141,6 +158,8 @@ pub(crate) async fn run(arguments: &Arguments, ca: &Ca, output: &Output) -> Resu
                 .await?;
             output.show(&StepView::new(Step::Prepare, false, done))
         }
+        Command::Csr { file } => authority_files::csr(file.as_deref(), ca, output).await,
+        Command::Import { chain } => authority_files::import(chain, ca, output).await,
         Command::Activate {
             kind,
             id,

@@ -2,6 +2,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod authority;
+pub(crate) mod authority_files;
 pub(crate) mod ca;
 pub(crate) mod ca_log;
 pub(crate) mod completions;

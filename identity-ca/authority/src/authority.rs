@@ -29,9 +29,9 @@ const NAME_SERIAL: [u64; 4] = [2, 5, 4, 5];
 #[derive(Debug)]
 pub struct Authority {
     trust_domain: TrustDomain,
-    key: SigningKey,
+    pub(crate) key: SigningKey,
     /// Its own first, the root last.
-    chain: Vec<CertificateDer<'static>>,
+    pub(crate) chain: Vec<CertificateDer<'static>>,
     key_id: KeyId,
     /// Of its root.
     bundle: X509Bundle,
@@ -117,14 +117,7 @@ impl Authority {
         now: UnixTime,
         life: Duration,
     ) -> Result<Self, AuthorityError> {
-        let own = SpiffeId::authority(&trust_domain);
-        let mut params = bare(LeafContents::from(&own), serial).map_err(AuthorityError::Sign)?;
-        params.distinguished_name.push(DnType::OrganizationName, "Signet");
-        params
-            .distinguished_name
-            .push(DnType::CommonName, trust_domain.as_str());
-        let kind = DnType::CustomDnType(NAME_SERIAL.to_vec());
-        params.distinguished_name.push(kind, serial.to_string());
+        let mut params = named(&trust_domain, serial).map_err(AuthorityError::Sign)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.not_before = date(earlier(now, BACKDATE)).ok_or(AuthorityError::Time)?;
@@ -307,6 +300,19 @@ impl Authority {
     }
 }
 
+/// Parameters of a signing certificate: the trust domain's ID, and a name that no other authority has.
+pub(crate) fn named(trust_domain: &TrustDomain, serial: Serial) -> Result<CertificateParams, rcgen::Error> {
+    let own = SpiffeId::authority(trust_domain);
+    let mut params = bare(LeafContents::from(&own), serial)?;
+    params.distinguished_name.push(DnType::OrganizationName, "Signet");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, trust_domain.as_str());
+    let kind = DnType::CustomDnType(NAME_SERIAL.to_vec());
+    params.distinguished_name.push(kind, serial.to_string());
+    Ok(params)
+}
+
 fn key_identifier(certificate: &X509Certificate<'_>) -> Option<KeyId> {
     certificate.iter_extensions().find_map(|extension| {
         if let ParsedExtension::SubjectKeyIdentifier(key) = extension.parsed_extension() {
@@ -326,7 +332,7 @@ fn bare(contents: LeafContents<'_>, serial: Serial) -> Result<CertificateParams,
     Ok(params)
 }
 
-fn earlier(now: UnixTime, by: Duration) -> UnixTime {
+pub(crate) fn earlier(now: UnixTime, by: Duration) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs().saturating_sub(by.as_secs())))
 }
 

@@ -7,6 +7,7 @@ mod authority;
 mod contents;
 mod crl;
 mod directory;
+mod intermediate;
 mod jwt;
 mod key;
 mod request;
@@ -16,6 +17,9 @@ pub use authority::{Authority, AuthorityError, BACKDATE, IssueError, IssuedSvid}
 pub use contents::LeafContents;
 pub use crl::{RevocationList, RevokedSerial};
 pub use directory::{DataDirectory, DirectoryError, EarlierAuthority, PrivateFile};
+pub use intermediate::{
+    AuthorityRequest, ChainError, MAX_CHAIN, MAX_CHAIN_BYTES, chain_from_pem, public_key, request_authority,
+};
 pub use jwt::{IssuedJwtSvid, JwtAuthority, JwtIssueError, JwtSigningKey, MAX_JWT_SVID_LIFE};
 pub use key::{KeyError, SigningKey};
 pub use request::{MAX_REQUEST_BYTES, RequestError, RequestedKey};

@@ -4,7 +4,7 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey,
     VerificationAlgorithm,
 };
-use rcgen::SubjectPublicKeyInfo as PublicKeyInfo;
+use rcgen::{PublicKeyData as _, SubjectPublicKeyInfo as PublicKeyInfo};
 use signet_spiffe::KeyType;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::der_parser::asn1_rs::{Any, Tag};
@@ -15,6 +15,8 @@ use x509_parser::oid_registry::{
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
+
+use crate::key::SigningKey;
 
 /// Most bytes of a request that are read.
 pub const MAX_REQUEST_BYTES: usize = 8 * 1024;
@@ -66,9 +68,21 @@ impl RequestedKey {
         Self::check(der, &ELLIPTIC, RequestError::KeyType)
     }
 
+    /// The same for another authority's key, of whichever kind authorities have.
+    pub fn from_authority_request(der: &[u8]) -> Result<Self, RequestError> {
+        Self::check(der, &KeyType::ALL, RequestError::KeyType)
+    }
+
     /// The same where the key has to be of one kind.
     pub fn of_kind(der: &[u8], wanted: KeyType) -> Result<Self, RequestError> {
         Self::check(der, &[wanted], RequestError::OtherKeyType { wanted })
+    }
+
+    /// The public half of a key that is at hand.
+    pub(crate) fn of_public_key(key: &SigningKey) -> Option<Self> {
+        PublicKeyInfo::from_der(&key.0.subject_public_key_info())
+            .ok()
+            .map(Self)
     }
 
     fn check(der: &[u8], wanted: &[KeyType], otherwise: RequestError) -> Result<Self, RequestError> {

@@ -7,6 +7,7 @@
 
 mod addresses;
 mod authorities;
+mod authority_requests;
 mod changes;
 mod cidr;
 mod database;
@@ -38,6 +39,7 @@ mod tokens;
 
 pub use addresses::is_dialable;
 pub use authorities::{Adopted, Authorities, AuthorityError, NewAuthority, PublishedBundle, StoredAuthority};
+pub use authority_requests::MAX_AUTHORITY_REQUESTS;
 pub use changes::{Changes, MAX_CHANGES, Revision};
 pub use cidr::{CidrError, PodCidr};
 pub use database::{Registry, StorageError};

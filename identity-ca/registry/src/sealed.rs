@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use signet_log::{ChangeKind, Hash};
 
 use crate::authorities;
+use crate::authority_requests;
 use crate::database::{Registry, StorageError};
 use crate::sql::{self, Connection};
 
 /// What names of the records of authorities' keys begin with.
 pub const AUTHORITY_KEYS: &str = "authority:";
+
+/// The same for keys that wait for their certificates. No kind of authority has such a name.
+const REQUEST_KEYS: &str = "authority:request:";
 
 /// Longest name, and most bytes of a secret.
 const MAX_NAME: usize = 64;
@@ -70,11 +74,17 @@ impl Registry {
         for (name, record) in authorities::key_records(write.connection()).await? {
             before.insert(format!("{AUTHORITY_KEYS}{name}"), record);
         }
+        for (name, record) in authority_requests::key_records(write.connection()).await? {
+            before.insert(format!("{REQUEST_KEYS}{name}"), record);
+        }
         let after = reseal(&before).map_err(ResealError::Seal)?;
         for (name, value) in &after {
-            match name.strip_prefix(AUTHORITY_KEYS) {
-                Some(name) => authorities::set_key_record(write.connection(), name, value).await?,
-                None => set(write.connection(), name, value).await?,
+            if let Some(name) = name.strip_prefix(REQUEST_KEYS) {
+                authority_requests::set_key_record(write.connection(), name, value).await?;
+            } else if let Some(name) = name.strip_prefix(AUTHORITY_KEYS) {
+                authorities::set_key_record(write.connection(), name, value).await?;
+            } else {
+                set(write.connection(), name, value).await?;
             }
             let digest = |value: &Vec<u8>| Hash::sha256(value);
             let known = before.get(name).map(digest);

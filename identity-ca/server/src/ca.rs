@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attestation::Attestors;
 use crate::authorities::Signing;
+use crate::authorities::Upstream;
 use crate::clock::Clock;
 use crate::connected::Connected;
 use crate::known::Known;
@@ -25,6 +26,8 @@ use crate::sync::Feed;
 pub(crate) struct Ca {
     pub(crate) trust_domain: TrustDomain,
     pub(crate) signing: Signing,
+    /// Who signs its authorities.
+    pub(crate) upstream: Upstream,
     pub(crate) registry: Registry,
     pub(crate) log: Log,
     pub(crate) known: Known,

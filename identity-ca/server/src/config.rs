@@ -7,7 +7,7 @@ use std::time::Duration;
 use signet_spiffe::TrustDomain;
 
 use crate::attestation::AttestationConfig;
-use crate::authorities::Rotation;
+use crate::authorities::{Rotation, Upstream};
 use crate::bundle_endpoint::{BundleEndpoint, JwtIssuer};
 use crate::clock::Clock;
 use crate::database::Database;
@@ -61,6 +61,8 @@ pub struct Config {
     pub trust_domain: TrustDomain,
     /// Where key and registry live.
     pub storage: Storage,
+    /// Who signs the CA's authorities.
+    pub upstream: Upstream,
     /// Where the private keys live.
     pub keys: KeyOptions,
     /// How authorities come and go.

@@ -6,22 +6,87 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use signet_ca::{Clock, Database, KekSource, KeyManagerName, KeyOptions, Rewrap};
 use signet_keys::{SecretFile, credential};
+use signet_pkcs11::{Pkcs11Settings, Pkcs11Uri};
 
 /// Names of systemd's credentials.
 const KEK: &str = "signet-ca.kek";
 const PASSPHRASE: &str = "signet-ca.passphrase";
+const PIN: &str = "signet-ca.pkcs11-pin";
 
 /// Where the CA's private keys live.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Keys")]
 pub(crate) struct KeyArgs {
-    /// Who makes and keeps the CA's private keys: `memory` (with --in-memory) or `sealed`, in the registry, encrypted
-    /// [default: what goes with the storage].
+    /// Who makes and keeps the CA's private keys: `memory` (with --in-memory), `sealed` (in the registry, encrypted) or `pkcs11` (in a
+    /// device) [default: memory or sealed, as goes with the storage]. Keys that another one made stay in use until they are rotated.
     #[arg(long, value_enum, value_name = "NAME")]
     key_manager: Option<Manager>,
 
     #[command(flatten)]
     kek: KekArgs,
+
+    #[command(flatten)]
+    pkcs11: Pkcs11Args,
+}
+
+/// The device with keys.
+#[derive(Debug, Args)]
+struct Pkcs11Args {
+    /// The token, as in `pkcs11:token=signet-ca?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/signet/pin` (RFC 7512).
+    /// Never the PIN itself.
+    #[arg(
+        id = "pkcs11_uri",
+        long = "pkcs11-uri",
+        value_name = "URI",
+        conflicts_with = "in_memory"
+    )]
+    uri: Option<Pkcs11Uri>,
+
+    /// The device's PKCS #11 module, an absolute path. It is loaded into this process.
+    #[arg(
+        id = "pkcs11_module",
+        long = "pkcs11-module",
+        value_name = "FILE",
+        conflicts_with = "in_memory"
+    )]
+    module: Option<PathBuf>,
+
+    /// The token's label, instead of --pkcs11-uri.
+    #[arg(id = "pkcs11_token", long = "pkcs11-token", value_name = "LABEL", conflicts_with_all = ["pkcs11_uri", "in_memory"], requires = "pkcs11_module")]
+    token: Option<String>,
+
+    /// File with the token's PIN. systemd's credential `signet-ca.pkcs11-pin` is taken without being named.
+    #[arg(
+        id = "pkcs11_pin_file",
+        long = "pkcs11-pin-file",
+        value_name = "FILE",
+        conflicts_with = "in_memory"
+    )]
+    pin_file: Option<PathBuf>,
+}
+
+impl Pkcs11Args {
+    fn settings(self, credentials: Option<&Path>) -> anyhow::Result<Option<Pkcs11Settings>> {
+        let (uri, label) = (self.uri, self.token);
+        let module = self.module;
+        let token = match (uri, label) {
+            (Some(uri), None) => uri,
+            (None, Some(label)) => Pkcs11Uri {
+                token: Some(label),
+                ..Pkcs11Uri::default()
+            },
+            (None, None) if module.is_none() => return Ok(None),
+            (None, None) | (Some(_), Some(_)) => bail!("say which token: --pkcs11-uri, or --pkcs11-token"),
+        };
+        let module = module.or_else(|| token.module_path.clone());
+        let module = module.context("say which module: --pkcs11-module, or module-path= in the URI")?;
+        let named = self.pin_file.or_else(|| token.pin_source.clone());
+        let pin = named
+            .map(SecretFile::new)
+            .or_else(|| credential(credentials, PIN));
+        let pin = pin.context("say where the PIN is: --pkcs11-pin-file, pin-source= in the URI, or the credential signet-ca.pkcs11-pin")?;
+        Ok(Some(Pkcs11Settings { module, token, pin }))
+    }
 }
 
 /// What the keys in the registry are sealed under.
@@ -46,6 +111,8 @@ enum Manager {
     Memory,
     /// In the registry, encrypted.
     Sealed,
+    /// In a device.
+    Pkcs11,
 }
 
 impl KeyArgs {
@@ -55,18 +122,23 @@ impl KeyArgs {
             (Some(Manager::Memory), false) => bail!(
                 "keys in memory go with --in-memory: a registry that lasts would have certificates of keys that do not"
             ),
-            (Some(Manager::Sealed), true) => {
-                bail!("with --in-memory keys are in memory, too: give --data-dir for sealed ones")
+            (Some(Manager::Sealed | Manager::Pkcs11), true) => {
+                bail!("with --in-memory keys are in memory, too: give --data-dir for others")
             }
             (Some(Manager::Memory) | None, true) => KeyManagerName::Memory,
             (Some(Manager::Sealed) | None, false) => KeyManagerName::Sealed,
+            (Some(Manager::Pkcs11), false) => KeyManagerName::Pkcs11,
         };
+        let pkcs11 = self.pkcs11.settings(credentials)?;
+        if manager == KeyManagerName::Pkcs11 && pkcs11.is_none() {
+            bail!("say where the device is: --pkcs11-uri, or --pkcs11-module and --pkcs11-token");
+        }
         let kek = if in_memory {
             KekSource::DataDirectory
         } else {
             self.kek.source(credentials)?
         };
-        Ok(KeyOptions { manager, kek })
+        Ok(KeyOptions { manager, kek, pkcs11 })
     }
 }
 

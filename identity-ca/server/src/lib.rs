@@ -45,7 +45,7 @@ mod testing;
 mod wire;
 
 pub use attestation::{AttestationConfig, NameRule, X509Pop};
-pub use authorities::{Rotation, RotationError};
+pub use authorities::{DiskUpstream, Rotation, RotationError, Upstream};
 pub use bundle_endpoint::{BundleEndpoint, EndpointIdentity, IssuerError, JwtIssuer};
 pub use clock::Clock;
 pub use config::{

@@ -3,6 +3,7 @@
 mod attestation_args;
 mod key_args;
 mod rotation_args;
+mod upstream_args;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ use tracing::info;
 
 use crate::key_args::{KeyArgs, RewrapArgs};
 use crate::rotation_args::RotationArgs;
+use crate::upstream_args::UpstreamArgs;
 
 /// Signet's SPIFFE CA: gives every node and workload of a trust domain its X.509-SVID, and workloads JWT-SVIDs.
 ///
@@ -123,6 +125,9 @@ struct RunArgs {
 
     #[command(flatten)]
     rotation: RotationArgs,
+
+    #[command(flatten)]
+    upstream: UpstreamArgs,
 
     #[command(flatten)]
     endpoint: EndpointArgs,
@@ -264,6 +269,7 @@ impl RunArgs {
         Ok(Config {
             keys: self.keys.options(self.storage.in_memory, credentials)?,
             rotation: self.rotation.rotation(),
+            upstream: self.upstream.upstream()?,
             trust_domain: self.trust_domain,
             storage: match (self.storage.data_dir, self.database) {
                 (None, _) => Storage::Memory,

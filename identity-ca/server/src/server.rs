@@ -12,6 +12,7 @@ use signet_proto::ca::v1::authority_service_server::AuthorityServiceServer;
 use signet_proto::ca::v1::node_attestation_server::NodeAttestationServer;
 use signet_proto::ca::v1::node_service_server::NodeServiceServer;
 use signet_proto::ca::v1::operator_service_server::OperatorServiceServer;
+use signet_proto::ca::v1::upstream_service_server::UpstreamServiceServer;
 use signet_registry::Registry;
 use signet_spiffe::{BundleSet, NodeName, X509Bundle};
 use signet_telemetry::Throttle;
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::attestation::{Attestors, Exchanges};
-use crate::authorities::{self, AuthorityCalls, Maker};
+use crate::authorities::{self, AuthorityCalls, Maker, UpstreamCalls};
 use crate::bundle_endpoint::Endpoint;
 use crate::ca::Ca;
 use crate::caller::Applicant;
@@ -92,6 +93,7 @@ impl Server {
             trust_domain: config.trust_domain.clone(),
             manager: keys.manager(),
             rotation: config.rotation,
+            upstream: config.upstream.clone(),
         };
         let issuer = config
             .jwt_issuer
@@ -102,6 +104,7 @@ impl Server {
         let ca = Arc::new(Ca {
             trust_domain: config.trust_domain.clone(),
             signing,
+            upstream: config.upstream.clone(),
             registry: opened.registry,
             log,
             known: Known::default(),
@@ -384,11 +387,15 @@ fn serve_operators(
     let authorities = AuthorityServiceServer::new(AuthorityCalls(Arc::clone(ca)))
         .max_decoding_message_size(REQUEST)
         .max_encoding_message_size(RESPONSE);
+    let upstream = UpstreamServiceServer::new(UpstreamCalls(Arc::clone(ca)))
+        .max_decoding_message_size(REQUEST)
+        .max_encoding_message_size(RESPONSE);
     let ca = Arc::clone(ca);
     services.spawn(async move {
         limited()
             .add_service(service)
             .add_service(authorities)
+            .add_service(upstream)
             .serve_with_incoming_shutdown(incoming, ca.shutdown.cancelled())
             .await
             .context("the service for operators failed")

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::attestation::Attestors;
-use crate::authorities::{self, Maker, Rotation};
+use crate::authorities::{self, Maker, Rotation, Upstream};
 use crate::ca::Ca;
 use crate::clock::Clock;
 use crate::connected::Connected;
@@ -38,6 +38,7 @@ pub(crate) async fn ca() -> Arc<Ca> {
         trust_domain: domain.clone(),
         manager: keys.manager(),
         rotation: Rotation::default(),
+        upstream: Upstream::None,
     };
     let signing = authorities::begin(&registry, maker, None, None, clock.now())
         .await
@@ -54,6 +55,7 @@ pub(crate) async fn ca() -> Arc<Ca> {
         signing,
         outage: tokio::sync::Mutex::default(),
         registry,
+        upstream: Upstream::None,
         connected: Connected::default(),
         feed: Feed::default(),
         clock,

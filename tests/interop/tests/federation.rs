@@ -15,7 +15,8 @@ use futures::StreamExt as _;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use signet_agent::cli::{Cli, Command};
 use signet_ca::{
-    AttestationConfig, BundleEndpoint, Clock, Config, EndpointIdentity, KeyOptions, Rotation, Server, Storage,
+    AttestationConfig, BundleEndpoint, Clock, Config, EndpointIdentity, KeyOptions, Rotation, Server,
+    Storage, Upstream,
 };
 use signet_proto::ca::v1::authority_service_client::AuthorityServiceClient;
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
@@ -44,6 +45,7 @@ async fn ca(name: &str, directory: &Path, endpoint: SocketAddr) -> Server {
         trust_domain: name.parse().unwrap(),
         storage: Storage::Directory(directory.join("data")),
         keys: KeyOptions::default(),
+        upstream: Upstream::None,
         rotation: Rotation::default(),
         listen: nowhere_else(),
         socket: directory.join("ca.sock"),

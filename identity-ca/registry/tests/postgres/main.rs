@@ -8,6 +8,8 @@
 
 #[path = "../registry/authorities.rs"]
 mod authorities;
+#[path = "../registry/authority_requests.rs"]
+mod authority_requests;
 mod backend;
 #[path = "../registry/desk.rs"]
 mod desk;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test whose set-up fails has failed")]
 
 mod authorities;
+mod authority_requests;
 mod backend;
 mod desk;
 mod federation;

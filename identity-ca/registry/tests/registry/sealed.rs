@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use signet_registry::{ResealError, StorageError};
 
-use crate::desk::Desk;
+use crate::desk::{Desk, now};
 
 #[tokio::test]
 async fn the_first_secret_under_a_name_stays_and_later_ones_are_told_it() {
@@ -26,7 +26,13 @@ async fn secrets_are_sealed_anew_all_or_none_and_the_log_says_so() {
     assert!(matches!(refused, ResealError::Seal("no")));
     assert_eq!(registry.sealed("log-key").await.unwrap().unwrap(), b"old");
     assert_eq!(registry.log_size().await.unwrap(), entries);
+    registry
+        .keep_authority_request(b"public", b"old record", now())
+        .await
+        .unwrap();
+    let entries = entries + 1;
     let new = |rows: &BTreeMap<String, Vec<u8>>| {
+        assert_eq!(rows.len(), 3);
         let new = rows.keys().map(|name| (name.clone(), b"new".to_vec()));
         Ok::<_, ()>(new.collect())
     };
@@ -34,5 +40,7 @@ async fn secrets_are_sealed_anew_all_or_none_and_the_log_says_so() {
     for name in ["data-key", "log-key"] {
         assert_eq!(registry.sealed(name).await.unwrap().unwrap(), b"new");
     }
-    assert_eq!(registry.log_size().await.unwrap(), entries + 2);
+    let record = registry.authority_request(b"public").await.unwrap();
+    assert_eq!(record.unwrap(), b"new", "keys that wait for a certificate, too");
+    assert_eq!(registry.log_size().await.unwrap(), entries + 3);
 }

@@ -186,6 +186,7 @@ impl Ca {
             trust_domain: self.trust_domain().clone(),
             manager: Arc::clone(self.signing.keys().manager()),
             rotation: self.signing.rotation,
+            upstream: self.upstream.clone(),
         }
     }
 
@@ -203,7 +204,7 @@ impl Ca {
     }
 
     /// Has the key manager destroy what it has of a key.
-    async fn destroy(&self, record: Vec<u8>) -> Result<(), StepFailure> {
+    pub(super) async fn destroy(&self, record: Vec<u8>) -> Result<(), StepFailure> {
         let keys = Arc::clone(self.signing.keys());
         let forgotten = spawn_blocking(move || {
             let record = KeyRecord::decode(&record)?;

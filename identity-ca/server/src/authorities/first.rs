@@ -107,7 +107,7 @@ async fn first(maker: &Maker, earlier: &Earlier, now: UnixTime) -> anyhow::Resul
             let (pkcs8, root) = (kept.pkcs8.clone(), kept.root.clone());
             maker.import(AuthorityKind::X509, pkcs8, Some(root), now).await?
         }
-        None => maker.make(AuthorityKind::X509, now).await?,
+        None => maker.begin(now).await?,
     };
     let jwt = match &earlier.jwt {
         Some(pkcs8) => maker.import(AuthorityKind::Jwt, pkcs8.clone(), None, now).await?,

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use signet_authority::{Authority, JwtSigningKey, Serial, SigningKey};
+use anyhow::{Context as _, bail};
+use rustls::pki_types::CertificateDer;
+use signet_authority::{Authority, AuthorityRequest, JwtSigningKey, Serial, SigningKey, request_authority};
 use signet_keys::{KeyKind, KeyManager, KeyRecord, Signer};
 use signet_registry::{NewAuthority, StoredAuthority};
 use signet_rotation::AuthorityKind;
@@ -12,8 +13,13 @@ use signet_spiffe::{JwtBundle, TrustDomain, UnixTime};
 use tokio::task::spawn_blocking;
 
 use super::rotation::Rotation;
+use super::upstream::Upstream;
 use crate::config::ROOT_LIFE;
 use crate::random;
+
+/// What came from above has to be good for so many times the publication, at least, and never for less than this.
+const SHARE: u32 = 8;
+const SHORTEST: Duration = Duration::from_mins(1);
 
 /// What an authority is made of.
 #[derive(Debug, Clone)]
@@ -21,9 +27,23 @@ pub(crate) struct Maker {
     pub(crate) trust_domain: TrustDomain,
     pub(crate) manager: Arc<dyn KeyManager>,
     pub(crate) rotation: Rotation,
+    pub(crate) upstream: Upstream,
 }
 
 impl Maker {
+    /// The first X.509 authority. One whose certificates come as files begins with a root of its own: nobody can ask a CA that
+    /// does not run.
+    pub(crate) async fn begin(&self, now: UnixTime) -> anyhow::Result<NewAuthority> {
+        let own = match self.upstream {
+            Upstream::Files => Self {
+                upstream: Upstream::None,
+                ..self.clone()
+            },
+            Upstream::None | Upstream::Disk(_) => self.clone(),
+        };
+        own.make(AuthorityKind::X509, now).await
+    }
+
     /// A new key, and what makes an authority of it.
     pub(crate) async fn make(&self, kind: AuthorityKind, now: UnixTime) -> anyhow::Result<NewAuthority> {
         let maker = self.clone();
@@ -45,7 +65,7 @@ impl Maker {
         &self,
         kind: AuthorityKind,
         pkcs8: zeroize::Zeroizing<Vec<u8>>,
-        root: Option<rustls::pki_types::CertificateDer<'static>>,
+        root: Option<CertificateDer<'static>>,
         now: UnixTime,
     ) -> anyhow::Result<NewAuthority> {
         let maker = self.clone();
@@ -62,7 +82,7 @@ impl Maker {
         kind: AuthorityKind,
         record: &KeyRecord,
         signer: Arc<dyn Signer>,
-        root: Option<rustls::pki_types::CertificateDer<'static>>,
+        root: Option<CertificateDer<'static>>,
         now: UnixTime,
     ) -> anyhow::Result<NewAuthority> {
         let key = record.encode();
@@ -72,23 +92,11 @@ impl Maker {
                 let is_new = root.is_none();
                 let authority = match root {
                     Some(root) => Authority::restore(self.trust_domain.clone(), vec![root], signing)?,
-                    None => Authority::create(
-                        self.trust_domain.clone(),
-                        signing,
-                        Serial::from_random(random::bytes()?),
-                        now,
-                        self.rotation.authority_life,
-                    )?,
+                    None => self.new_authority(signing, now)?,
                 };
-                Ok(NewAuthority {
-                    kind,
-                    id: authority.key_id().to_string().parse()?,
-                    public: StoredAuthority::chain_to_bytes(authority.chain()),
-                    key,
-                    // Backdated for clocks that are behind, it signs from now on all the same.
-                    not_before: if is_new { now } else { authority.not_before() },
-                    not_after: authority.not_after(),
-                })
+                // Backdated for clocks that are behind, a new one signs from now on all the same.
+                let from = if is_new { now } else { authority.not_before() };
+                new_x509(&authority, key, from)
             }
             AuthorityKind::Jwt => {
                 let public = JwtSigningKey::new(signer)?.public().clone();
@@ -106,4 +114,78 @@ impl Maker {
             }
         }
     }
+
+    fn new_authority(&self, key: SigningKey, now: UnixTime) -> anyhow::Result<Authority> {
+        let (domain, life) = (self.trust_domain.clone(), self.rotation.authority_life);
+        match &self.upstream {
+            Upstream::None => {
+                let serial = Serial::from_random(random::bytes()?);
+                Ok(Authority::create(domain, key, serial, now, life)?)
+            }
+            Upstream::Disk(disk) => {
+                let chain = disk.certify(&domain, &key, life, now)?;
+                self.check(chain, key, now)
+            }
+            Upstream::Files => bail!(
+                "another CA signs this one's authorities: have it sign what `signet ca authority csr` writes, then \
+                 `signet ca authority import` the chain"
+            ),
+        }
+    }
+
+    /// What came from above, if it will do.
+    fn check(
+        &self,
+        chain: Vec<CertificateDer<'static>>,
+        key: SigningKey,
+        now: UnixTime,
+    ) -> anyhow::Result<Authority> {
+        let least = (self.rotation.publish_interval * SHARE).max(SHORTEST);
+        let serial = Serial::from_random(random::bytes()?);
+        Ok(Authority::certified(
+            self.trust_domain.clone(),
+            chain,
+            key,
+            serial,
+            now,
+            least,
+        )?)
+    }
+
+    /// A key for an authority, and the request for its certificate.
+    pub(super) async fn request(&self) -> anyhow::Result<(KeyRecord, AuthorityRequest)> {
+        let maker = self.clone();
+        let made = spawn_blocking(move || {
+            let (record, signer) = maker.manager.generate(KeyKind::default())?;
+            let request = request_authority(&SigningKey::new(signer)?, &maker.trust_domain)?;
+            Ok((record, request))
+        });
+        made.await?
+    }
+
+    /// An authority of a key that waited for its certificate.
+    pub(super) async fn certified(
+        &self,
+        record: KeyRecord,
+        chain: Vec<CertificateDer<'static>>,
+        now: UnixTime,
+    ) -> anyhow::Result<NewAuthority> {
+        let maker = self.clone();
+        let made = spawn_blocking(move || {
+            let key = SigningKey::new(maker.manager.open(&record)?)?;
+            new_x509(&maker.check(chain, key, now)?, record.encode(), now)
+        });
+        made.await?
+    }
+}
+
+fn new_x509(authority: &Authority, key: Vec<u8>, from: UnixTime) -> anyhow::Result<NewAuthority> {
+    Ok(NewAuthority {
+        kind: AuthorityKind::X509,
+        id: authority.key_id().to_string().parse()?,
+        public: StoredAuthority::chain_to_bytes(authority.chain()),
+        key,
+        not_before: from,
+        not_after: authority.not_after(),
+    })
 }

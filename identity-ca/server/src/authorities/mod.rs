@@ -9,6 +9,7 @@ mod make;
 mod operators;
 mod rotation;
 mod signing;
+mod upstream;
 mod wire;
 
 pub(crate) use automatic::run;
@@ -19,3 +20,5 @@ pub(crate) use make::Maker;
 pub(crate) use operators::Authorities as AuthorityCalls;
 pub use rotation::{Rotation, RotationError};
 pub(crate) use signing::Signing;
+pub(crate) use upstream::UpstreamCalls;
+pub use upstream::{DiskUpstream, Upstream};

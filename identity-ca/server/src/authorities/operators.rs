@@ -146,7 +146,7 @@ impl AuthorityService for Authorities {
 
 impl Ca {
     /// The registry for the doings of who is at the other end, and how records name them.
-    fn steps_of<T>(&self, request: &Request<T>) -> Result<(Registry, String), Status> {
+    pub(super) fn steps_of<T>(&self, request: &Request<T>) -> Result<(Registry, String), Status> {
         let peer = request.extensions().get::<PeerInfo>();
         let peer = peer.ok_or_else(|| internal("operator", &"a request without its connection"))?;
         let caller = Caller::Operator { uid: peer.uid };
@@ -194,7 +194,7 @@ impl Ca {
     }
 
     /// How things stand after a step, or would.
-    async fn step(&self, one: &StoredAuthority, nodes: &[String]) -> Answer {
+    pub(super) async fn step(&self, one: &StoredAuthority, nodes: &[String]) -> Answer {
         let failed = |error| refusal::storage("authority", &error);
         let current = self.authorities().await.map_err(failed)?;
         let now_there = current
@@ -233,7 +233,7 @@ fn id(text: &str) -> Result<AuthorityId, Status> {
     text.parse().map_err(invalid)
 }
 
-fn step(error: &StepError) -> Status {
+pub(super) fn step(error: &StepError) -> Status {
     match error {
         StepError::Unknown { .. } => Status::not_found(error.to_string()),
         StepError::NothingPrepared(_)
@@ -246,7 +246,7 @@ fn step(error: &StepError) -> Status {
     }
 }
 
-fn refuse(error: &AuthorityError) -> Status {
+pub(super) fn refuse(error: &AuthorityError) -> Status {
     match error {
         AuthorityError::Step(error) => step(error),
         AuthorityError::Storage(error) => refusal::storage("authority", error),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use signet_keys::{Kek, KekError, SecretFile};
+use signet_pkcs11::Pkcs11Settings;
 
 /// Who makes the CA's keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -12,6 +13,8 @@ pub enum KeyManagerName {
     /// They lie in the registry, sealed.
     #[default]
     Sealed,
+    /// They lie in a device.
+    Pkcs11,
 }
 
 impl KeyManagerName {
@@ -20,6 +23,7 @@ impl KeyManagerName {
         match self {
             Self::Memory => "memory",
             Self::Sealed => "sealed",
+            Self::Pkcs11 => "pkcs11",
         }
     }
 }
@@ -70,4 +74,6 @@ pub struct KeyOptions {
     pub manager: KeyManagerName,
     /// What they are sealed under.
     pub kek: KekSource,
+    /// The device, if there is one: also where it makes no new keys, for those that it made before.
+    pub pkcs11: Option<Pkcs11Settings>,
 }

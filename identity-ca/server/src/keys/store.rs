@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use signet_authority::DataDirectory;
 use signet_keys::{Envelope, KeyManager, KeyRing, MemoryKeys, SealedKeys};
+use signet_pkcs11::Pkcs11Keys;
 use signet_registry::Registry;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
@@ -51,15 +52,23 @@ impl Keys {
             None => begin(&options.kek, directory, registry).await?,
         };
         let sealed = Arc::new(sealed);
-        let making: Arc<dyn KeyManager> = match options.manager {
-            KeyManagerName::Sealed => Arc::<SealedKeys>::clone(&sealed),
+        let in_registry: Arc<dyn KeyManager> = Arc::<SealedKeys>::clone(&sealed);
+        let device = device(options).await?;
+        let ring = match options.manager {
+            KeyManagerName::Sealed => KeyRing::new(in_registry, device),
+            KeyManagerName::Pkcs11 => {
+                let device = device.context(
+                    "keys in a device need one: give --pkcs11-uri, or --pkcs11-module and --pkcs11-token",
+                )?;
+                KeyRing::new(device, [in_registry])
+            }
             KeyManagerName::Memory => bail!(
                 "keys in memory go with a registry in memory (--in-memory): certificates in a registry that lasts would be of keys \
                  that do not"
             ),
         };
         Ok(Self {
-            ring: KeyRing::new(making, []),
+            ring,
             sealed: Some(sealed),
         })
     }
@@ -110,6 +119,15 @@ impl Keys {
         }
         Ok(secret)
     }
+}
+
+async fn device(options: &KeyOptions) -> anyhow::Result<Option<Arc<dyn KeyManager>>> {
+    let Some(settings) = options.pkcs11.clone() else {
+        return Ok(None);
+    };
+    let opened = spawn_blocking(move || Pkcs11Keys::open(settings)).await?;
+    let opened = opened.context("the device with the CA's keys cannot be used")?;
+    Ok(Some(Arc::new(opened)))
 }
 
 /// The first start: a data key under the key-encryption key, which is made too where it is ours to make.

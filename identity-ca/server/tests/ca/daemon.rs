@@ -24,8 +24,14 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn start(directory: &Path) -> Self {
+        Self::start_with(directory, |_| {})
+    }
+
+    /// With something else than all others.
+    pub(crate) fn start_with(directory: &Path, change: impl FnOnce(&mut Command)) -> Self {
         let socket = directory.join("ca.sock");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_signet-ca"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_signet-ca"));
+        command
             .args([
                 "run",
                 "--trust-domain",
@@ -40,9 +46,9 @@ impl Daemon {
             .arg("--socket")
             .arg(&socket)
             .env("SIGNET_LOG", "info")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::piped());
+        change(&mut command);
+        let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let mut said = Vec::new();
         let ready = loop {

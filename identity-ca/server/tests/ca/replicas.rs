@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use signet_ca::{AttestationConfig, Clock, Config, Database, KeyOptions, Rotation, Server, Storage};
+use signet_ca::{
+    AttestationConfig, Clock, Config, Database, KeyOptions, Rotation, Server, Storage, Upstream,
+};
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::ca::v1::{
     BanNodeRequest, ListRegistrationsRequest, RegisterRequest, RenewNodeSvidRequest, StatusRequest,
@@ -132,6 +134,7 @@ async fn a_ca_without_what_the_keys_are_sealed_under_is_not_let_in() {
             database,
         },
         keys: KeyOptions::default(),
+        upstream: Upstream::None,
         rotation: Rotation::default(),
         listen: "127.0.0.1:0".parse().unwrap(),
         socket: directory.path().join("ca.sock"),

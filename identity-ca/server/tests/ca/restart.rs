@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use signet_ca::{AttestationConfig, Clock, Config, KeyOptions, Rotation, Server, Storage};
+use signet_ca::{AttestationConfig, Clock, Config, KeyOptions, Rotation, Server, Storage, Upstream};
 use signet_proto::ca::v1::SetEncryptionRequest;
 use signet_proto::view::v1::EncryptionMode;
 use signet_spiffe::TrustDomain;
@@ -52,6 +52,7 @@ fn config(storage: Storage, socket: std::path::PathBuf, trust_domain: TrustDomai
         trust_domain,
         storage,
         keys: KeyOptions::default(),
+        upstream: Upstream::None,
         rotation: Rotation::default(),
         listen: "127.0.0.1:0".parse().unwrap(),
         socket,

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use signet_ca::{AttestationConfig, Clock, Config, KeyOptions, Rotation, Server, Storage};
+use signet_ca::{AttestationConfig, Clock, Config, KeyOptions, Rotation, Server, Storage, Upstream};
 use signet_log::Record;
 use signet_proto::ca::v1::SignLogCheckpointRequest;
 use sqlx::ConnectOptions as _;
@@ -20,6 +20,7 @@ async fn start(directory: &Path, accept: bool) -> anyhow::Result<()> {
         trust_domain: domain(),
         storage: Storage::Directory(directory.join("data")),
         keys: KeyOptions::default(),
+        upstream: Upstream::None,
         rotation: Rotation::default(),
         listen: "127.0.0.1:0".parse()?,
         socket: directory.join("other.sock"),

@@ -8,7 +8,9 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use signet_ca::{AttestationConfig, Clock, Config, Database, KeyOptions, Rotation, Server, Storage};
+use signet_ca::{
+    AttestationConfig, Clock, Config, Database, KeyOptions, Rotation, Server, Storage, Upstream,
+};
 use signet_proto::ca::v1::authority_service_client::AuthorityServiceClient;
 use signet_proto::ca::v1::node_service_client::NodeServiceClient;
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
@@ -88,6 +90,7 @@ impl Running {
             trust_domain: domain(),
             storage,
             keys: KeyOptions::default(),
+            upstream: Upstream::None,
             rotation: Rotation::default(),
             listen: "127.0.0.1:0".parse().unwrap(),
             socket: socket.clone(),

@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use signet_ca::{
     AttestationConfig, BundleEndpoint, Clock, Config, EndpointIdentity, JwtIssuer, KeyOptions, Rotation,
-    Server, Storage,
+    Server, Storage, Upstream,
 };
 use signet_proto::ca::v1::authority_service_client::AuthorityServiceClient;
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
@@ -48,6 +48,7 @@ pub(crate) fn config(
         trust_domain: TrustDomain::parse(name).unwrap(),
         storage,
         keys: KeyOptions::default(),
+        upstream: Upstream::None,
         rotation: Rotation::default(),
         listen: anywhere(),
         socket: directory.join("ca.sock"),

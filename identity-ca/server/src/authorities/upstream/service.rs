@@ -1,0 +1,87 @@
+//! `UpstreamService`: requests out, certificates in.
+
+use std::sync::Arc;
+
+use signet_authority::{ChainError, chain_from_pem};
+use signet_keys::KeyRecord;
+use signet_proto::ca::v1::upstream_service_server::UpstreamService;
+use signet_proto::ca::v1::{
+    AuthorityStepResponse, ImportAuthorityRequest, RequestAuthorityRequest, RequestAuthorityResponse,
+};
+use signet_rotation::AuthorityKind;
+use tonic::{Request, Response, Status};
+use tracing::info;
+
+use crate::audit::AUDIT;
+use crate::authorities::operators;
+use crate::ca::Ca;
+use crate::refusal::{self, internal};
+
+/// The service.
+#[derive(Debug, Clone)]
+pub(crate) struct Upstreams(pub(crate) Arc<Ca>);
+
+#[tonic::async_trait]
+impl UpstreamService for Upstreams {
+    async fn request_authority(
+        &self,
+        request: Request<RequestAuthorityRequest>,
+    ) -> Result<Response<RequestAuthorityResponse>, Status> {
+        let ca = &self.0;
+        let (registry, _) = ca.steps_of(&request)?;
+        let made = ca.maker().request().await;
+        let (record, asked) = made.map_err(|error| Status::unavailable(format!("{error:#}")))?;
+        let kept = registry
+            .keep_authority_request(record.public_key(), &record.encode(), ca.clock.now())
+            .await;
+        for given_up in kept.map_err(|error| refusal::storage("request", &error))? {
+            ca.destroy(given_up)
+                .await
+                .map_err(|error| internal("request", &error))?;
+        }
+        info!(target: AUDIT, { authority.key_kind = %record.kind() }, "made a key, and a request for its certificate");
+        Ok(Response::new(RequestAuthorityResponse { csr: asked.pem }))
+    }
+
+    async fn import_authority(
+        &self,
+        request: Request<ImportAuthorityRequest>,
+    ) -> Result<Response<AuthorityStepResponse>, Status> {
+        let ca = &self.0;
+        let (registry, _) = ca.steps_of(&request)?;
+        let refused = |error: &ChainError| Status::invalid_argument(error.to_string());
+        let chain = chain_from_pem(&request.get_ref().chain).map_err(|error| refused(&error))?;
+        let public = chain.first().and_then(signet_authority::public_key);
+        let public = public.ok_or_else(|| refused(&ChainError::Length { count: 0 }))?;
+        let storage = |error| refusal::storage("import", &error);
+        let record = registry.authority_request(&public).await.map_err(storage)?;
+        let record = record.ok_or_else(|| {
+            Status::failed_precondition(
+                "the first certificate is of no key that waits for one: it has to be made of a request of this CA's (`signet ca \
+                 authority csr`), and can be taken once",
+            )
+        })?;
+        let record = KeyRecord::decode(&record).map_err(|error| internal("import", &error))?;
+        let now = ca.clock.now();
+        let all = ca
+            .authorities()
+            .await
+            .map_err(storage)?
+            .lives(AuthorityKind::X509);
+        signet_rotation::prepare(AuthorityKind::X509, &all).map_err(|error| operators::step(&error))?;
+        let made = ca.maker().certified(record, chain, now).await;
+        let new = made.map_err(|error| match error.downcast_ref::<ChainError>() {
+            Some(chain) => refused(chain),
+            None => Status::unavailable(format!("{error:#}")),
+        })?;
+        let prepared = registry.prepare_authority(new, now).await;
+        let prepared = prepared.map_err(|error| operators::refuse(&error))?;
+        registry.end_authority_request(&public).await.map_err(storage)?;
+        info!(
+            target: AUDIT,
+            { authority.id = %prepared.life.id, bundle.sequence = prepared.life.sequence },
+            "prepared an authority that another CA has signed"
+        );
+        ca.step(&prepared, &[]).await
+    }
+}
