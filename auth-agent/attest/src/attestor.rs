@@ -6,6 +6,7 @@ use crate::executable::Executable;
 use crate::hash_cache::HashCache;
 use crate::proc::{self, Credentials};
 use crate::{EndpointTable, Facts, Process, Selectors};
+use crate::{ancestors, cgroup};
 
 /// Longest executable that is hashed, bytes.
 const EXECUTABLE_LIMIT: u64 = 512 * 1024 * 1024;
@@ -69,10 +70,6 @@ impl Attestor {
     }
 
     fn read(&self, process: &Process) -> Result<Facts, AttestError> {
-        let connected = Credentials {
-            uid: process.uid,
-            gid: process.gid,
-        };
         let (path, sha256) = match Executable::open(process.pid) {
             // It may be another's, like the namespace below.
             Ok(_) if !process.is_exact => (None, None),
@@ -89,8 +86,16 @@ impl Attestor {
             Err(error) => return Err(AttestError::Proc(error)),
         };
         let netns = proc::netns(process.pid).map_err(AttestError::Proc)?;
+        // Whose they are is known by the pidfd alone.
+        let (ancestors, cgroup) = if process.is_exact {
+            let cgroup = cgroup::cgroup(process.pid).map_err(AttestError::Proc)?;
+            (ancestors::paths(process.pid), cgroup)
+        } else {
+            (Vec::new(), None)
+        };
         // Last, so that the executable above cannot be that of a set-user-ID program it has turned into meanwhile.
-        if proc::credentials(process.pid).map_err(AttestError::Proc)? != connected {
+        let Credentials { uid, gid, groups } = proc::credentials(process.pid).map_err(AttestError::Proc)?;
+        if (uid, gid) != (process.uid, process.gid) {
             return Err(AttestError::CredentialsChanged);
         }
         Ok(Facts {
@@ -98,6 +103,9 @@ impl Attestor {
             gid: process.gid,
             path,
             sha256,
+            groups: if process.is_exact { groups } else { Vec::new() },
+            ancestors,
+            cgroup,
             netns: netns.filter(|_| process.is_exact),
         })
     }

@@ -1,6 +1,6 @@
 use crate::endpoint::{EndpointTable, NetnsInode};
 use crate::selector::{Sha256, UnixPath};
-use crate::{Selector, Selectors};
+use crate::{CgroupPath, Selector, Selectors};
 
 /// What was read of one process; a thing that could not be had, or could not be believed, is absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,12 @@ pub struct Facts {
     pub path: Option<UnixPath>,
     /// The executable's content.
     pub sha256: Option<Sha256>,
+    /// Supplementary groups, as at the time of attestation.
+    pub groups: Vec<u32>,
+    /// Executables of the processes above it, the parent's first; not further than [`MAX_ANCESTORS`](crate::MAX_ANCESTORS).
+    pub ancestors: Vec<UnixPath>,
+    /// The control group.
+    pub cgroup: Option<CgroupPath>,
     /// The network namespace.
     pub netns: Option<NetnsInode>,
 }
@@ -30,6 +36,15 @@ impl Facts {
         ]
         .into_iter()
         .flatten()
+        .chain(self.groups.iter().copied().map(Selector::UnixSupplementaryGid))
+        .chain(self.ancestors.iter().cloned().map(Selector::UnixParentPath))
+        .chain(self.cgroup.iter().cloned().map(Selector::CgroupPath))
+        .chain(
+            self.cgroup
+                .as_ref()
+                .and_then(CgroupPath::unit)
+                .map(Selector::SystemdUnit),
+        )
         .collect()
     }
 }
@@ -46,6 +61,9 @@ mod tests {
             gid: 2,
             path: None,
             sha256: None,
+            groups: Vec::new(),
+            ancestors: Vec::new(),
+            cgroup: None,
             netns,
         };
         let table: EndpointTable = [(netns.unwrap(), "shop/web".parse().unwrap())]
@@ -64,6 +82,15 @@ mod tests {
         assert_eq!(
             facts.selectors(&table).to_string(),
             "unix:uid:1, unix:gid:2, unix:path:/bin/x"
+        );
+        facts.path = None;
+        facts.groups = vec![4];
+        facts.ancestors = vec!["/bin/sh".parse().unwrap(), "/bin/sh".parse().unwrap()];
+        facts.cgroup = Some("/system.slice/web.service/1".parse().unwrap());
+        assert_eq!(
+            facts.selectors(&table).to_string(),
+            "unix:uid:1, unix:gid:2, unix:supplementary_gid:4, unix:parent:path:/bin/sh, \
+             cgroup:path:/system.slice/web.service/1, systemd:unit:web.service"
         );
     }
 }

@@ -12,12 +12,21 @@
 //!   namespace of its own can put any file at any path, so its word on the path is worth nothing.
 //! * `unix:sha256`: the content of the running executable, wherever it lies. Not given for FUSE, whose owner may answer
 //!   each read differently.
+//! * `unix:supplementary_gid`: the kernel's word at the time of attestation. Only who has `CAP_SETGID` takes one on.
+//! * `unix:parent:path`: one of the [`MAX_ANCESTORS`] processes above runs this program, by the same rule as `unix:path`. It
+//!   says who started the process as long as nobody in between has ended, after which the process is somebody else's child;
+//!   so what can be lost is the selector, never gained. Any program that starts others at will starts this one as well.
+//! * `cgroup:path`: which group of the unified hierarchy it is in, which whoever may write to the group decides.
+//! * `systemd:unit`: the unit of the system's systemd that the group lies in. Worth as much as the tree: where systemd is
+//!   not the one who made it, this is the word of whoever did.
 //! * `endpoint`: the network namespace that the process is in.
 //!
 //! Path and digest tell which program a user runs; they are no barrier between processes of one user, who may trace each
 //! other. Use them together with `unix:uid`.
 
+mod ancestors;
 mod attestor;
+mod cgroup;
 mod endpoint;
 mod executable;
 mod facts;
@@ -28,7 +37,9 @@ mod process;
 mod selector;
 mod selectors;
 
+pub use ancestors::MAX_ANCESTORS;
 pub use attestor::{AttestError, Attestor};
+pub use cgroup::{CgroupPath, CgroupPathError, UnitName, UnitNameError};
 pub use endpoint::{EndpointName, EndpointNameError, EndpointTable, NetnsInode};
 pub use facts::Facts;
 pub use process::{Process, ProcessError};

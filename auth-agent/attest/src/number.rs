@@ -77,7 +77,7 @@ mod tests {
             .spawn()
             .unwrap();
         // It has changed its user once it says something.
-        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
         let process = Process::by_number(child.id().cast_signed()).unwrap();
         let selectors = Attestor::default()
             .attest(&process, &EndpointTable::default())
@@ -132,7 +132,7 @@ mod tests {
             .stdout(std::process::Stdio::piped())
             .spawn()
             .unwrap();
-        std::io::Read::read_exact(parent.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        io::Read::read_exact(parent.stdout.as_mut().unwrap(), &mut [0]).unwrap();
         let pid = parent.id();
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
         let inside = Process::by_number(children.trim().parse().unwrap()).unwrap();

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::cgroup::{CgroupPath, CgroupPathError, UnitName, UnitNameError};
 use crate::endpoint::{EndpointName, EndpointNameError};
 
 /// Longest path that is taken as a selector, bytes (`PATH_MAX`).
@@ -21,10 +22,19 @@ pub enum Selector {
     UnixUid(u32),
     /// `unix:gid:<u32>`, effective group; supplementary groups do not count.
     UnixGid(u32),
+    /// `unix:supplementary_gid:<u32>`, one of the supplementary groups.
+    UnixSupplementaryGid(u32),
     /// `unix:path:<absolute path>` of the executable.
     UnixPath(UnixPath),
     /// `unix:sha256:<64 hexadecimal digits>` of the executable's content.
     UnixSha256(Sha256),
+    /// `unix:parent:path:<absolute path>` of the executable of one of the processes above it, the parent's or one further
+    /// up, to the eighth.
+    UnixParentPath(UnixPath),
+    /// `cgroup:path:<absolute path>` of its control group (version 2).
+    CgroupPath(CgroupPath),
+    /// `systemd:unit:<unit>` that its control group lies in.
+    SystemdUnit(UnitName),
     /// `endpoint:<namespace>/<name>` of the workload endpoint whose network namespace the process is in.
     Endpoint(EndpointName),
 }
@@ -34,7 +44,9 @@ pub enum Selector {
 pub enum ParseSelectorError {
     /// Not one of the known types.
     #[error(
-        "unknown selector type; use unix:uid:<n>, unix:gid:<n>, unix:path:<absolute path>, unix:sha256:<64 hex digits> or endpoint:<namespace>/<name>"
+        "unknown selector type; use unix:uid:<n>, unix:gid:<n>, unix:supplementary_gid:<n>, unix:path:<absolute path>, \
+         unix:sha256:<64 hex digits>, unix:parent:path:<absolute path>, cgroup:path:<absolute path>, \
+         systemd:unit:<unit> or endpoint:<namespace>/<name>"
     )]
     UnknownType,
     /// Not a decimal u32 in its shortest form.
@@ -48,6 +60,12 @@ pub enum ParseSelectorError {
     /// Not a SHA-256 digest.
     #[error("sha256 must be 64 lowercase hexadecimal digits")]
     Sha256,
+    /// Not a control group.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupPathError),
+    /// Not a unit.
+    #[error(transparent)]
+    Unit(#[from] UnitNameError),
     /// Not an endpoint.
     #[error("endpoint must be <namespace>/<name>")]
     Endpoint(#[from] EndpointNameError),
@@ -60,12 +78,22 @@ impl FromStr for Selector {
         if let Some(endpoint) = text.strip_prefix("endpoint:") {
             return Ok(Self::Endpoint(endpoint.parse()?));
         }
+        if let Some(path) = text.strip_prefix("cgroup:path:") {
+            return Ok(Self::CgroupPath(path.parse()?));
+        }
+        if let Some(unit) = text.strip_prefix("systemd:unit:") {
+            return Ok(Self::SystemdUnit(unit.parse()?));
+        }
+        if let Some(path) = text.strip_prefix("unix:parent:path:") {
+            return Ok(Self::UnixParentPath(path.parse()?));
+        }
         let unix = text
             .strip_prefix("unix:")
             .ok_or(ParseSelectorError::UnknownType)?;
         match unix.split_once(':') {
             Some(("uid", value)) => Ok(Self::UnixUid(number(value)?)),
             Some(("gid", value)) => Ok(Self::UnixGid(number(value)?)),
+            Some(("supplementary_gid", value)) => Ok(Self::UnixSupplementaryGid(number(value)?)),
             Some(("path", value)) => Ok(Self::UnixPath(value.parse()?)),
             Some(("sha256", value)) => Ok(Self::UnixSha256(value.parse()?)),
             Some(_) | None => Err(ParseSelectorError::UnknownType),
@@ -90,6 +118,10 @@ impl fmt::Display for Selector {
             Self::UnixGid(gid) => write!(f, "unix:gid:{gid}"),
             Self::UnixPath(path) => write!(f, "unix:path:{path}"),
             Self::UnixSha256(digest) => write!(f, "unix:sha256:{digest}"),
+            Self::UnixSupplementaryGid(gid) => write!(f, "unix:supplementary_gid:{gid}"),
+            Self::UnixParentPath(path) => write!(f, "unix:parent:path:{path}"),
+            Self::CgroupPath(path) => write!(f, "cgroup:path:{path}"),
+            Self::SystemdUnit(unit) => write!(f, "systemd:unit:{unit}"),
             Self::Endpoint(name) => write!(f, "endpoint:{name}"),
         }
     }
@@ -191,6 +223,11 @@ mod tests {
             "unix:gid:1000",
             "unix:path:/usr/bin/x",
             "unix:path:/opt/with space:and colon",
+            "unix:supplementary_gid:27",
+            "unix:parent:path:/usr/sbin/cron",
+            "cgroup:path:/",
+            "cgroup:path:/system.slice/web.service",
+            "systemd:unit:web@1.service",
             "endpoint:shop/web",
             "endpoint:shop/web.0",
         ] {
@@ -208,6 +245,13 @@ mod tests {
             ("unix:uid", ParseSelectorError::UnknownType),
             ("Unix:uid:1", ParseSelectorError::UnknownType),
             ("k8s:ns:default", ParseSelectorError::UnknownType),
+            ("unix:parent:uid:1", ParseSelectorError::UnknownType),
+            ("systemd:slice:a.slice", ParseSelectorError::UnknownType),
+            ("unix:supplementary_gid:-1", ParseSelectorError::Number),
+            ("unix:parent:path:sh", ParseSelectorError::Path),
+            ("cgroup:path:/a/../b", ParseSelectorError::Cgroup(CgroupPathError)),
+            ("cgroup:path:/a/", ParseSelectorError::Cgroup(CgroupPathError)),
+            ("systemd:unit:web", ParseSelectorError::Unit(UnitNameError)),
             ("unix:uid:", ParseSelectorError::Number),
             ("unix:uid:+1", ParseSelectorError::Number),
             ("unix:uid:01", ParseSelectorError::Number),
@@ -244,7 +288,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_refused_or_reads_back_as_itself(text in "(unix:|endpoint:)?(uid:|path:/|gid:)?\\PC{0,40}") {
+        fn any_text_is_refused_or_reads_back_as_itself(text in "(unix:|endpoint:|cgroup:|systemd:)?(uid:|path:/|gid:|unit:)?\\PC{0,40}") {
             if let Ok(selector) = text.parse::<Selector>() {
                 prop_assert_eq!(selector.to_string(), text);
             }

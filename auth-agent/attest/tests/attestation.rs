@@ -107,7 +107,9 @@ fn a_process_has_its_user_group_path_and_digest() {
         format!("unix:path:{}", program.path.display()),
         sha256(&program.path),
     ];
-    assert_eq!(selectors.to_string(), expected.join(", "));
+    for told in expected {
+        assert!(has(&selectors, &told), "{told}: {selectors}");
+    }
 }
 
 #[test]
@@ -237,4 +239,105 @@ fn the_network_namespace_gives_the_endpoint_and_another_does_not() {
     };
     assert!(has(&attest(&inside), "endpoint:shop/web"));
     assert!(!attest(&outside).to_string().contains("endpoint"));
+}
+
+/// A control group of the unified hierarchy, gone when dropped.
+struct Group(PathBuf);
+
+impl Group {
+    fn new(path: &str) -> Self {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        let unified = mounts.lines().find_map(|line| {
+            let mut fields = line.split(' ');
+            let (_, place, kind) = (fields.next()?, fields.next()?, fields.next()?);
+            (kind == "cgroup2").then(|| PathBuf::from(place))
+        });
+        let path = unified.unwrap().join(path);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn enter(&self, running: &Running) {
+        std::fs::write(self.0.join("cgroup.procs"), running.0.id().to_string()).unwrap();
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Its processes are reaped by now.
+        drop(std::fs::remove_dir(&self.0));
+        // And the slice above it.
+        drop(self.0.parent().map(std::fs::remove_dir));
+    }
+}
+
+#[test]
+fn the_control_group_and_the_unit_are_where_the_process_is_now() {
+    let slice = format!("sgattest{}.slice", std::process::id());
+    let unit = format!("{slice}/web.service");
+    let group = Group::new(&unit);
+    let running = Running::start(&mut Command::new("/bin/cat"));
+    let before = attest(&running.process(0, 0)).unwrap();
+    assert!(!has(&before, "systemd:unit:web.service"), "{before}");
+    group.enter(&running);
+    let inside = attest(&running.process(0, 0)).unwrap();
+    assert!(has(&inside, "systemd:unit:web.service"), "{inside}");
+    assert!(has(&inside, &format!("cgroup:path:/{unit}")), "{inside}");
+    // Of one that is known by number alone it is not told.
+    let by_number = attest(&running.process_by_number(0, 0)).unwrap();
+    assert!(!by_number.to_string().contains("cgroup"), "{by_number}");
+    drop(running);
+}
+
+#[test]
+fn supplementary_groups_are_told_and_the_effective_one_is_not_among_them() {
+    let script = "exec setpriv --reuid=4242 --regid=4343 --groups=4444,4545 /bin/cat";
+    let running = Running::start(Command::new("sh").args(["-c", script]));
+    let selectors = attest(&running.process(4242, 4343)).unwrap();
+    for told in [
+        "unix:supplementary_gid:4444",
+        "unix:supplementary_gid:4545",
+        "unix:gid:4343",
+    ] {
+        assert!(has(&selectors, told), "{told}: {selectors}");
+    }
+    for not in ["unix:supplementary_gid:4343", "unix:gid:4444"] {
+        assert!(!has(&selectors, not), "{not}: {selectors}");
+    }
+}
+
+#[test]
+fn the_programs_above_are_told_and_the_process_s_own_is_not_among_them() {
+    let program = program();
+    // A shell that stays above it.
+    let script = format!("{} ; true", program.path.display());
+    let running = Running::start(Command::new("sh").args(["-c", &script]));
+    let children = format!("/proc/{0}/task/{0}/children", running.0.id());
+    let child = std::fs::read_to_string(children).unwrap();
+    let pid: i32 = child.trim().parse().unwrap();
+    let pidfd = rustix::process::pidfd_open(
+        rustix::process::Pid::from_raw(pid).unwrap(),
+        rustix::process::PidfdFlags::empty(),
+    );
+    let process = Process::new(pid, 0, 0, Some(pidfd.unwrap().into())).unwrap();
+    let selectors = attest(&process).unwrap();
+    let shell = std::fs::read_link(format!("/proc/{}/exe", running.0.id())).unwrap();
+    let own = std::env::current_exe().unwrap();
+    for above in [&shell, &own] {
+        assert!(
+            has(&selectors, &format!("unix:parent:path:{}", above.display())),
+            "{selectors}"
+        );
+    }
+    let itself = program.path.display();
+    assert!(has(&selectors, &format!("unix:path:{itself}")), "{selectors}");
+    assert!(
+        !has(&selectors, &format!("unix:parent:path:{itself}")),
+        "{selectors}"
+    );
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(pid).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
 }

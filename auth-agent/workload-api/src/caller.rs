@@ -11,6 +11,8 @@ use crate::entitlement::{Entitlement, Grant, entitlement};
 
 /// How many processes are attested at once: each reads a whole executable the first time.
 const AT_ONCE: usize = 8;
+/// How much a caller is told of what is known of it, bytes.
+const TOLD: usize = 1024;
 /// How long a caller waits for its attestation, the queue included.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -97,10 +99,20 @@ pub(crate) fn granted(
         Entitlement::Nothing => {
             tracing::debug!(peer.pid = process.pid(), %selectors, "no registration matches");
             Err(Status::permission_denied(format!(
-                "no identity issued: no registration matches {selectors}"
+                "no identity issued: no registration matches {}",
+                shortened(selectors.to_string())
             )))
         }
     }
+}
+
+/// Long lists of groups and long paths do not fit into the headers that carry a status.
+fn shortened(mut text: String) -> String {
+    if text.len() > TOLD {
+        text.truncate(text.floor_char_boundary(TOLD));
+        text.push('…');
+    }
+    text
 }
 
 fn refusal(process: &Process, failure: &Failure) -> Status {
@@ -126,6 +138,12 @@ mod tests {
     use tonic::Code;
 
     use super::*;
+
+    #[test]
+    fn a_refusal_fits_into_the_headers_whatever_is_known_of_the_caller() {
+        assert_eq!(shortened("unix:uid:1".to_owned()), "unix:uid:1");
+        assert!(shortened("é".repeat(40_000)).len() < TOLD + 4);
+    }
 
     #[test]
     fn spiffe_row_40_only_who_is_somebody_else_now_is_denied() {

@@ -8,6 +8,9 @@ use signet_spiffe::NodeName;
 /// Longest path of an executable (`PATH_MAX`).
 const MAX_PATH: usize = 4096;
 
+/// Longest name of a systemd unit.
+const MAX_UNIT: usize = 255;
+
 /// Longest name of an endpoint (a DNS subdomain, RFC 1123).
 const MAX_ENDPOINT: usize = 253;
 
@@ -21,8 +24,9 @@ pub struct Selector(String);
 pub enum SelectorError {
     /// Not one of the known types.
     #[error(
-        "a selector is one of unix:uid:<number>, unix:gid:<number>, unix:path:<absolute path>, \
-         unix:sha256:<64 hex digits>, endpoint:<namespace>/<name>"
+        "a selector is one of unix:uid:<number>, unix:gid:<number>, unix:supplementary_gid:<number>, \
+         unix:path:<absolute path>, unix:sha256:<64 hex digits>, unix:parent:path:<absolute path>, \
+         cgroup:path:<absolute path>, systemd:unit:<unit>, endpoint:<namespace>/<name>"
     )]
     Type,
     /// Not a number in its shortest spelling.
@@ -36,6 +40,11 @@ pub enum SelectorError {
     /// Not a SHA-256.
     #[error("a SHA-256 has 64 hexadecimal digits in lower case")]
     Sha256,
+    /// Not a unit that has a control group.
+    #[error(
+        "a unit is <name>.service, .scope, .socket, .mount or .swap, of letters, digits and `:-_.\\@`, at most {MAX_UNIT} bytes"
+    )]
+    Unit,
     /// Not an endpoint.
     #[error("an endpoint is <namespace>/<name>: a DNS label, and a DNS name")]
     Endpoint,
@@ -47,8 +56,14 @@ impl FromStr for Selector {
     fn from_str(text: &str) -> Result<Self, SelectorError> {
         let (kind, value) = split(text).ok_or(SelectorError::Type)?;
         let (valid, otherwise) = match kind {
-            "unix:uid" | "unix:gid" => (is_number(value), SelectorError::Number),
+            "unix:uid" | "unix:gid" | "unix:supplementary_gid" => (is_number(value), SelectorError::Number),
             "unix:path" => (is_path(value), SelectorError::Path),
+            "unix:parent" => match value.split_once(':') {
+                Some(("path", value)) => (is_path(value), SelectorError::Path),
+                Some(_) | None => return Err(SelectorError::Type),
+            },
+            "cgroup:path" => (value == "/" || is_path(value), SelectorError::Path),
+            "systemd:unit" => (is_unit(value), SelectorError::Unit),
             "unix:sha256" => (is_sha256(value), SelectorError::Sha256),
             "endpoint" => (is_endpoint(value), SelectorError::Endpoint),
             _ => return Err(SelectorError::Type),
@@ -61,10 +76,10 @@ impl FromStr for Selector {
     }
 }
 
-/// `unix` has a second word, other types have one.
+/// `unix`, `cgroup` and `systemd` have a second word, other types have one.
 fn split(text: &str) -> Option<(&str, &str)> {
     let first = text.find(':')?;
-    let colon = if text.starts_with("unix:") {
+    let colon = if ["unix", "cgroup", "systemd"].contains(&text.get(..first)?) {
         first + 1 + text.get(first + 1..)?.find(':')?
     } else {
         first
@@ -92,6 +107,16 @@ fn is_sha256(value: &str) -> bool {
         && value
             .bytes()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn is_unit(value: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
+    value.rsplit_once('.').is_some_and(|(name, kind)| {
+        matches!(kind, "service" | "scope" | "socket" | "mount" | "swap")
+            && !name.is_empty()
+            && value.len() <= MAX_UNIT
+            && name.bytes().all(plain)
+    })
 }
 
 fn is_endpoint(value: &str) -> bool {
@@ -123,6 +148,11 @@ mod tests {
             "unix:gid:4294967295",
             "unix:path:/usr/bin/a b",
             "unix:path:/a:b",
+            "unix:supplementary_gid:27",
+            "unix:parent:path:/usr/sbin/cron",
+            "cgroup:path:/",
+            "cgroup:path:/system.slice/web.service",
+            "systemd:unit:web@1.service",
             &sha,
             "endpoint:shop/web",
             "endpoint:shop/web-0.example",
@@ -135,6 +165,10 @@ mod tests {
             "unix:uid",
             "uid:1",
             "unix:name:x",
+            "unix:parent:uid:1",
+            "unix:parent:x",
+            "cgroup:x",
+            "systemd:slice:a.slice",
             "k8s:sa:x",
             "Endpoint:a/b",
             "unix::",
@@ -171,6 +205,16 @@ mod tests {
         ] {
             assert_eq!(refusal(&bad), SelectorError::Sha256, "{bad}");
         }
+        for bad in [
+            "systemd:unit:web",
+            "systemd:unit:.service",
+            "systemd:unit:a b.service",
+            "systemd:unit:a.timer",
+        ] {
+            assert_eq!(refusal(bad), SelectorError::Unit, "{bad}");
+        }
+        assert_eq!(refusal("cgroup:path:/a/.."), SelectorError::Path);
+        assert_eq!(refusal("unix:parent:path:sh"), SelectorError::Path);
         for bad in [
             "endpoint:",
             "endpoint:web",
