@@ -341,3 +341,22 @@ fn the_programs_above_are_told_and_the_process_s_own_is_not_among_them() {
     )
     .unwrap();
 }
+
+#[test]
+fn a_number_that_the_kernel_has_given_to_another_process_gets_nothing() {
+    let program = program();
+    let ended = {
+        let running = Running::start(&mut Command::new(&program.path));
+        running.process(0, 0)
+    };
+    let number = ended.pid();
+    // The next process gets the number after the one that is written, unless somebody else is quicker.
+    let recycled = (0..1000).find_map(|_| {
+        std::fs::write("/proc/sys/kernel/ns_last_pid", (number - 1).to_string()).unwrap();
+        let running = Running::start(&mut Command::new(&program.path));
+        (running.0.id().cast_signed() == number).then_some(running)
+    });
+    let recycled = recycled.unwrap();
+    assert!(attest(&recycled.process(0, 0)).is_ok());
+    assert!(matches!(attest(&ended), Err(AttestError::Ended)));
+}

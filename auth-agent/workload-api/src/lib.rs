@@ -70,6 +70,8 @@ mod conformance;
 #[cfg(test)]
 mod conformance_jwt;
 #[cfg(test)]
+mod crowd;
+#[cfg(test)]
 mod fuzz;
 #[cfg(test)]
 mod stalled;

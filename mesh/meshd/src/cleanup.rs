@@ -17,7 +17,7 @@ pub(crate) fn cleanup(args: &CleanupArgs) -> anyhow::Result<()> {
         }
         Err(error @ BindError::InUse { .. }) => bail!("{error}: signet-meshd is running"),
         // No run directory: no daemon.
-        Err(BindError::NotASocket { .. } | BindError::Io { .. }) => {
+        Err(BindError::NotASocket { .. } | BindError::Unsafe { .. } | BindError::Io { .. }) => {
             Datapath::remove(&args.bpffs).context("failed to remove the pins")?;
         }
     }

@@ -8,7 +8,7 @@
 use std::{fs, io};
 
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{
     CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
@@ -68,7 +68,18 @@ pub fn confine(keep: Capabilities) -> Result<(), ConfineError> {
         current: Some(0),
         maximum: Some(0),
     };
-    setrlimit(Resource::Core, none).map_err(failed("turn core dumps off"))
+    setrlimit(Resource::Core, none).map_err(failed("turn core dumps off"))?;
+    let files = open_files(getrlimit(Resource::Nofile));
+    setrlimit(Resource::Nofile, files).map_err(failed("raise the limit of open files"))
+}
+
+/// As many open files as the process may have. What it has at first, often 1,024, is for programs that call `select`, and is
+/// less than the connections that a daemon admits.
+fn open_files(limit: Rlimit) -> Rlimit {
+    Rlimit {
+        current: limit.maximum,
+        ..limit
+    }
 }
 
 /// Takes out of the bounding set what is not in `keep`.
@@ -84,4 +95,19 @@ fn shrink_bounding_set(keep: Capabilities) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_files_may_be_open_as_the_process_may_have() {
+        let limit = |current, maximum| Rlimit { current, maximum };
+        assert_eq!(
+            open_files(limit(Some(1024), Some(524_288))).current,
+            Some(524_288)
+        );
+        assert_eq!(open_files(limit(Some(1024), None)).current, None);
+    }
 }

@@ -4,6 +4,7 @@
 //! on who is at the other end ([`PeerInfo`]). The client side is a lazily connecting channel.
 
 mod client;
+mod directory;
 mod peer;
 mod server;
 

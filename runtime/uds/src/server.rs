@@ -1,15 +1,18 @@
 use std::fs::Permissions;
-use std::io;
+use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::Stream;
 use futures::stream::unfold;
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::process::geteuid;
 use tokio::net::UnixListener;
 
 use crate::PeerStream;
+use crate::directory::{self, Unsafe};
 
 /// Pause after a failed `accept` (out of file descriptors), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -54,6 +57,16 @@ pub enum BindError {
         /// The file.
         path: PathBuf,
     },
+    /// Somebody else could put another socket in its place, or have this process change another file.
+    #[error("{path}: no socket is served here, for {directory} is not safe: {why}")]
+    Unsafe {
+        /// The socket.
+        path: PathBuf,
+        /// The directory that it lies in, or one above.
+        directory: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// The system refused.
     #[error("{path}: cannot serve a Unix socket here")]
     Io {
@@ -68,7 +81,8 @@ pub enum BindError {
 /// Binds `path` and yields the connections that `access` admits; others are closed and logged.
 ///
 /// A socket file left by a dead process is replaced. The file gets its mode before it can be reached: it is bound under
-/// a temporary name and renamed. Its directory must be there.
+/// a temporary name and renamed. Its directory must be there, and it and all above it belong to root or this user, who alone
+/// may write to them, or alone may remove what they have put there.
 ///
 /// # Errors
 /// See [`BindError`].
@@ -110,6 +124,27 @@ fn bind(path: &Path, access: Access) -> Result<UnixListener, BindError> {
         path: path.to_owned(),
         source,
     };
+    let (parent, name) = (path.parent(), path.file_name());
+    let (Some(parent), Some(name)) = (parent, name) else {
+        return Err(io(ErrorKind::InvalidInput.into()));
+    };
+    let parent = if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    };
+    let real = match directory::check(parent, geteuid().as_raw()).map_err(io)? {
+        Ok(real) => real.join(name),
+        Err(Unsafe { directory, why }) => {
+            return Err(BindError::Unsafe {
+                path: path.to_owned(),
+                directory,
+                why,
+            });
+        }
+    };
+    // A link in the path leads nowhere else from here on.
+    let path = real.as_path();
     match std::fs::symlink_metadata(path) {
         Ok(metadata) if !metadata.file_type().is_socket() => {
             return Err(BindError::NotASocket {
@@ -122,20 +157,32 @@ fn bind(path: &Path, access: Access) -> Result<UnixListener, BindError> {
             });
         }
         Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(io(error)),
     }
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}", std::process::id()));
     let temporary = PathBuf::from(temporary);
     match std::fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(io(error)),
         Ok(()) | Err(_) => {}
     }
     let listener = UnixListener::bind(&temporary).map_err(io)?;
-    std::fs::set_permissions(&temporary, Permissions::from_mode(access.mode())).map_err(io)?;
+    set_mode(&temporary, access.mode()).map_err(io)?;
     std::fs::rename(&temporary, path).map_err(io)?;
     Ok(listener)
+}
+
+/// Sets the mode of a socket, and of nothing else that may have got into its place: `chmod` would follow a link.
+fn set_mode(socket: &Path, mode: u32) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let held = open(socket, flags, Mode::empty())?;
+    if FileType::from_raw_mode(fstat(&held)?.st_mode) != FileType::Socket {
+        return Err(ErrorKind::InvalidInput.into());
+    }
+    // The kernel's own link to the very file that is held.
+    let itself = format!("/proc/self/fd/{}", held.as_raw_fd());
+    std::fs::set_permissions(itself, Permissions::from_mode(mode))
 }
 
 #[cfg(test)]
@@ -185,6 +232,55 @@ mod tests {
             serve_incoming(&path, Access::Owner),
             Err(BindError::NotASocket { .. })
         ));
+    }
+
+    #[tokio::test]
+    async fn a_link_in_the_place_of_the_socket_is_refused_and_what_it_leads_to_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, secret) = (dir.path().join("s.sock"), dir.path().join("secret"));
+        std::fs::write(&secret, "secret").unwrap();
+        std::fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+        for target in [secret.as_path(), Path::new("/nonexistent/somewhere")] {
+            std::os::unix::fs::symlink(target, &path).unwrap();
+            let refused = serve_incoming(&path, Access::Anyone).map(drop).unwrap_err();
+            assert!(matches!(refused, BindError::NotASocket { .. }), "{refused}");
+            std::fs::remove_file(&path).unwrap();
+        }
+        // Where a link gets into the place of the new socket between two steps.
+        std::os::unix::fs::symlink(&secret, &path).unwrap();
+        set_mode(&path, 0o666).unwrap_err();
+        set_mode(&secret, 0o666).unwrap_err();
+        let mode = std::fs::metadata(&secret).unwrap().permissions().mode() & 0o777;
+        assert_eq!(
+            (mode, std::fs::read(&secret).unwrap()),
+            (0o600, b"secret".to_vec())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_link_in_the_place_of_the_name_before_the_last_step_is_removed_and_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.sock");
+        let elsewhere = dir.path().join("elsewhere");
+        let temporary = dir.path().join(format!("s.sock.{}", std::process::id()));
+        std::os::unix::fs::symlink(&elsewhere, &temporary).unwrap();
+        let _served = serve_incoming(&path, Access::Anyone).unwrap();
+        assert!(std::fs::symlink_metadata(&path).unwrap().file_type().is_socket());
+        assert!(!elsewhere.exists() && !temporary.exists());
+    }
+
+    #[tokio::test]
+    async fn in_a_directory_of_somebody_else_no_socket_is_served() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(dir.path(), Some(4242), None).unwrap();
+        let refused = serve_incoming(&dir.path().join("s.sock"), Access::Anyone)
+            .map(drop)
+            .unwrap_err();
+        assert!(
+            refused.to_string().contains("belongs to another user"),
+            "{refused}"
+        );
+        assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none());
     }
 
     #[tokio::test]
