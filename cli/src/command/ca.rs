@@ -39,8 +39,9 @@ Examples:
   signet ca revoke --serial 3fa9… --reason key-compromise
   signet ca ban n3 --reason stolen               keep a node out
 
-Selectors: endpoint:<namespace>/<name>, unix:uid:<n>, unix:gid:<n>, unix:supplementary_gid:<n>, unix:path:<file>,
-unix:sha256:<hex>, unix:parent:path:<file>, cgroup:path:<path>, systemd:unit:<unit>; see docs/attestation.md";
+Selectors: endpoint:<namespace>/<name>, unix:uid:<n>, unix:gid:<n>, unix:supplementary_gid:<n>,
+unix:path:<file>, unix:sha256:<hex>, unix:parent:path:<file>, cgroup:path:<path>,
+systemd:unit:<unit>; see docs/attestation.md";
 
 /// Arguments of `signet ca`.
 #[derive(Debug, Args)]

@@ -145,7 +145,8 @@ fn selector(kind: &str, value: &str) -> Result<String, String> {
     let spelt = format!("{kind}:{value}");
     let (word, rest) = value.split_once(':').unwrap_or((value, ""));
     match (kind, word) {
-        ("unix", "uid" | "gid" | "path" | "sha256") => Ok(spelt),
+        ("unix", "uid" | "gid" | "supplementary_gid" | "path" | "sha256") => Ok(spelt),
+        ("systemd", "id") => Ok(format!("systemd:unit:{rest}")),
         ("unix", "user" | "group" | "supplementary_group") => Err(format!(
             "`{spelt}`: users and groups are numbers here (unix:uid, unix:gid): which number {rest} is, the node knows"
         )),
@@ -243,6 +244,14 @@ mod tests {
             ..rules()
         };
         assert_eq!(one(text, &with_admin).result.unwrap()[0].role, "admin");
+    }
+
+    #[test]
+    fn selectors_that_mean_the_same_are_spelt_as_here() {
+        let spelt = |kind, value| selector(kind, value).unwrap();
+        assert_eq!(spelt("unix", "supplementary_gid:27"), "unix:supplementary_gid:27");
+        assert_eq!(spelt("systemd", "id:web.service"), "systemd:unit:web.service");
+        assert!(selector("systemd", "fragment_path:/etc/systemd/system/web.service").is_err());
     }
 
     #[test]
