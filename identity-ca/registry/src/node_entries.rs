@@ -101,7 +101,7 @@ pub struct NodeEntry {
 #[derive(Debug, thiserror::Error)]
 pub enum AllowError {
     /// Nobody could attest by it.
-    #[error("say with what the node may attest: --x509pop, or --tpm-devid")]
+    #[error("say with what the node may attest: --x509pop")]
     NoWay,
     /// More than [`MAX_NODE_SELECTORS`].
     #[error("an entry has at most {MAX_NODE_SELECTORS} selectors, not {count}")]
