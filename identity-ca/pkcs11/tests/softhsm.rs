@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cryptoki::context::Pkcs11;
-use cryptoki::context::{CInitializeArgs, CInitializeFlags};
 use cryptoki::object::{Attribute, AttributeType, ObjectClass};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls_pki_types::UnixTime;
@@ -259,14 +258,13 @@ fn a_wrong_pin_is_tried_once_and_never_again() {
         assert!(refused.to_string().contains("refused the PIN"), "{refused}");
         assert!(!refused.to_string().contains("00000000"));
     }
-    // The token was asked once: it says so itself.
-    let module = Pkcs11::new(MODULE).unwrap();
-    module
-        .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
-        .unwrap();
-    let slot = module.get_slots_with_initialized_token().unwrap()[0];
-    let info = module.get_token_info(slot).unwrap();
-    assert!(!info.user_pin_locked() && !info.user_pin_final_try());
+    // The right one is not tried either: it could be as wrong as the first, and the next attempt the last.
+    fs::write(home.join("pin"), PIN).unwrap();
+    std::thread::park_timeout(Duration::from_millis(1500));
+    let refused = signer.sign(b"x").unwrap_err();
+    assert!(refused.to_string().contains("before a restart"), "{refused}");
+    let again = open(&home).generate(KeyKind::P256).unwrap();
+    again.1.sign(b"x").unwrap();
 }
 
 #[test]
