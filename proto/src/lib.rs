@@ -5,6 +5,7 @@
 #![expect(
     missing_docs,
     unused_qualifications,
+    clippy::large_enum_variant,
     clippy::pedantic,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,

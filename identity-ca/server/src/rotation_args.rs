@@ -40,7 +40,7 @@ impl RotationArgs {
 }
 
 fn life(text: &str) -> Result<Duration, String> {
-    let bounds = Duration::from_secs(60)..=Duration::from_hours(10 * YEAR);
+    let bounds = Duration::from_mins(1)..=Duration::from_hours(10 * YEAR);
     let parsed = duration(text).filter(|life| bounds.contains(life));
     parsed.ok_or_else(|| "authorities live 1m to 3650d; write it as 12h or 365d".to_owned())
 }

@@ -70,68 +70,7 @@ pub struct Server {
 impl Server {
     /// Opens the storage, binds both sockets and begins to serve.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
-        config.rotation.check()?;
-        let opened = open(&config).await?;
-        let directory = opened.directory.as_ref();
-        let now = config.clock.now();
-        let itself = opened.registry.acting(Caller::Ca, now);
-        let keys = match directory {
-            Some(directory) => Keys::open(&config.keys, directory, &itself).await?,
-            None => Keys::in_memory(),
-        };
-        let key = log::key(&config.trust_domain, &keys, directory, &itself).await?;
-        let (writer, writing) = opened.registry.log_writer();
-        let log = Log::new(writer, key, opened.directory.as_ref());
-        let lost = log
-            .check(&opened.registry, config.accept_restored_registry)
-            .await?;
-        tokio::spawn(writing);
-        if let Some(lost) = lost {
-            log.restored(&opened.registry, lost, now).await?;
-        }
-        let maker = Maker {
-            trust_domain: config.trust_domain.clone(),
-            manager: keys.manager(),
-            rotation: config.rotation,
-            upstream: config.upstream.clone(),
-        };
-        let issuer = config
-            .jwt_issuer
-            .as_ref()
-            .map(|issuer| issuer.as_str().to_owned());
-        let signing = authorities::begin(&itself, maker, directory, issuer, now).await?;
-        let bundle = signing.latest().bundle.x509.clone();
-        let ca = Arc::new(Ca {
-            trust_domain: config.trust_domain.clone(),
-            signing,
-            upstream: config.upstream.clone(),
-            registry: opened.registry,
-            log,
-            known: Known::default(),
-            bundles: Arc::new(SharedBundles::new(BundleSet::single(bundle))),
-            honouring: tokio::sync::Mutex::default(),
-            honoured: watch::Sender::new(0),
-            list_for_nodes: tokio::sync::Mutex::default(),
-            outage: tokio::sync::Mutex::default(),
-            connected: Connected::default(),
-            feed: Feed::default(),
-            clock: config.clock.clone(),
-            svid_ttl: config.svid_ttl,
-            node_svid_ttl: config.node_svid_ttl,
-            jwt_svid_ttl: config.jwt_svid_ttl,
-            key_storage: match &config.storage {
-                Storage::Memory => "memory".to_owned(),
-                Storage::Directory(path) | Storage::Database { directory: path, .. } => {
-                    path.display().to_string()
-                }
-            },
-            issued: AtomicU64::new(0),
-            attestors: Attestors::new(&config.attestation)?,
-            refused_tokens: Throttle::new(TOLD, TOLD_PER),
-            issued_jwt: AtomicU64::new(0),
-            serials: AtomicU32::new(0),
-            shutdown: CancellationToken::new(),
-        });
+        let (ca, directory) = assemble(&config).await?;
         ca.honour().await.context("failed to read the revocations")?;
         let bundles: Arc<dyn BundleSource> = ca.bundles.clone();
         let own = own_svid::make(&ca, &bundles).await?;
@@ -186,7 +125,7 @@ impl Server {
             rotation,
             following,
             endpoint,
-            _directory: opened.directory,
+            _directory: directory,
         })
     }
 
@@ -266,6 +205,73 @@ impl Server {
     }
 }
 
+/// Opens the storage, the keys and the issuance log, and makes a CA of them.
+async fn assemble(config: &Config) -> anyhow::Result<(Arc<Ca>, Option<DataDirectory>)> {
+    config.rotation.check()?;
+    let opened = open(config).await?;
+    let directory = opened.directory.as_ref();
+    let now = config.clock.now();
+    let itself = opened.registry.acting(Caller::Ca, now);
+    let keys = match directory {
+        Some(directory) => Keys::open(&config.keys, directory, &itself).await?,
+        None => Keys::in_memory(),
+    };
+    let key = log::key(&config.trust_domain, &keys, directory, &itself).await?;
+    let (writer, writing) = opened.registry.log_writer();
+    let log = Log::new(writer, key, opened.directory.as_ref());
+    let lost = log
+        .check(&opened.registry, config.accept_restored_registry)
+        .await?;
+    tokio::spawn(writing);
+    if let Some(lost) = lost {
+        log.restored(&opened.registry, lost, now).await?;
+    }
+    let maker = Maker {
+        trust_domain: config.trust_domain.clone(),
+        manager: keys.manager(),
+        rotation: config.rotation,
+        upstream: config.upstream.clone(),
+    };
+    let issuer = config
+        .jwt_issuer
+        .as_ref()
+        .map(|issuer| issuer.as_str().to_owned());
+    let signing = authorities::begin(&itself, maker, directory, issuer, now).await?;
+    let bundle = signing.latest().bundle.x509.clone();
+    let ca = Arc::new(Ca {
+        trust_domain: config.trust_domain.clone(),
+        signing,
+        upstream: config.upstream.clone(),
+        registry: opened.registry,
+        log,
+        known: Known::default(),
+        bundles: Arc::new(SharedBundles::new(BundleSet::single(bundle))),
+        honouring: tokio::sync::Mutex::default(),
+        honoured: watch::Sender::new(0),
+        list_for_nodes: tokio::sync::Mutex::default(),
+        outage: tokio::sync::Mutex::default(),
+        connected: Connected::default(),
+        feed: Feed::default(),
+        clock: config.clock.clone(),
+        svid_ttl: config.svid_ttl,
+        node_svid_ttl: config.node_svid_ttl,
+        jwt_svid_ttl: config.jwt_svid_ttl,
+        key_storage: match &config.storage {
+            Storage::Memory => "memory".to_owned(),
+            Storage::Directory(path) | Storage::Database { directory: path, .. } => {
+                path.display().to_string()
+            }
+        },
+        issued: AtomicU64::new(0),
+        attestors: Attestors::new(&config.attestation)?,
+        refused_tokens: Throttle::new(TOLD, TOLD_PER),
+        issued_jwt: AtomicU64::new(0),
+        serials: AtomicU32::new(0),
+        shutdown: CancellationToken::new(),
+    });
+    Ok((ca, opened.directory))
+}
+
 struct Opened {
     registry: Registry,
     directory: Option<DataDirectory>,
@@ -278,20 +284,17 @@ async fn open(config: &Config) -> anyhow::Result<Opened> {
         Storage::Directory(path) => (Some(path), None),
         Storage::Database { directory, database } => (Some(directory), Some(database)),
     };
-    let opened = match directory {
-        Some(path) => {
-            let directory = lock(path).await?;
-            Opened {
-                registry: open_registry(&directory, database).await?,
-                directory: Some(directory),
-            }
+    let opened = if let Some(path) = directory {
+        let directory = lock(path).await?;
+        Opened {
+            registry: open_registry(&directory, database).await?,
+            directory: Some(directory),
         }
-        None => {
-            warn!("keys and registry are in memory alone: a restart begins from nothing");
-            Opened {
-                registry: Registry::in_memory().await?,
-                directory: None,
-            }
+    } else {
+        warn!("keys and registry are in memory alone: a restart begins from nothing");
+        Opened {
+            registry: Registry::in_memory().await?,
+            directory: None,
         }
     };
     let registry = opened.registry.acting(Caller::Ca, config.clock.now());

@@ -159,7 +159,7 @@ mod tests {
             })
             .collect();
         while writer.queue.capacity() > 0 {
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
         assert!(matches!(
             writer.append(submission()).await,
