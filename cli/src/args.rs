@@ -1,10 +1,13 @@
 //! The command line's shape.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use signet_spiffe::SpiffeId;
 
 use crate::command::{auth, ca, completions, encryption, explain, flows, identity, lab, policy, status};
+use crate::remote::Remote;
 
 /// Shown at the end of `signet --help`.
 const AFTER: &str = "\
@@ -56,6 +59,19 @@ pub(crate) struct Global {
     #[arg(long, global = true, help_heading = "Global options")]
     #[arg(help = "The CA's operator socket [env: SIGNET_CA_SOCKET] [default: /run/signet/ca.sock]")]
     ca_socket: Option<PathBuf>,
+    /// Speak to the CA over mutual TLS at this address, with this process's own SVID from the Workload API.
+    #[arg(long, global = true, value_name = "IP:PORT", help_heading = "Global options")]
+    #[arg(conflicts_with_all = ["ca_socket", "lab"])]
+    ca_address: Option<SocketAddr>,
+    /// Which of this process's identities to show the CA of --ca-address [default: its default identity].
+    #[arg(
+        long = "as",
+        global = true,
+        value_name = "SPIFFE-ID",
+        help_heading = "Global options"
+    )]
+    #[arg(requires = "ca_address", value_parser = spiffe_id)]
+    identity: Option<SpiffeId>,
     /// Ask the daemons of this lab: all its nodes, or the one of --node.
     #[arg(long, global = true, help_heading = "Global options")]
     #[arg(help = "Ask the daemons of this lab: all its nodes, or the one of --node [env: SIGNET_LAB]")]
@@ -78,6 +94,17 @@ impl Global {
         path(self.ca_socket.as_ref(), "SIGNET_CA_SOCKET", "/run/signet/ca.sock")
     }
 
+    /// The CA from afar, if that is meant.
+    pub(crate) fn remote_ca(&self) -> Option<Remote> {
+        let endpoint = std::env::var("SPIFFE_ENDPOINT_SOCKET").ok();
+        let endpoint = endpoint.as_deref().and_then(|text| text.strip_prefix("unix://"));
+        self.ca_address.map(|address| Remote {
+            address,
+            workload_api: endpoint.map_or_else(|| self.run_dir().join("workload.sock"), PathBuf::from),
+            identity: self.identity.clone(),
+        })
+    }
+
     /// The same, where --node means something else than whom to ask.
     pub(crate) fn without_node(&self) -> Self {
         Self {
@@ -91,6 +118,10 @@ impl Global {
         let variable = || std::env::var("SIGNET_LAB").ok();
         self.lab.clone().or_else(variable).filter(|lab| !lab.is_empty())
     }
+}
+
+fn spiffe_id(text: &str) -> Result<SpiffeId, String> {
+    SpiffeId::parse(text).map_err(|error| error.to_string())
 }
 
 fn path(given: Option<&PathBuf>, variable: &str, default: &str) -> PathBuf {

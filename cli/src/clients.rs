@@ -20,6 +20,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
 
 use crate::failure::Failure;
+use crate::remote::Remote;
 use crate::target;
 
 /// How long a daemon may take to answer.
@@ -29,14 +30,21 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(crate) struct Daemon {
     name: &'static str,
+    /// A socket's path, or an address.
     socket: PathBuf,
+    is_remote: bool,
 }
 
 impl Daemon {
     fn new(name: &'static str, socket: PathBuf) -> (Self, Result<Channel, Failure>) {
         let channel = signet_uds::connect(&socket)
             .map_err(|error| Failure::Usage(format!("{} cannot be a socket: {error}", socket.display())));
-        (Self { name, socket }, channel)
+        let daemon = Self {
+            name,
+            socket,
+            is_remote: false,
+        };
+        (daemon, channel)
     }
 
     /// Whether something has been made where its socket would be: it runs, or did.
@@ -68,7 +76,10 @@ impl Daemon {
     /// A daemon's refusal, or that it is not there.
     pub(crate) fn failure(&self, status: &Status) -> Failure {
         // A status of our own making has a source: the connection was never made, or broke.
-        if status.code() == Code::Unavailable || status.source().is_some() {
+        if let Some(source) = status.source() {
+            if self.is_remote {
+                return self.unreachable(innermost(source));
+            }
             let there = self.socket.exists();
             let why = if there {
                 "nobody answers on it"
@@ -80,7 +91,7 @@ impl Daemon {
         if status.code() == Code::InvalidArgument {
             return Failure::Usage(format!("{}: {}", self.name, status.message()));
         }
-        let advice = if status.code() == Code::PermissionDenied {
+        let advice = if status.code() == Code::PermissionDenied && !self.is_remote {
             " (try again as root)"
         } else {
             ""
@@ -89,7 +100,11 @@ impl Daemon {
     }
 
     fn unreachable(&self, why: String) -> Failure {
-        let hint = target::hint(self.name, &self.socket);
+        let hint = if self.is_remote {
+            "is this what `signet-ca run --operator-listen` says, and has this process an identity with a role?".to_owned()
+        } else {
+            target::hint(self.name, &self.socket)
+        };
         Failure::Unreachable {
             daemon: self.name,
             socket: self.socket.clone(),
@@ -205,7 +220,29 @@ pub(crate) struct Ca {
     pub(crate) upstream: UpstreamServiceClient<Channel>,
 }
 
+/// What went wrong at the bottom of it.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
 impl Ca {
+    /// The CA at an address, as an operator with an SVID.
+    pub(crate) fn remote(remote: Remote) -> Self {
+        let daemon = Daemon {
+            name: "signet-ca",
+            socket: remote.address.to_string().into(),
+            is_remote: true,
+        };
+        Self {
+            daemon,
+            client: OperatorServiceClient::new(remote.channel()),
+        }
+    }
+
     /// The CA behind an operator socket.
     pub(crate) fn new(socket: &Path) -> Result<Self, Failure> {
         let (daemon, channel) = Daemon::new("signet-ca", socket.to_owned());

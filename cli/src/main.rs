@@ -8,6 +8,7 @@ mod clients;
 mod command;
 mod failure;
 mod output;
+mod remote;
 mod spire;
 mod target;
 mod text;

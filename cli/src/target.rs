@@ -28,7 +28,10 @@ impl Target {
             }
             return Ok(Self {
                 nodes: vec![Node::new(None, &global.run_dir())?],
-                ca: Ca::new(&global.ca_socket())?,
+                ca: match global.remote_ca() {
+                    Some(remote) => Ca::remote(remote),
+                    None => Ca::new(&global.ca_socket())?,
+                },
             });
         };
         let lab = LabName::parse(&lab).map_err(|error| Failure::Usage(error.to_string()))?;

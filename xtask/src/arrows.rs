@@ -64,6 +64,7 @@ const FOLDERS: [(&str, &[&str]); 10] = [
             "proto",
             "runtime",
             "signet-spiffe",
+            "signet-tls",
             "signet-log",
             "signet-abi",
             "signet-maps",

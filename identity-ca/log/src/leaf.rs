@@ -50,6 +50,8 @@ pub enum Caller {
     X509Pop([u8; 32]),
     /// The same, with a key that cannot leave its TPM.
     TpmDevid([u8; 32]),
+    /// An operator, by an SVID.
+    Identity(SpiffeId),
 }
 
 /// What an entry is about.
@@ -178,6 +180,10 @@ impl Caller {
                 to.push(61);
                 to.extend(certificate);
             }
+            Self::Identity(id) => {
+                to.push(4);
+                put_string(to, id.as_str().as_bytes());
+            }
         }
     }
 
@@ -189,6 +195,7 @@ impl Caller {
             3 => from.array().map(Self::JoinToken),
             60 => from.array().map(Self::X509Pop),
             61 => from.array().map(Self::TpmDevid),
+            4 => SpiffeId::parse(from.text()?).ok().map(Self::Identity),
             _ => None,
         }
     }
@@ -203,6 +210,7 @@ impl fmt::Display for Caller {
             Self::JoinToken(id) => write!(f, "token {}", HEXLOWER.encode(id)),
             Self::X509Pop(certificate) => write!(f, "x509pop {}", HEXLOWER.encode(certificate)),
             Self::TpmDevid(certificate) => write!(f, "tpm_devid {}", HEXLOWER.encode(certificate)),
+            Self::Identity(id) => f.write_str(id.as_str()),
         }
     }
 }

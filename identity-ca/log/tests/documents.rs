@@ -50,7 +50,8 @@ fn key() -> LogKey {
 #[test]
 fn an_entry_is_read_as_it_was_written() {
     let mut entries = vec![issuance(1), change()];
-    for caller in [Caller::Ca, Caller::JoinToken([9; 8])] {
+    let admin = Caller::Identity(SpiffeId::parse("spiffe://td/admin").unwrap());
+    for caller in [Caller::Ca, Caller::JoinToken([9; 8]), admin] {
         entries.push(Entry { caller, ..change() });
     }
     let mut jwt = issuance(2);

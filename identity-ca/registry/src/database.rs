@@ -1,5 +1,6 @@
 //! The database under the registry.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -41,6 +42,17 @@ pub struct Registry {
     looked_up: Option<Arc<LookedUp>>,
     /// Who changes things through this clone, and when.
     author: Author,
+    /// Told of every change that was committed.
+    observer: Option<Observer>,
+}
+
+#[derive(Clone)]
+struct Observer(Arc<dyn Fn(&Entry) + Send + Sync>);
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -224,6 +236,7 @@ impl Registry {
                 caller: Caller::Ca,
                 at: UnixTime::since_unix_epoch(Duration::ZERO),
             },
+            observer: None,
         };
         registry.initialize().await?;
         Ok(registry)
@@ -266,6 +279,16 @@ impl Registry {
     pub fn acting(&self, caller: Caller, at: UnixTime) -> Self {
         Self {
             author: Author { caller, at },
+            ..self.clone()
+        }
+    }
+
+    /// The same registry, which tells of every change that is committed through it from now on, in no order. The function must
+    /// not wait for anything.
+    #[must_use = "the registry itself goes on as it was"]
+    pub fn observed(&self, observer: impl Fn(&Entry) + Send + Sync + 'static) -> Self {
+        Self {
+            observer: Some(Observer(Arc::new(observer))),
             ..self.clone()
         }
     }
@@ -426,7 +449,7 @@ impl Write<'_> {
             Some(log::append(&mut self.transaction, &known, &entries).await?)
         };
         // A caller that goes away meanwhile does not take the commit back: those who watch must hear of it all the same.
-        let (registry, transaction) = (self.registry.clone(), self.transaction);
+        let (registry, transaction, entries) = (self.registry.clone(), self.transaction, self.entries);
         tokio::spawn(async move {
             let committed = transaction.commit().await;
             // Whatever came of it.
@@ -438,6 +461,11 @@ impl Write<'_> {
                 registry.keep_frontier(frontier);
             }
             advance(&registry.revision, revision);
+            if let Some(Observer(tell)) = &registry.observer {
+                for entry in &entries {
+                    tell(entry);
+                }
+            }
             Ok(revision)
         })
         .await

@@ -13,12 +13,14 @@ use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::attestation::Attestors;
+use crate::audit::Audit;
 use crate::authorities::Signing;
 use crate::authorities::Upstream;
 use crate::clock::Clock;
 use crate::connected::Connected;
 use crate::known::Known;
 use crate::log::Log;
+use crate::operators::Operations;
 use crate::sync::Feed;
 
 /// What the calls share. There is one, in an `Arc`.
@@ -59,6 +61,13 @@ pub(crate) struct Ca {
     pub(crate) issued_jwt: AtomicU64,
     /// Counts serial numbers of one second.
     pub(crate) serials: AtomicU32,
+    /// What is written down of calls and changes.
+    pub(crate) audit: Audit,
+    /// Who may operate it.
+    pub(crate) operations: Operations,
+    /// Of what is written down of calls that were refused: of operators, and of nodes and strangers.
+    pub(crate) refused_operators: Throttle,
+    pub(crate) refused_calls: Throttle,
     /// Ends the streams.
     pub(crate) shutdown: CancellationToken,
 }

@@ -12,6 +12,7 @@ use crate::bundle_endpoint::{BundleEndpoint, JwtIssuer};
 use crate::clock::Clock;
 use crate::database::Database;
 use crate::keys::KeyOptions;
+use crate::operators::Operations;
 
 /// Shortest life of an SVID.
 pub const MIN_SVID_TTL: Duration = Duration::from_secs(10);
@@ -91,6 +92,8 @@ pub struct Config {
     pub attestation: AttestationConfig,
     /// What JWT-SVIDs have as `iss`, if anything.
     pub jwt_issuer: Option<JwtIssuer>,
+    /// How it is operated.
+    pub operations: Operations,
     /// What time it is.
     pub clock: Clock,
 }

@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use tonic::Status;
 use tracing::{info, warn};
 
-use crate::audit::AUDIT;
+use crate::audit::{AUDIT, Record, unwritten};
 use crate::ca::Ca;
 use crate::caller::{Applicant, Caller};
 use crate::known::Grant;
@@ -173,7 +173,7 @@ impl Ca {
         let applicant = Applicant {
             node: node.name.clone(),
             number: node.number,
-            logged: caller,
+            logged: caller.clone(),
             shown: None,
         };
         let svid = self.issue_node_svid(key, applicant).await?;
@@ -182,10 +182,13 @@ impl Ca {
             .record_first_svid(&node.name, svid.serial.as_bytes(), svid.not_after)
             .await
             .map_err(|error| refusal::storage("issue", &error))?;
-        match standing {
-            Standing::Good => Ok(svid),
-            Standing::Replaced => Err(refusal::replaced(&node.name)),
+        if standing == Standing::Replaced {
+            return Err(refusal::replaced(&node.name));
         }
+        // Nobody is admitted unseen.
+        let record = Record::of_attestation(&node.name, &caller, &svid.serial.to_string());
+        self.audit.keep(record).await.map_err(unwritten)?;
+        Ok(svid)
     }
 
     async fn issue_node_svid(&self, key: &RequestedKey, applicant: Applicant) -> Result<IssuedSvid, Status> {

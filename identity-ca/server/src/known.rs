@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use signet_registry::{
-    Changes, Node, Position, Registration, RegistrationId, Registry, Revocation, StorageError, Target,
+    Changes, Node, Position, Registration, RegistrationId, Registry, Revocation, Role, StorageError, Target,
     Withheld, weigh,
 };
 use signet_spiffe::{DnsName, KeyType, NodeName, SpiffeId, UnixTime};
@@ -28,6 +28,8 @@ struct State {
     authorities: Position,
     nodes: HashMap<NodeName, Arc<Node>>,
     grants: HashMap<RegistrationId, Grant>,
+    /// How many registrations with a role a SPIFFE ID has, if any.
+    with_role: HashMap<SpiffeId, usize>,
     /// Those of SPIFFE IDs.
     revoked_ids: HashMap<SpiffeId, Revocation>,
     /// Those of nodes.
@@ -46,6 +48,7 @@ pub(crate) struct Grant {
     pub(crate) dns_names: Vec<DnsName>,
     /// Seconds; 0: the CA's default.
     pub(crate) jwt_ttl: u32,
+    pub(crate) role: Option<Role>,
 }
 
 impl Known {
@@ -75,6 +78,22 @@ impl Known {
     /// The same as of the last look at anything.
     pub(crate) fn authorities_seen(&self) -> Position {
         self.state().authorities
+    }
+
+    /// What a SPIFFE ID may do as an operator: what *all* its registrations say. Who registers it once more without a role,
+    /// on another node perhaps, makes nobody an operator there.
+    pub(crate) async fn role(
+        &self,
+        registry: &Registry,
+        id: &SpiffeId,
+    ) -> Result<Option<Role>, StorageError> {
+        let state = self.up_to_date(registry).await?;
+        // Most have none, and are not worth a walk through all registrations.
+        if !state.with_role.contains_key(id) {
+            return Ok(None);
+        }
+        let of_id = state.grants.values().filter(|grant| grant.spiffe_id == *id);
+        Ok(of_id.map(|grant| grant.role).min().flatten())
     }
 
     /// As [`Registry::may_issue`]. The log has the last word: it looks again in the transaction that takes the certificate.
@@ -125,6 +144,18 @@ impl Known {
 }
 
 impl State {
+    fn forget_role(&mut self, grant: Option<Grant>) {
+        let Some(grant) = grant.filter(|grant| grant.role.is_some()) else {
+            return;
+        };
+        if let Some(count) = self.with_role.get_mut(&grant.spiffe_id) {
+            *count -= 1;
+            if *count == 0 {
+                self.with_role.remove(&grant.spiffe_id);
+            }
+        }
+    }
+
     fn apply(&mut self, changes: Changes) {
         if changes.snapshot {
             *self = Self::default();
@@ -133,7 +164,8 @@ impl State {
             self.nodes.remove(name);
         }
         for id in &changes.removed_registrations {
-            self.grants.remove(id);
+            let before = self.grants.remove(id);
+            self.forget_role(before);
         }
         for node in changes.nodes {
             self.nodes.insert(node.name.clone(), Arc::new(node));
@@ -145,6 +177,7 @@ impl State {
                 node,
                 ttl,
                 terms,
+                role,
                 ..
             } = registration;
             let grant = Grant {
@@ -154,8 +187,13 @@ impl State {
                 key_type: terms.key_type,
                 dns_names: terms.dns_names,
                 jwt_ttl: terms.jwt_ttl,
+                role,
             };
-            self.grants.insert(id, grant);
+            if grant.role.is_some() {
+                *self.with_role.entry(grant.spiffe_id.clone()).or_default() += 1;
+            }
+            let before = self.grants.insert(id, grant);
+            self.forget_role(before);
         }
         for revocation in changes.revocations {
             match revocation.target.clone() {

@@ -30,6 +30,7 @@ mod log_service;
 mod metrics;
 mod node_service;
 mod operator_service;
+mod operators;
 mod outage;
 mod own_svid;
 mod per_address;
@@ -45,6 +46,7 @@ mod testing;
 mod wire;
 
 pub use attestation::{AttestationConfig, NameRule, X509Pop};
+pub use audit::AuditLog;
 pub use authorities::{DiskUpstream, Rotation, RotationError, Upstream};
 pub use bundle_endpoint::{BundleEndpoint, EndpointIdentity, IssuerError, JwtIssuer};
 pub use clock::Clock;
@@ -53,5 +55,6 @@ pub use config::{
 };
 pub use database::{Database, DatabaseError};
 pub use keys::{KekSource, KeyManagerName, KeyOptions, Rewrap};
+pub use operators::{Access, Operations, Principals};
 pub use outage::TargetError;
 pub use server::Server;

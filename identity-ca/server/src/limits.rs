@@ -101,5 +101,9 @@ pub(crate) const ENDPOINT_HEAD: usize = 16 * 1024;
 /// How long a connection there may last.
 pub(crate) const ENDPOINT_LIFE: Duration = Duration::from_secs(30);
 
+/// Calls that were refused, and are written down in the audit stream, and in what time.
+pub(crate) const AUDITED: u32 = 100;
+pub(crate) const AUDITED_PER: Duration = Duration::from_secs(1);
+
 /// Most registrations of one call: with the longest of everything they would not fit into [`ORDER`] anyway.
 pub(crate) const REGISTRATIONS_AT_ONCE: usize = 10_000;

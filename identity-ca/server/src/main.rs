@@ -5,6 +5,8 @@ mod key_args;
 mod rotation_args;
 mod upstream_args;
 
+mod operations_args;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,6 +25,8 @@ use signet_spiffe::TrustDomain;
 use signet_telemetry::LogFormat;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
+
+use operations_args::OperationsArgs;
 
 use crate::key_args::{KeyArgs, RewrapArgs};
 use crate::rotation_args::RotationArgs;
@@ -139,6 +143,9 @@ struct RunArgs {
     /// keys. A bundle endpoint with `https_web` serves both documents there; all replicas need the same.
     #[arg(long, value_name = "URL")]
     jwt_issuer: Option<JwtIssuer>,
+
+    #[command(flatten)]
+    operations: OperationsArgs,
 
     /// How log lines look: text or json.
     #[arg(
@@ -266,6 +273,7 @@ fn ttl(text: &str, most: Duration) -> Option<Duration> {
 
 impl RunArgs {
     fn config(self, credentials: Option<&Path>) -> anyhow::Result<Config> {
+        let operations = self.operations.config(&self.trust_domain)?;
         Ok(Config {
             keys: self.keys.options(self.storage.in_memory, credentials)?,
             rotation: self.rotation.rotation(),
@@ -287,6 +295,7 @@ impl RunArgs {
             bundle_endpoint: self.endpoint.config()?,
             attestation: self.attestation.config(),
             jwt_issuer: self.jwt_issuer,
+            operations,
             clock: Clock::system(),
         })
     }
@@ -323,14 +332,19 @@ fn open_files() {
 async fn serve(run: RunArgs, credentials: Option<&Path>) -> anyhow::Result<()> {
     signet_telemetry::init("signet-ca", run.log_format, run.log.as_deref())?;
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+    let mut hangup = signal(SignalKind::hangup()).context("failed to listen for SIGHUP")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
     let mut server = Server::start(run.config(credentials)?)
         .await
         .context("the CA could not start")?;
-    let failure = tokio::select! {
-        error = server.failed() => Some(error),
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
+    let failure = loop {
+        tokio::select! {
+            error = server.failed() => break Some(error),
+            _ = terminate.recv() => break None,
+            _ = interrupt.recv() => break None,
+            // After a rotation.
+            _ = hangup.recv() => server.reopen_audit_log(),
+        }
     };
     info!("shutting down");
     server.shutdown().await;

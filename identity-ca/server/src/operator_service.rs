@@ -1,11 +1,10 @@
-//! `OperatorService`: tokens, registrations, settings. The socket admits root and the CA's own user alone.
+//! `OperatorService`: tokens, registrations, settings. Who may call what was decided before ([`crate::operators`]).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use signet_log::Caller;
 use signet_proto::ca::v1::list_nodes_response::Entry;
 use signet_proto::ca::v1::operator_service_server::OperatorService;
 use signet_proto::ca::v1::{
@@ -26,7 +25,6 @@ use signet_registry::{
     MAX_ADDRESSES, MAX_POD_CIDRS, NewToken, NodeFate, RegistrationId, Registry, Revision, StorageError,
 };
 use signet_spiffe::{NodeName, UnixTime};
-use signet_uds::PeerInfo;
 use tonic::{Request, Response, Status};
 use tracing::info;
 
@@ -37,6 +35,7 @@ use crate::hex;
 use crate::join_token::JoinToken;
 use crate::limits::{MAX_TOKEN_TTL, TOKEN_TTL};
 use crate::log_service::Entries;
+use crate::operators::{Operator, asker};
 use crate::refusal::{self, internal, invalid};
 use crate::registrations::{draw, parse_all};
 use crate::revoke;
@@ -332,13 +331,11 @@ fn list(error: StorageError) -> Status {
 }
 
 impl Ca {
-    /// The registry, for the doings of who is at the other end of the operator's socket.
-    fn acting_for<T>(&self, request: &Request<T>) -> Result<Registry, Status> {
-        let peer = request.extensions().get::<PeerInfo>();
-        let peer = peer.ok_or_else(|| internal("operator", &"a request without its connection"))?;
-        Ok(self
-            .registry
-            .acting(Caller::Operator { uid: peer.uid }, self.clock.now()))
+    /// The registry, for the doings of who was let in.
+    pub(crate) fn acting_for<T>(&self, request: &Request<T>) -> Result<Registry, Status> {
+        let operator = request.extensions().get::<Operator>();
+        let operator = operator.ok_or_else(|| internal("operator", &"a call that nobody has judged"))?;
+        Ok(self.registry.acting(operator.caller(), self.clock.now()))
     }
 
     async fn create_join_token(
@@ -423,10 +420,4 @@ impl Ca {
             outage: Some(self.outage(exactly).await?),
         })
     }
-}
-
-/// Who calls, for the records.
-fn asker<T>(request: &Request<T>) -> String {
-    let peer = request.extensions().get::<PeerInfo>();
-    peer.map_or_else(|| "unknown".to_owned(), |peer| format!("uid:{}", peer.uid))
 }

@@ -41,6 +41,25 @@ pub(crate) struct OwnSvid {
     pub(crate) signer: AuthorityId,
 }
 
+/// To whom the SVID is shown.
+#[derive(Debug, Clone)]
+pub(crate) struct Shows {
+    /// Who may come.
+    pub(crate) expect: Expect,
+    /// Whether they have to show who they are.
+    pub(crate) client: ClientAuth,
+}
+
+impl Shows {
+    /// Nodes, some of which have no SVID yet.
+    pub(crate) fn to_nodes(ca: &Ca) -> Self {
+        Self {
+            expect: Expect::AnyNode(ca.trust_domain().clone()),
+            client: ClientAuth::Optional,
+        }
+    }
+}
+
 /// What the server shows.
 pub(crate) struct Shown {
     pub(crate) config: Arc<ServerConfig>,
@@ -49,10 +68,13 @@ pub(crate) struct Shown {
 }
 
 /// Makes a new key and SVID for the server, and the TLS configuration that shows it.
-pub(crate) async fn make(ca: &Ca, bundles: &Arc<dyn BundleSource>) -> Result<Shown, OwnSvidError> {
+pub(crate) async fn make(
+    ca: &Ca,
+    bundles: &Arc<dyn BundleSource>,
+    shows: &Shows,
+) -> Result<Shown, OwnSvidError> {
     let own = identity(ca).await?;
-    let nodes = Expect::AnyNode(ca.trust_domain().clone());
-    let mut config = server_config(&own.pair, Arc::clone(bundles), nodes, ClientAuth::Optional)?;
+    let mut config = server_config(&own.pair, Arc::clone(bundles), shows.expect.clone(), shows.client)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     config.time_provider = Arc::new(ca.clock.clone());
     Ok(Shown {
@@ -100,6 +122,7 @@ pub(crate) async fn due(ca: &Ca, pause: Duration, signer: &AuthorityId) {
 pub(crate) async fn renew(
     ca: Arc<Ca>,
     bundles: Arc<dyn BundleSource>,
+    shows: Shows,
     config: watch::Sender<Arc<ServerConfig>>,
     first: Shown,
 ) {
@@ -110,7 +133,7 @@ pub(crate) async fn renew(
     } = first;
     loop {
         due(&ca, renew_in, &signer).await;
-        match make(&ca, &bundles).await {
+        match make(&ca, &bundles, &shows).await {
             Ok(new) => {
                 config.send_replace(new.config);
                 renew_in = new.renew_in.max(Duration::from_secs(1));
@@ -135,12 +158,18 @@ mod tests {
     async fn the_server_s_svid_is_renewed_again_and_again() {
         let ca = testing::ca().await;
         let bundles: Arc<dyn BundleSource> = ca.bundles.clone();
-        let first = make(&ca, &bundles).await.unwrap();
+        let first = make(&ca, &bundles, &Shows::to_nodes(&ca)).await.unwrap();
         assert_eq!(first.renew_in, Duration::from_mins(30));
         tokio::time::pause();
         let mut last = Arc::clone(&first.config);
         let (config, mut current) = watch::channel(Arc::clone(&last));
-        let renewal = tokio::spawn(renew(ca, bundles, config, first));
+        let renewal = tokio::spawn(renew(
+            Arc::clone(&ca),
+            bundles,
+            Shows::to_nodes(&ca),
+            config,
+            first,
+        ));
         for _ in 0..3 {
             current.changed().await.unwrap();
             let new = Arc::clone(&current.borrow_and_update());

@@ -8,16 +8,12 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use anyhow::{Context, bail};
 use signet_authority::{DataDirectory, DirectoryError, IssuedSvid};
 use signet_log::Caller;
-use signet_proto::ca::v1::authority_service_server::AuthorityServiceServer;
 use signet_proto::ca::v1::node_attestation_server::NodeAttestationServer;
 use signet_proto::ca::v1::node_service_server::NodeServiceServer;
-use signet_proto::ca::v1::operator_service_server::OperatorServiceServer;
-use signet_proto::ca::v1::upstream_service_server::UpstreamServiceServer;
 use signet_registry::Registry;
 use signet_spiffe::{BundleSet, NodeName, X509Bundle};
 use signet_telemetry::Throttle;
 use signet_tls::{BundleSource, SharedBundles};
-use signet_uds::{Access, serve_incoming};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -26,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::attestation::{Attestors, Exchanges};
-use crate::authorities::{self, AuthorityCalls, Maker, UpstreamCalls};
+use crate::audit::{Audit, Event, Gate, Gated, Record};
+use crate::authorities::{self, Maker};
 use crate::bundle_endpoint::Endpoint;
 use crate::ca::Ca;
 use crate::caller::Applicant;
@@ -37,16 +34,17 @@ use crate::federation;
 use crate::keys::Keys;
 use crate::known::Known;
 use crate::limits::{
-    CALL, HEADERS, LOCK, ORDER, PING, PONG, REQUEST, RESPONSE, SHUTDOWN, STREAMS, TOLD, TOLD_PER,
+    AUDITED, AUDITED_PER, CALL, HEADERS, LOCK, PING, PONG, REQUEST, RESPONSE, SHUTDOWN, STREAMS, TOLD,
+    TOLD_PER,
 };
 use crate::listener::Listener;
 use crate::log::{self, Log};
 use crate::log_service;
 use crate::metrics;
 use crate::node_service::Nodes;
-use crate::operator_service::Operators;
+use crate::operators;
 use crate::outage;
-use crate::own_svid;
+use crate::own_svid::{self, Shows};
 use crate::refusal;
 use crate::sync::{Feed, WithParts};
 
@@ -63,6 +61,7 @@ pub struct Server {
     rotation: JoinHandle<()>,
     following: JoinHandle<()>,
     endpoint: Option<SocketAddr>,
+    operators: Option<SocketAddr>,
     /// Held for its lock.
     _directory: Option<DataDirectory>,
 }
@@ -73,7 +72,8 @@ impl Server {
         let (ca, directory) = assemble(&config).await?;
         ca.honour().await.context("failed to read the revocations")?;
         let bundles: Arc<dyn BundleSource> = ca.bundles.clone();
-        let own = own_svid::make(&ca, &bundles).await?;
+        let shows = Shows::to_nodes(&ca);
+        let own = own_svid::make(&ca, &bundles, &shows).await?;
         let (tls, current) = watch::channel(Arc::clone(&own.config));
         let tcp = TcpListener::bind(config.listen)
             .await
@@ -83,26 +83,14 @@ impl Server {
             tcp,
             tls: current,
             bundles: Arc::clone(&bundles),
-            clock: config.clock,
+            clock: config.clock.clone(),
         };
         let mut services = JoinSet::new();
-        serve_operators(&mut services, &ca, &config.socket)?;
-        if let Some(address) = config.metrics {
-            let scrapes = TcpListener::bind(address)
-                .await
-                .with_context(|| format!("failed to listen on {address} for metrics"))?;
-            services.spawn(serve_metrics(Arc::clone(&ca), scrapes));
-        }
+        operators::serve_socket(&mut services, &ca, &config.socket)?;
+        let operators = operators::serve_remote(&mut services, &ca, &bundles).await?;
+        listen_for_scrapes(&mut services, &ca, config.metrics).await?;
         services.spawn(serve_nodes(Arc::clone(&ca), listener));
-        let endpoint = match &config.bundle_endpoint {
-            Some(wanted) => {
-                let endpoint = Endpoint::bind(&ca, wanted, config.jwt_issuer.as_ref()).await?;
-                let address = endpoint.address()?;
-                services.spawn(endpoint.serve(Arc::clone(&ca)));
-                Some(address)
-            }
-            None => None,
-        };
+        let endpoint = listen_for_bundles(&mut services, &ca, &config).await?;
         let following = tokio::spawn(federation::follow(Arc::clone(&ca)));
         let honouring = config
             .storage
@@ -110,7 +98,7 @@ impl Server {
             .then(|| tokio::spawn(database::honour_others(Arc::clone(&ca))));
         let rotation = tokio::spawn(authorities::run(Arc::clone(&ca)));
         let checkpoints = tokio::spawn(log_service::sign_now_and_then(Arc::clone(&ca)));
-        let renewal = tokio::spawn(own_svid::renew(Arc::clone(&ca), bundles, tls, own));
+        let renewal = tokio::spawn(own_svid::renew(Arc::clone(&ca), bundles, shows, tls, own));
         info!(
             trust.domain = %ca.trust_domain(), listen = %address, socket = %config.socket.display(),
             key.storage = ca.key_storage, "the CA is ready"
@@ -125,6 +113,7 @@ impl Server {
             rotation,
             following,
             endpoint,
+            operators,
             _directory: directory,
         })
     }
@@ -137,6 +126,16 @@ impl Server {
     /// Where the bundle endpoint listens, if there is one.
     pub fn bundle_endpoint(&self) -> Option<SocketAddr> {
         self.endpoint
+    }
+
+    /// Where operators connect over TLS, if they may.
+    pub fn operators(&self) -> Option<SocketAddr> {
+        self.operators
+    }
+
+    /// Goes on in a new audit log if the old one was renamed.
+    pub fn reopen_audit_log(&self) {
+        self.ca.audit.reopen();
     }
 
     /// The trust bundle: what an agent is started with.
@@ -200,6 +199,9 @@ impl Server {
         {
             warn!(%error, "no last checkpoint of the issuance log was signed");
         }
+        if self.ca.audit.keep(Record::new(Event::Closed)).await.is_err() {
+            warn!("the end could not be written into the audit log");
+        }
         self.ca.registry.close().await;
         info!("the CA has shut down");
     }
@@ -208,7 +210,10 @@ impl Server {
 /// Opens the storage, the keys and the issuance log, and makes a CA of them.
 async fn assemble(config: &Config) -> anyhow::Result<(Arc<Ca>, Option<DataDirectory>)> {
     config.rotation.check()?;
-    let opened = open(config).await?;
+    let mut opened = open(config).await?;
+    let audit = Audit::start(config.operations.audit.as_ref(), config.clock.clone())
+        .context("the audit log cannot be written")?;
+    opened.registry = audit.observe(&opened.registry);
     let directory = opened.directory.as_ref();
     let now = config.clock.now();
     let itself = opened.registry.acting(Caller::Ca, now);
@@ -267,6 +272,10 @@ async fn assemble(config: &Config) -> anyhow::Result<(Arc<Ca>, Option<DataDirect
         refused_tokens: Throttle::new(TOLD, TOLD_PER),
         issued_jwt: AtomicU64::new(0),
         serials: AtomicU32::new(0),
+        audit,
+        operations: config.operations.clone(),
+        refused_operators: Throttle::new(AUDITED, AUDITED_PER),
+        refused_calls: Throttle::new(AUDITED, AUDITED_PER),
         shutdown: CancellationToken::new(),
     });
     Ok((ca, opened.directory))
@@ -328,7 +337,7 @@ pub(crate) async fn open_registry(
         .with_context(|| format!("failed to open {}", file.display()))
 }
 
-fn limited() -> tonic::transport::Server {
+pub(crate) fn limited() -> tonic::transport::Server {
     tonic::transport::Server::builder()
         .timeout(CALL)
         .max_concurrent_streams(STREAMS)
@@ -348,6 +357,7 @@ async fn serve_nodes(ca: Arc<Ca>, listener: Listener) -> anyhow::Result<()> {
     let attestation =
         NodeAttestationServer::new(Exchanges(Arc::clone(&ca))).max_decoding_message_size(REQUEST);
     let serving = limited()
+        .layer(Gate::new(Arc::clone(&ca), Gated::Nodes))
         .add_service(service)
         .add_service(attestation)
         .serve_with_incoming_shutdown(listener.incoming(), ca.shutdown.cancelled());
@@ -356,6 +366,34 @@ async fn serve_nodes(ca: Arc<Ca>, listener: Listener) -> anyhow::Result<()> {
         served = serving => served.context("the service for nodes failed"),
         () = feeding => bail!("the registry is gone"),
     }
+}
+
+async fn listen_for_scrapes(
+    services: &mut JoinSet<anyhow::Result<()>>,
+    ca: &Arc<Ca>,
+    address: Option<SocketAddr>,
+) -> anyhow::Result<()> {
+    if let Some(address) = address {
+        let scrapes = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("failed to listen on {address} for metrics"))?;
+        services.spawn(serve_metrics(Arc::clone(ca), scrapes));
+    }
+    Ok(())
+}
+
+async fn listen_for_bundles(
+    services: &mut JoinSet<anyhow::Result<()>>,
+    ca: &Arc<Ca>,
+    config: &Config,
+) -> anyhow::Result<Option<SocketAddr>> {
+    let Some(wanted) = &config.bundle_endpoint else {
+        return Ok(None);
+    };
+    let endpoint = Endpoint::bind(ca, wanted, config.jwt_issuer.as_ref()).await?;
+    let address = endpoint.address()?;
+    services.spawn(endpoint.serve(Arc::clone(ca)));
+    Ok(Some(address))
 }
 
 async fn serve_metrics(ca: Arc<Ca>, listener: TcpListener) -> anyhow::Result<()> {
@@ -370,38 +408,5 @@ async fn serve_metrics(ca: Arc<Ca>, listener: TcpListener) -> anyhow::Result<()>
         }
     });
     ended.run_until_cancelled(serving).await;
-    Ok(())
-}
-
-fn serve_operators(
-    services: &mut JoinSet<anyhow::Result<()>>,
-    ca: &Arc<Ca>,
-    socket: &Path,
-) -> anyhow::Result<()> {
-    let Some(directory) = socket.parent() else {
-        bail!("{} is no path of a socket", socket.display());
-    };
-    std::fs::create_dir_all(directory)
-        .with_context(|| format!("failed to make the directory {}", directory.display()))?;
-    let incoming = serve_incoming(socket, Access::Owner)?;
-    let service = OperatorServiceServer::new(Operators(Arc::clone(ca)))
-        .max_decoding_message_size(ORDER)
-        .max_encoding_message_size(RESPONSE);
-    let authorities = AuthorityServiceServer::new(AuthorityCalls(Arc::clone(ca)))
-        .max_decoding_message_size(REQUEST)
-        .max_encoding_message_size(RESPONSE);
-    let upstream = UpstreamServiceServer::new(UpstreamCalls(Arc::clone(ca)))
-        .max_decoding_message_size(REQUEST)
-        .max_encoding_message_size(RESPONSE);
-    let ca = Arc::clone(ca);
-    services.spawn(async move {
-        limited()
-            .add_service(service)
-            .add_service(authorities)
-            .add_service(upstream)
-            .serve_with_incoming_shutdown(incoming, ca.shutdown.cancelled())
-            .await
-            .context("the service for operators failed")
-    });
     Ok(())
 }

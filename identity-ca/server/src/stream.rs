@@ -56,6 +56,14 @@ impl Peer {
     }
 }
 
+impl Peer {
+    /// What the chain was last found to be. It may count no more.
+    pub(crate) fn shown(&self) -> Option<VerifiedSvid> {
+        let verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        verified.as_ref().map(|(svid, _)| svid.clone())
+    }
+}
+
 /// What a connection holds of the server's limits.
 #[derive(Debug)]
 pub(crate) struct Holds {

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::attestation::Attestors;
+use crate::audit::Audit;
 use crate::authorities::{self, Maker, Rotation, Upstream};
 use crate::ca::Ca;
 use crate::clock::Clock;
@@ -22,6 +23,7 @@ use crate::keys::Keys;
 use crate::known::Known;
 use crate::limits::{TOLD, TOLD_PER};
 use crate::log::{self, Log};
+use crate::operators::Operations;
 use crate::sync::Feed;
 
 /// Of the trust domain `td`, in memory.
@@ -68,6 +70,10 @@ pub(crate) async fn ca() -> Arc<Ca> {
         refused_tokens: Throttle::new(TOLD, TOLD_PER),
         issued_jwt: AtomicU64::new(0),
         serials: AtomicU32::new(0),
+        audit: Audit::default(),
+        operations: Operations::default(),
+        refused_operators: Throttle::new(TOLD, TOLD_PER),
+        refused_calls: Throttle::new(TOLD, TOLD_PER),
         shutdown: CancellationToken::new(),
     })
 }

@@ -10,4 +10,4 @@ mod server;
 
 pub use client::connect;
 pub use peer::{PeerInfo, PeerStream};
-pub use server::{Access, BindError, serve_incoming};
+pub use server::{Access, BindError, serve_admitted, serve_incoming};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use nix::sys::socket::{getsockopt, sockopt};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
@@ -32,6 +33,27 @@ pub struct PeerInfo {
 pub struct PeerStream {
     stream: UnixStream,
     peer: PeerInfo,
+}
+
+impl PeerInfo {
+    /// The supplementary groups of the process that connected, and its group when it did. Only the latter where the process is
+    /// gone, or cannot be told from another one that has its number.
+    pub fn groups(&self) -> Vec<u32> {
+        let more = self.supplementary_groups().unwrap_or_default();
+        std::iter::once(self.gid).chain(more).collect()
+    }
+
+    fn supplementary_groups(&self) -> Option<Vec<u32>> {
+        let pidfd = self.pidfd.as_ref().filter(|_| self.pidfd_is_exact)?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        // It was read of this very process if that lives still.
+        let mut ended = [PollFd::new(pidfd, PollFlags::IN)];
+        if poll(&mut ended, Some(&Timespec::default())) != Ok(0) {
+            return None;
+        }
+        let line = status.lines().find_map(|line| line.strip_prefix("Groups:"))?;
+        line.split_whitespace().map(|gid| gid.parse().ok()).collect()
+    }
 }
 
 impl PeerStream {

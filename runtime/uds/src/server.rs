@@ -3,6 +3,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
@@ -11,8 +12,8 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::process::geteuid;
 use tokio::net::UnixListener;
 
-use crate::PeerStream;
 use crate::directory::{self, Unsafe};
+use crate::{PeerInfo, PeerStream};
 
 /// Pause after a failed `accept` (out of file descriptors), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -90,8 +91,24 @@ pub fn serve_incoming(
     path: &Path,
     access: Access,
 ) -> Result<impl Stream<Item = io::Result<PeerStream>> + Send + use<>, BindError> {
+    serve_admitted(path, access, move |peer| access.admits(peer.uid))
+}
+
+/// The same where `admits` decides, whatever [`Access`] says: that gives the file its mode alone.
+///
+/// # Errors
+/// See [`BindError`].
+pub fn serve_admitted<F>(
+    path: &Path,
+    access: Access,
+    admits: F,
+) -> Result<impl Stream<Item = io::Result<PeerStream>> + Send + use<F>, BindError>
+where
+    F: Fn(&PeerInfo) -> bool + Send + Sync + 'static,
+{
     let listener = bind(path, access)?;
-    Ok(unfold(listener, move |listener| async move {
+    let admits = Arc::new(admits);
+    Ok(unfold((listener, admits), |(listener, admits)| async move {
         loop {
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
@@ -102,13 +119,13 @@ pub fn serve_incoming(
                 }
             };
             match PeerStream::new(stream) {
-                Ok(stream) if access.admits(stream.peer().uid) => return Some((Ok(stream), listener)),
+                Ok(stream) if admits(stream.peer()) => return Some((Ok(stream), (listener, admits))),
                 Ok(stream) => {
                     let peer = stream.peer();
                     tracing::warn!(
                         peer.uid,
                         peer.pid,
-                        "refused a connection: only root and this user may connect"
+                        "refused a connection: this user may not connect"
                     );
                 }
                 Err(error) => {

@@ -72,6 +72,7 @@ async fn ca(directory: &Path) -> Server {
         metrics: None,
         availability_target: Duration::ZERO,
         accept_restored_registry: false,
+        operations: signet_ca::Operations::default(),
         bundle_endpoint: None,
         jwt_issuer: None,
         attestation: AttestationConfig {

@@ -55,6 +55,7 @@ async fn ca(name: &str, directory: &Path, endpoint: SocketAddr) -> Server {
         availability_target: Duration::ZERO,
         metrics: None,
         accept_restored_registry: false,
+        operations: signet_ca::Operations::default(),
         bundle_endpoint: Some(BundleEndpoint {
             listen: endpoint,
             identity: EndpointIdentity::Spiffe,

@@ -39,6 +39,7 @@ async fn ca(directory: &Path, listen: SocketAddr, target: Duration) -> Server {
         availability_target: target,
         metrics: None,
         accept_restored_registry: false,
+        operations: signet_ca::Operations::default(),
         bundle_endpoint: None,
         jwt_issuer: None,
         attestation: signet_ca::AttestationConfig::default(),

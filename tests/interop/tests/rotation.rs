@@ -68,6 +68,7 @@ impl World {
             availability_target: Duration::ZERO,
             metrics: None,
             accept_restored_registry: false,
+            operations: signet_ca::Operations::default(),
             bundle_endpoint: None,
             jwt_issuer: None,
             attestation: signet_ca::AttestationConfig::default(),

@@ -1,8 +1,7 @@
-//! `AuthorityService`: the steps that operators take. On the operator's socket, which admits root and the CA's own user alone.
+//! `AuthorityService`: the steps that operators take. Who may take them was decided before ([`crate::operators`]).
 
 use std::sync::Arc;
 
-use signet_log::Caller;
 use signet_proto::ca::v1::authority_service_server::AuthorityService;
 use signet_proto::ca::v1::{
     ActivateAuthorityRequest, AuthorityStepResponse, ListAuthoritiesRequest, ListAuthoritiesResponse,
@@ -11,7 +10,6 @@ use signet_proto::ca::v1::{
 use signet_registry::{AuthorityError, NodeFate, Registry, StoredAuthority, Target};
 use signet_rotation::{AuthorityId, AuthorityKind, Enough, StepError};
 use signet_spiffe::NodeName;
-use signet_uds::PeerInfo;
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 
@@ -19,6 +17,7 @@ use super::automatic::{StepFailure, activated};
 use super::wire;
 use crate::audit::AUDIT;
 use crate::ca::Ca;
+use crate::operators::asker;
 use crate::refusal::{self, internal, invalid};
 use crate::revoke::{self, Order};
 
@@ -147,13 +146,7 @@ impl AuthorityService for Authorities {
 impl Ca {
     /// The registry for the doings of who is at the other end, and how records name them.
     pub(super) fn steps_of<T>(&self, request: &Request<T>) -> Result<(Registry, String), Status> {
-        let peer = request.extensions().get::<PeerInfo>();
-        let peer = peer.ok_or_else(|| internal("operator", &"a request without its connection"))?;
-        let caller = Caller::Operator { uid: peer.uid };
-        Ok((
-            self.registry.acting(caller, self.clock.now()),
-            format!("uid:{}", peer.uid),
-        ))
+        Ok((self.acting_for(request)?, asker(request)))
     }
 
     async fn revoke_x509(

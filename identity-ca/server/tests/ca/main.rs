@@ -8,6 +8,7 @@
 
 mod attest;
 mod attestation;
+mod audit;
 mod bounds;
 mod daemon;
 mod faults;
@@ -21,6 +22,7 @@ mod node_svids;
 mod operators;
 mod outage;
 mod pkcs11;
+mod remote_operators;
 mod replicas;
 mod restart;
 mod restored;

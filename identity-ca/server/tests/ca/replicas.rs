@@ -144,6 +144,7 @@ async fn a_ca_without_what_the_keys_are_sealed_under_is_not_let_in() {
         availability_target: Duration::ZERO,
         metrics: None,
         accept_restored_registry: false,
+        operations: signet_ca::Operations::default(),
         bundle_endpoint: None,
         jwt_issuer: None,
         attestation: AttestationConfig::default(),

@@ -62,6 +62,7 @@ fn config(storage: Storage, socket: std::path::PathBuf, trust_domain: TrustDomai
         availability_target: std::time::Duration::ZERO,
         metrics: None,
         accept_restored_registry: false,
+        operations: signet_ca::Operations::default(),
         bundle_endpoint: None,
         jwt_issuer: None,
         attestation: AttestationConfig::default(),

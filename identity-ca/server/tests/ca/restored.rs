@@ -30,6 +30,7 @@ async fn start(directory: &Path, accept: bool) -> anyhow::Result<()> {
         availability_target: std::time::Duration::ZERO,
         metrics: None,
         accept_restored_registry: accept,
+        operations: signet_ca::Operations::default(),
         bundle_endpoint: None,
         jwt_issuer: None,
         attestation: AttestationConfig::default(),

@@ -100,6 +100,7 @@ impl Running {
             availability_target: Duration::ZERO,
             metrics: None,
             accept_restored_registry: false,
+            operations: signet_ca::Operations::default(),
             bundle_endpoint: None,
             jwt_issuer: None,
             attestation: AttestationConfig::default(),
@@ -286,6 +287,15 @@ pub(crate) async fn dial(
     identity: Option<&SvidKeyPair>,
     bundles: BundleSet,
 ) -> Result<NodeServiceClient<Channel>, tonic::transport::Error> {
+    Ok(NodeServiceClient::new(channel(address, identity, bundles).await?))
+}
+
+/// A connection to the CA, whatever is spoken over it.
+pub(crate) async fn channel(
+    address: SocketAddr,
+    identity: Option<&SvidKeyPair>,
+    bundles: BundleSet,
+) -> Result<Channel, tonic::transport::Error> {
     let expect = Expect::Exactly(SpiffeId::ca(&domain()));
     let mut config = client_config(identity, Arc::new(FixedBundles::new(bundles)), expect).unwrap();
     config.alpn_protocols = vec![b"h2".to_vec()];
@@ -302,7 +312,7 @@ pub(crate) async fn dial(
     let channel = Endpoint::from_static("http://ca.invalid")
         .connect_with_connector(connect)
         .await?;
-    Ok(NodeServiceClient::new(channel))
+    Ok(channel)
 }
 
 /// A key, and a request for its certificate.

@@ -58,6 +58,7 @@ pub(crate) fn config(
         availability_target: Duration::ZERO,
         metrics: None,
         accept_restored_registry: false,
+        operations: signet_ca::Operations::default(),
         bundle_endpoint: endpoint,
         jwt_issuer: issuer,
         attestation: AttestationConfig::default(),
