@@ -117,13 +117,6 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     tasks.spawn(tokens.run());
     let meshd = args.run_dir.join("meshd.sock");
     tasks.spawn(mesh::watch(meshd, endpoints, status.clone()));
-    tasks.spawn(signals::watch(args.bpffs.clone(), pairs.clone(), status.clone()));
-    tasks.spawn(parking::watch(
-        args.bpffs.clone(),
-        status.parking.clone(),
-        pairs.clone(),
-        status.clone(),
-    ));
     let auth = KernelAuth::new(args.bpffs.clone());
     let actor = Actor::new(knowledge, sessions.clone(), view.clone(), auth, status.clone());
     let actor = actor.releasing(status.parking.clone());
@@ -134,6 +127,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         status.clone(),
     ));
     tasks.spawn(actor.run(pair_events));
+    watch_kernel(&mut tasks, &args.bpffs, &pairs, &status);
     tasks.spawn(sessions.clone().end_revoked());
     tasks.spawn(listen(listener, sessions.clone(), Arc::new(Gate::default())));
     let keyd = Keyd::new(&args.run_dir.join("keyd.sock"))?;
@@ -144,19 +138,10 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         tasks.spawn(metrics::listen(address, service.clone()).await?);
     }
     let serving = serve_agent(&args, service, &stop)?;
-    let workload_socket = args.run_dir.join("workload.sock");
-    let workload_api = signet_workload_api::serve_beside(
-        &workload_socket,
-        workloads.clone(),
-        WorkloadLimits::default(),
-        signet_sds::service()?,
-        stop.clone().cancelled_owned(),
-    );
-    let broker_api = Box::pin(broker_api.serve(workloads, stop.clone()));
+    let workload_apis = serve_workloads(&args, workloads, broker_api, stop.clone());
     tokio::select! {
-        result = broker_api => result?,
+        result = workload_apis => result?,
         result = serving => result.context("failed to serve agent.sock")?,
-        result = workload_api => result.context("failed to serve workload.sock")?,
         Some(ended) = tasks.join_next() => {
             ended.context("a part of the agent failed")?;
             anyhow::bail!("a part of the agent ended; it should run for ever");
@@ -164,6 +149,38 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         () = stop.cancelled() => {}
     }
     Ok(())
+}
+
+/// What the kernel asks for: proofs, and room for packets until these are there.
+fn watch_kernel(tasks: &mut JoinSet<()>, bpffs: &Path, pairs: &Pairs, status: &Arc<Status>) {
+    tasks.spawn(signals::watch(bpffs.to_owned(), pairs.clone(), status.clone()));
+    tasks.spawn(parking::watch(
+        bpffs.to_owned(),
+        status.parking.clone(),
+        pairs.clone(),
+        status.clone(),
+    ));
+}
+
+/// `workload.sock` with the Workload API and Envoy's secret discovery, and the Broker API where it is on, until `stop`.
+async fn serve_workloads(
+    args: &RunArgs,
+    workloads: Arc<WorkloadSource>,
+    broker_api: Endpoint,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let socket = args.run_dir.join("workload.sock");
+    let workload_api = signet_workload_api::serve_beside(
+        &socket,
+        workloads.clone(),
+        WorkloadLimits::default(),
+        signet_sds::service()?,
+        stop.clone().cancelled_owned(),
+    );
+    tokio::select! {
+        result = Box::pin(broker_api.serve(workloads, stop)) => result,
+        result = workload_api => result.context("failed to serve workload.sock"),
+    }
 }
 
 /// `agent.sock`, until `stop`.

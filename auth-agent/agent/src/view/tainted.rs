@@ -15,12 +15,12 @@ pub struct Tainted {
 impl Tainted {
     /// Those that a bundle says are. What cannot be read taints nothing: what it meant still counts, and ends in its time.
     pub(super) fn of(bundle: &TrustBundle) -> Self {
-        let read = |text: &String| match text.parse() {
-            Ok(key) => Some(key),
-            Err(_) => {
+        let read = |text: &String| {
+            let key = text.parse().ok();
+            if key.is_none() {
                 tracing::warn!(authority.id = text, "a tainted authority's id cannot be read");
-                None
             }
+            key
         };
         Self {
             x509: bundle.tainted_x509.iter().filter_map(read).collect(),
