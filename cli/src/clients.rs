@@ -237,9 +237,12 @@ impl Ca {
             socket: remote.address.to_string().into(),
             is_remote: true,
         };
+        let channel = remote.channel();
         Self {
             daemon,
-            client: OperatorServiceClient::new(remote.channel()),
+            client: OperatorServiceClient::new(channel.clone()),
+            authorities: AuthorityServiceClient::new(channel.clone()),
+            upstream: UpstreamServiceClient::new(channel),
         }
     }
 

@@ -16,7 +16,7 @@ const LOADER: &str = "signet-datapath";
 const LOADER_USER: &str = "signet-meshd";
 
 /// Crates that decide and do nothing: no runtime, no files, no clock.
-const PURE: [&str; 12] = [
+const PURE: &[&str] = &[
     "signet-abi",
     "signet-spiffe",
     "signet-tls",

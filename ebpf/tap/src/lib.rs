@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use rustix::ioctl::{IntegerSetter, Opcode, ioctl, opcode};
 use tun_rs::{DeviceBuilder, Layer};
 
-/// `TUNSETOWNER`, `TUNSETPERSIST` (linux/if_tun.h). Their argument is the number itself.
+/// `TUNSETOWNER`, `TUNSETPERSIST` (`linux/if_tun.h`). Their argument is the number itself.
 const SET_OWNER: Opcode = opcode::write::<i32>(b'T', 204);
 const SET_PERSIST: Opcode = opcode::write::<i32>(b'T', 203);
 

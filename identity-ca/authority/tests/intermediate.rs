@@ -60,10 +60,9 @@ fn a_request_says_what_the_certificate_should_be() {
         text.contains("spiffe://td") && text.contains("ca: true"),
         "{text}"
     );
-    let signs = extensions.iter().any(|one| match one {
-        ParsedExtension::KeyUsage(usage) => usage.key_cert_sign() && usage.crl_sign(),
-        _ => false,
-    });
+    let signs = extensions.iter().any(
+        |one| matches!(one, ParsedExtension::KeyUsage(usage) if usage.key_cert_sign() && usage.crl_sign()),
+    );
     assert!(signs);
     assert!(request.pem.starts_with("-----BEGIN CERTIFICATE REQUEST-----"));
 }

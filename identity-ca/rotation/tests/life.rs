@@ -1,10 +1,6 @@
 //! The life of authorities, with a clock of the test's own.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test whose set-up fails has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test whose set-up fails has failed")]
 
 use std::time::Duration;
 

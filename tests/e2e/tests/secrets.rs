@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose set-up fails has failed")]
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -79,7 +80,7 @@ struct Secret {
 impl Secret {
     fn needles(&self) -> Vec<Vec<u8>> {
         let part = &self.bytes[..self.bytes.len().min(24)];
-        let hex: String = part.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex(part);
         let list: Vec<_> = part.iter().map(ToString::to_string).collect();
         let escaped: String = part.iter().map(|byte| byte.escape_ascii().to_string()).collect();
         let mut needles = vec![
@@ -93,7 +94,7 @@ impl Secret {
         // Base64 begins at any of three places; the ends are of other bytes, too.
         for skip in 0..3 {
             let part = &part[skip.min(part.len())..];
-            for encoded in [base64(part, b"+/"), base64(part, b"-_")] {
+            for encoded in [base64(part, *b"+/"), base64(part, *b"-_")] {
                 needles.push(encoded[..encoded.len().saturating_sub(3)].to_vec());
             }
         }
@@ -101,11 +102,18 @@ impl Secret {
     }
 }
 
-fn base64(bytes: &[u8], last: &[u8; 2]) -> Vec<u8> {
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn base64(bytes: &[u8], last: [u8; 2]) -> Vec<u8> {
     let alphabet: Vec<u8> = (b'A'..=b'Z')
         .chain(b'a'..=b'z')
         .chain(b'0'..=b'9')
-        .chain(*last)
+        .chain(last)
         .collect();
     let mut text = Vec::new();
     for group in bytes.chunks(3) {
@@ -291,6 +299,10 @@ fn free_port() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one life of all the daemons, told in its order"
+)]
 async fn no_secret_is_in_a_log_at_trace_level_or_in_a_core_dump() {
     let home = tempfile::tempdir().unwrap();
     let site = Site {
@@ -436,10 +448,10 @@ fn what_is_looked_for_would_be_found() {
     let bytes = &secret.bytes;
     assert!(found(format!("key {bytes:?} end").as_bytes()));
     assert!(found(
-        format!("key {} end", String::from_utf8_lossy(&base64(bytes, b"+/"))).as_bytes()
+        format!("key {} end", String::from_utf8_lossy(&base64(bytes, *b"+/"))).as_bytes()
     ));
     let shifted = [b"x".as_slice(), bytes].concat();
-    assert!(found(&base64(&shifted, b"-_")));
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(found(&base64(&shifted, *b"-_")));
+    let hex = hex(bytes);
     assert!(found(hex.as_bytes()) && !found(b"nothing of the kind"));
 }

@@ -74,6 +74,7 @@ async fn ca(directory: &Path) -> Server {
         accept_restored_registry: false,
         operations: signet_ca::Operations::default(),
         bundle_endpoint: None,
+        upstream: signet_ca::Upstream::None,
         jwt_issuer: None,
         attestation: AttestationConfig {
             x509pop: Some(X509Pop {

@@ -115,7 +115,7 @@ impl Domain {
             }
         })
         .await
-        .expect("the agent does not acknowledge the bundle");
+        .unwrap();
         let revoke = RevokeAuthorityRequest {
             kind,
             id: keys.remove(0).id,

@@ -41,6 +41,7 @@ async fn ca(directory: &Path, listen: SocketAddr, target: Duration) -> Server {
         accept_restored_registry: false,
         operations: signet_ca::Operations::default(),
         bundle_endpoint: None,
+        upstream: signet_ca::Upstream::None,
         jwt_issuer: None,
         attestation: signet_ca::AttestationConfig::default(),
         keys: KeyOptions::default(),

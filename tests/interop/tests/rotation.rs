@@ -70,6 +70,7 @@ impl World {
             accept_restored_registry: false,
             operations: signet_ca::Operations::default(),
             bundle_endpoint: None,
+            upstream: signet_ca::Upstream::None,
             jwt_issuer: None,
             attestation: signet_ca::AttestationConfig::default(),
             clock: Clock::system(),
