@@ -32,6 +32,10 @@ pub enum Command {
 /// Settings of `run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
+    /// Check the configuration, and everything that it names as far as that can be without side effects; then end: 0 it is
+    /// good, 1 it is not, 2 the command line cannot be understood. It may be run beside the running daemon.
+    #[arg(long)]
+    pub validate: bool,
     /// This node's name, a DNS label; the join token is for it.
     #[arg(long, value_name = "NAME", env = "SIGNET_NODE")]
     pub node: NodeName,

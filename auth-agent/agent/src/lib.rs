@@ -37,4 +37,5 @@ pub mod status;
 pub mod svids;
 pub mod tasks;
 pub mod transport;
+pub mod validate;
 pub mod view;

@@ -6,13 +6,14 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use signet_agent::cli::{Cli, Command};
 use signet_agent::run::run;
+use signet_agent::validate::validate;
 use signet_privileges::Capabilities;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
     match start() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
@@ -20,8 +21,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn start() -> anyhow::Result<()> {
+fn start() -> anyhow::Result<ExitCode> {
     let Command::Run(args) = Cli::parse().command;
+    if args.validate {
+        return Ok(validate(&args));
+    }
     // To see which program a workload of another user runs, and to read it. Pinned maps are opened as files.
     signet_privileges::confine(Capabilities::SYS_PTRACE | Capabilities::DAC_READ_SEARCH)
         .context("failed to drop privileges")?;
@@ -43,6 +47,7 @@ fn start() -> anyhow::Result<()> {
             tracing::info!("stopping");
             stopper.cancel();
         });
-        run(args, stop).await
+        run(args, stop).await?;
+        Ok(ExitCode::SUCCESS)
     })
 }

@@ -196,7 +196,7 @@ fn serve_agent(
 }
 
 /// The trust bundle that the agent is started with, the trust domain that it is of, and its text.
-fn trust(args: &RunArgs) -> anyhow::Result<(TrustDomain, X509Bundle, String)> {
+pub(crate) fn trust(args: &RunArgs) -> anyhow::Result<(TrustDomain, X509Bundle, String)> {
     let file = args.trust_bundle.display();
     let text = fs::read_to_string(&args.trust_bundle).with_context(|| format!("failed to read {file}"))?;
     let trust_domain = match &args.trust_domain {

@@ -4,11 +4,13 @@ mod attestation_args;
 mod key_args;
 mod rotation_args;
 mod upstream_args;
+mod validate;
 
 mod operations_args;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -61,6 +63,10 @@ Next: make a join token for the first node with
   signet ca token n1 --pod-cidr 10.244.1.0/24
 and hand it to `signet-agent run` there, together with the trust bundle from `signet ca bundle`.")]
 struct RunArgs {
+    /// Check the configuration, and everything that it names as far as that can be without side effects; then end: 0 it is
+    /// good, 1 it is not, 2 the command line cannot be understood. It may be run beside the running daemon.
+    #[arg(long)]
+    validate: bool,
     /// Name of the trust domain: lower-case letters, digits and . - _
     #[arg(long, value_name = "NAME")]
     trust_domain: TrustDomain,
@@ -301,7 +307,7 @@ impl RunArgs {
     }
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     let command = Cli::parse().command;
     // Before the signing key is read: it must not end up in a core dump, nor be read by a debugger of the same user.
     signet_privileges::confine(Capabilities::empty()).context("failed to drop privileges")?;
@@ -309,13 +315,15 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     // Where systemd has put this service's credentials.
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    match command {
+    let done = match command {
+        Command::Run(run) if run.validate => return Ok(validate::run(*run, credentials.as_deref())),
         Command::Run(run) => runtime.block_on(serve(*run, credentials.as_deref())),
         Command::RewrapKeys(rewrap) => {
             signet_telemetry::init("signet-ca", LogFormat::Text, None)?;
             runtime.block_on(rewrap.run(credentials.as_deref()))
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Each agent is a connection: as many as this process may have.

@@ -35,6 +35,10 @@ pub(crate) enum Command {
 /// Settings of `run`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RunArgs {
+    /// Check the configuration, and everything that it names as far as that can be without side effects; then end: 0 it is
+    /// good, 1 it is not, 2 the command line cannot be understood. It may be run beside the running daemon.
+    #[arg(long)]
+    pub(crate) validate: bool,
     /// Directory of the node's sockets: makes keyd.sock, and keyd.json to know its peers again after a restart.
     #[arg(
         long,

@@ -35,12 +35,14 @@ mod ready;
 mod record;
 mod request;
 mod service;
+mod validate;
 
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
 mod tests;
 
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,13 +69,17 @@ use crate::service::Service;
 /// How often the device and `NODES` are compared with what they should be.
 const RECONCILE: Duration = Duration::from_secs(1);
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     let Command::Run(args) = Cli::parse().command;
+    if args.validate {
+        return Ok(validate::run(&args));
+    }
     // Before any secret exists. The tunnel device, its peers, routes and settings: NET_ADMIN; pinned maps are opened as files.
     signet_privileges::confine(Capabilities::NET_ADMIN).context("failed to drop privileges")?;
     signet_telemetry::init("signet-keyd", args.log_format, Some(&args.log_filter()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(run(args))
+    runtime.block_on(run(args))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn run(args: RunArgs) -> anyhow::Result<()> {

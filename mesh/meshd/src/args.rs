@@ -42,6 +42,10 @@ pub(crate) enum Command {
 /// Settings of `run`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RunArgs {
+    /// Check the configuration, and everything that it names as far as that can be without side effects; then end: 0 it is
+    /// good, 1 it is not, 2 the command line cannot be understood. It may be run beside the running daemon.
+    #[arg(long)]
+    pub(crate) validate: bool,
     /// This node's name, as the CA knows it.
     #[arg(long, value_name = "NAME", env = "SIGNET_NODE", value_parser = node_name)]
     pub(crate) node: NodeName,

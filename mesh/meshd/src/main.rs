@@ -28,9 +28,11 @@ mod parking;
 mod reconcile;
 mod run;
 mod service;
+mod validate;
 mod view;
 
 use std::io::Write;
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
@@ -38,8 +40,9 @@ use signet_privileges::Capabilities;
 
 use crate::args::{Cli, Command};
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+fn main() -> anyhow::Result<ExitCode> {
+    let done = match Cli::parse().command {
+        Command::Run(args) if args.validate => return Ok(validate::run(&args)),
         Command::Run(args) => {
             // Mounts the bpf file system where it is missing: that alone takes more than what follows.
             signet_datapath::prepare(&args.bpffs).context("failed to prepare the folder of the pins")?;
@@ -63,5 +66,6 @@ fn main() -> anyhow::Result<()> {
                 parking::remove().await
             })
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

@@ -67,6 +67,14 @@ pub fn init(daemon: &'static str, format: LogFormat, filter: Option<&str>) -> Re
     Ok(())
 }
 
+/// Whether a filter parses.
+///
+/// # Errors
+/// It does not.
+pub fn check_filter(filter: &str) -> Result<(), TelemetryError> {
+    parse_filter(filter).map(drop)
+}
+
 fn parse_filter(filter: &str) -> Result<EnvFilter, TelemetryError> {
     EnvFilter::try_new(filter).map_err(|source| TelemetryError::Filter {
         filter: filter.to_owned(),
