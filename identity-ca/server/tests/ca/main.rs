@@ -12,6 +12,7 @@ mod audit;
 mod bounds;
 mod daemon;
 mod faults;
+mod earlier;
 mod federation;
 mod issue;
 mod jwt;
