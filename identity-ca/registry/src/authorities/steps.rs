@@ -55,7 +55,8 @@ impl Registry {
             }
             let since = new.not_before.min(now);
             let mut one = entry(new, State::Active, since);
-            one.life.activated = Some(since);
+            // One from before signs for as long from now on as a new one: whoever has to learn of its successor has the same time.
+            one.life.activated = Some(now);
             row::put(write.connection(), &one).await?;
             adopted.push(one);
         }
@@ -223,10 +224,11 @@ impl Registry {
         authority: &Authority,
         now: UnixTime,
     ) -> Result<Vec<NodeName>, StorageError> {
-        let Some(activated) = authority.activated else {
+        if authority.activated.is_none() {
             return Ok(Vec::new());
-        };
-        let since = node_serials_since(activated);
+        }
+        // It may have signed before it last began to, but not before it was published.
+        let since = node_serials_since(authority.published);
         let until = authority
             .ceased
             .map_or(since.end, |ceased| node_serials_since(next_second(ceased)).start);

@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType,
+};
 use signet_spiffe::{JwtKey, X509Bundle};
 
 use crate::rotation::{X509, next_bundle};
@@ -42,7 +44,9 @@ async fn the_keys_of_an_earlier_version_are_taken_over_and_its_files_are_needed_
         let authorities = ca.authorities_of(X509).await;
         assert_eq!((authorities.len(), authorities[0].state.as_str()), (1, "active"));
         // As it was by the certificate, not since the update.
-        assert!(authorities[0].activated < authorities[0].not_after && authorities[0].key_manager == "sealed");
+        assert!(
+            authorities[0].activated < authorities[0].not_after && authorities[0].key_manager == "sealed"
+        );
         assert_eq!(ca.authorities_of("jwt").await[0].id, jwt);
         let node = ca.node(if is_first { "n1" } else { "n2" }, &[]).await;
         assert_eq!(next_bundle(&mut node.follow(0).await).await.sequence, 1);
