@@ -126,6 +126,10 @@ impl Reader {
                 },
                 _ = tick.tick() => {
                     parking.expire();
+                    match self.config.get() {
+                        Ok(config) => parking.lock().known = config.parking_ifindex != 0,
+                        Err(error) => return error.into(),
+                    }
                     for pair in parking.waiting() {
                         // Too many at once: the next tick asks again.
                         pairs.signal(signal(pair, None));

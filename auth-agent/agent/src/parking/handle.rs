@@ -14,6 +14,8 @@ pub struct Parking(Arc<Mutex<State>>);
 pub(super) struct State {
     pub(super) lot: Lot,
     pub(super) device: Option<Arc<AsyncDevice>>,
+    /// The kernel programs know of the device.
+    pub(super) known: bool,
     /// Frames that the device did not take back.
     lost: u64,
 }
@@ -23,6 +25,7 @@ impl Default for Parking {
         Self(Arc::new(Mutex::new(State {
             lot: Lot::new(Bounds::default()),
             device: None,
+            known: false,
             lost: 0,
         })))
     }
@@ -66,9 +69,10 @@ impl Parking {
         self.lock().lot.waiting()
     }
 
-    /// Whether the device is open. Without it the kernel drops what lacks a proof.
+    /// Whether the device is open, and the kernel programs know of it. Else they drop what lacks a proof.
     pub fn is_open(&self) -> bool {
-        self.lock().device.is_some()
+        let state = self.lock();
+        state.device.is_some() && state.known
     }
 
     /// What waits now.
