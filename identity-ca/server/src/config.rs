@@ -1,6 +1,6 @@
 //! What a server is started with.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -96,4 +96,33 @@ pub struct Config {
     pub operations: Operations,
     /// What time it is.
     pub clock: Clock,
+}
+
+impl Config {
+    /// A CA that nobody was told more about: on a port of loopback that is free, without metrics, bundle endpoint, remote operators or
+    /// audit stream, with the lives that `signet-ca run` has where its options say nothing. What is to be otherwise is put before it:
+    /// `Config { svid_ttl, ..Config::new(…) }`.
+    #[must_use]
+    pub fn new(trust_domain: TrustDomain, storage: Storage, socket: impl Into<PathBuf>) -> Self {
+        Self {
+            trust_domain,
+            storage,
+            upstream: Upstream::None,
+            keys: KeyOptions::default(),
+            rotation: Rotation::default(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            socket: socket.into(),
+            svid_ttl: Duration::from_hours(1),
+            node_svid_ttl: Duration::from_hours(24),
+            jwt_svid_ttl: Duration::from_mins(5),
+            availability_target: Duration::ZERO,
+            metrics: None,
+            accept_restored_registry: false,
+            bundle_endpoint: None,
+            attestation: AttestationConfig::default(),
+            jwt_issuer: None,
+            operations: Operations::default(),
+            clock: Clock::system(),
+        }
+    }
 }

@@ -397,6 +397,24 @@ mod tests {
     }
 
     #[test]
+    fn the_library_has_the_same_lives_where_nothing_is_said() {
+        let run = parse(&["--in-memory"]).unwrap().config(None).unwrap();
+        let library = Config::new(run.trust_domain.clone(), Storage::Memory, "/s");
+        let lives = |config: &Config| {
+            let Config {
+                svid_ttl,
+                node_svid_ttl,
+                jwt_svid_ttl,
+                availability_target,
+                ..
+            } = config;
+            [*svid_ttl, *node_svid_ttl, *jwt_svid_ttl, *availability_target]
+        };
+        assert_eq!(lives(&library), lives(&run));
+        assert_eq!(library.rotation, run.rotation);
+    }
+
+    #[test]
     fn the_socket_is_in_the_run_directory_unless_told() {
         let default = parse(&["--in-memory", "--run-dir", "/r"])
             .unwrap()

@@ -6,7 +6,6 @@
     reason = "a test whose set-up fails has failed"
 )]
 
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -17,7 +16,7 @@ use rcgen::{
     SignatureAlgorithm,
 };
 use signet_agent::cli::{Cli, Command};
-use signet_ca::{AttestationConfig, Clock, Config, KeyOptions, NameRule, Server, Storage, X509Pop};
+use signet_ca::{AttestationConfig, Config, NameRule, Server, Storage, X509Pop};
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::ca::v1::{AllowNodeRequest, EvictNodeRequest, ListNodesRequest, RegisterRequest};
 use spiffe::WorkloadApiClient;
@@ -27,10 +26,6 @@ use tonic::transport::Channel;
 
 /// Longer than any step may take: only a test that fails waits so long.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-fn nowhere_else() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 0))
-}
 
 /// Who gives machines their certificates.
 struct Machines(Issuer<'static, KeyPair>);
@@ -60,29 +55,17 @@ impl Machines {
 
 async fn ca(directory: &Path) -> Server {
     let config = Config {
-        trust_domain: "td.example".parse().unwrap(),
-        storage: Storage::Memory,
-        keys: KeyOptions::default(),
-        rotation: signet_ca::Rotation::default(),
-        listen: nowhere_else(),
-        socket: directory.join("ca.sock"),
-        svid_ttl: Duration::from_hours(1),
-        node_svid_ttl: Duration::from_hours(24),
-        jwt_svid_ttl: Duration::from_mins(5),
-        metrics: None,
-        availability_target: Duration::ZERO,
-        accept_restored_registry: false,
-        operations: signet_ca::Operations::default(),
-        bundle_endpoint: None,
-        upstream: signet_ca::Upstream::None,
-        jwt_issuer: None,
         attestation: AttestationConfig {
             x509pop: Some(X509Pop {
                 authorities: directory.join("machines.pem"),
                 name: Some(NameRule::Dns),
             }),
         },
-        clock: Clock::system(),
+        ..Config::new(
+            "td.example".parse().unwrap(),
+            Storage::Memory,
+            directory.join("ca.sock"),
+        )
     };
     Server::start(config).await.unwrap()
 }

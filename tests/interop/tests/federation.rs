@@ -14,10 +14,7 @@ use clap::Parser as _;
 use futures::StreamExt as _;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use signet_agent::cli::{Cli, Command};
-use signet_ca::{
-    AttestationConfig, BundleEndpoint, Clock, Config, EndpointIdentity, KeyOptions, Rotation, Server,
-    Storage, Upstream,
-};
+use signet_ca::{BundleEndpoint, Config, EndpointIdentity, Server, Storage};
 use signet_proto::ca::v1::authority_service_client::AuthorityServiceClient;
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::ca::v1::{
@@ -41,28 +38,13 @@ fn nowhere_else() -> SocketAddr {
 
 /// A CA with a bundle endpoint that shows its SVID.
 async fn ca(name: &str, directory: &Path, endpoint: SocketAddr) -> Server {
+    let storage = Storage::Directory(directory.join("data"));
     let config = Config {
-        trust_domain: name.parse().unwrap(),
-        storage: Storage::Directory(directory.join("data")),
-        keys: KeyOptions::default(),
-        upstream: Upstream::None,
-        rotation: Rotation::default(),
-        listen: nowhere_else(),
-        socket: directory.join("ca.sock"),
-        svid_ttl: Duration::from_hours(1),
-        node_svid_ttl: Duration::from_hours(24),
-        jwt_svid_ttl: Duration::from_mins(5),
-        availability_target: Duration::ZERO,
-        metrics: None,
-        accept_restored_registry: false,
-        operations: signet_ca::Operations::default(),
         bundle_endpoint: Some(BundleEndpoint {
             listen: endpoint,
             identity: EndpointIdentity::Spiffe,
         }),
-        jwt_issuer: None,
-        attestation: AttestationConfig::default(),
-        clock: Clock::system(),
+        ..Config::new(name.parse().unwrap(), storage, directory.join("ca.sock"))
     };
     Server::start(config).await.unwrap()
 }

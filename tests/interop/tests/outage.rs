@@ -10,7 +10,7 @@ use clap::Parser as _;
 use futures::StreamExt as _;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use signet_agent::cli::{Cli, Command};
-use signet_ca::{Clock, Config, KeyOptions, Rotation, Server, Storage};
+use signet_ca::{Config, Server, Storage};
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::ca::v1::{CreateJoinTokenRequest, RegisterRequest, StatusRequest};
 use signet_spiffe::{BundleSet, verify_x509_svid};
@@ -28,25 +28,13 @@ const TARGET: Duration = Duration::from_secs(27);
 const EARLIEST_WITHOUT: u64 = 12;
 
 async fn ca(directory: &Path, listen: SocketAddr, target: Duration) -> Server {
+    let storage = Storage::Directory(directory.join("data"));
     let config = Config {
-        trust_domain: "td".parse().unwrap(),
-        storage: Storage::Directory(directory.join("data")),
         listen,
-        socket: directory.join("ca.sock"),
         svid_ttl: LIFE,
         node_svid_ttl: Duration::from_hours(1),
-        jwt_svid_ttl: Duration::from_mins(5),
         availability_target: target,
-        metrics: None,
-        accept_restored_registry: false,
-        operations: signet_ca::Operations::default(),
-        bundle_endpoint: None,
-        upstream: signet_ca::Upstream::None,
-        jwt_issuer: None,
-        attestation: signet_ca::AttestationConfig::default(),
-        keys: KeyOptions::default(),
-        rotation: Rotation::default(),
-        clock: Clock::system(),
+        ..Config::new("td".parse().unwrap(), storage, directory.join("ca.sock"))
     };
     Server::start(config).await.unwrap()
 }

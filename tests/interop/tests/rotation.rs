@@ -7,7 +7,6 @@
     reason = "a test whose set-up fails has failed"
 )]
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -16,7 +15,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use signet_agent::cli::{Cli, Command};
-use signet_ca::{Clock, Config, KeyOptions, Rotation, Server, Storage};
+use signet_ca::{Config, Server, Storage};
 use signet_proto::ca::v1::authority_service_client::AuthorityServiceClient;
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::ca::v1::{
@@ -55,26 +54,8 @@ impl World {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("ca.sock");
-        let config = Config {
-            trust_domain: DOMAIN.parse().unwrap(),
-            storage: Storage::Directory(directory.path().join("data")),
-            keys: KeyOptions::default(),
-            rotation: Rotation::default(),
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            socket: socket.clone(),
-            svid_ttl: Duration::from_hours(1),
-            node_svid_ttl: Duration::from_hours(24),
-            jwt_svid_ttl: Duration::from_mins(5),
-            availability_target: Duration::ZERO,
-            metrics: None,
-            accept_restored_registry: false,
-            operations: signet_ca::Operations::default(),
-            bundle_endpoint: None,
-            upstream: signet_ca::Upstream::None,
-            jwt_issuer: None,
-            attestation: signet_ca::AttestationConfig::default(),
-            clock: Clock::system(),
-        };
+        let storage = Storage::Directory(directory.path().join("data"));
+        let config = Config::new(DOMAIN.parse().unwrap(), storage, &socket);
         Self {
             server: Server::start(config).await.unwrap(),
             operator: OperatorServiceClient::new(signet_uds::connect(&socket).unwrap()),

@@ -7,9 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use signet_ca::{
-    AttestationConfig, Clock, Config, Database, KeyOptions, Rotation, Server, Storage, Upstream,
-};
+use signet_ca::{Config, Database, Server, Storage};
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::ca::v1::{
     BanNodeRequest, ListRegistrationsRequest, RegisterRequest, RenewNodeSvidRequest, StatusRequest,
@@ -127,29 +125,11 @@ async fn a_ca_without_what_the_keys_are_sealed_under_is_not_let_in() {
     };
     let one = Running::on_database(tempfile::tempdir().unwrap(), database.clone()).await;
     let directory = tempfile::tempdir().unwrap();
-    let config = Config {
-        trust_domain: domain(),
-        storage: Storage::Database {
-            directory: directory.path().join("data"),
-            database,
-        },
-        keys: KeyOptions::default(),
-        upstream: Upstream::None,
-        rotation: Rotation::default(),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        socket: directory.path().join("ca.sock"),
-        svid_ttl: Duration::from_hours(1),
-        node_svid_ttl: Duration::from_hours(24),
-        jwt_svid_ttl: Duration::from_mins(5),
-        availability_target: Duration::ZERO,
-        metrics: None,
-        accept_restored_registry: false,
-        operations: signet_ca::Operations::default(),
-        bundle_endpoint: None,
-        jwt_issuer: None,
-        attestation: AttestationConfig::default(),
-        clock: Clock::system(),
+    let storage = Storage::Database {
+        directory: directory.path().join("data"),
+        database,
     };
+    let config = Config::new(domain(), storage, directory.path().join("ca.sock"));
     let refused = Server::start(config).await.unwrap_err();
     assert!(
         format!("{refused:#}").contains("key-encryption.key"),

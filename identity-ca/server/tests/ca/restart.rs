@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use signet_ca::{AttestationConfig, Clock, Config, KeyOptions, Rotation, Server, Storage, Upstream};
+use signet_ca::{Config, Server, Storage};
 use signet_proto::ca::v1::SetEncryptionRequest;
 use signet_proto::view::v1::EncryptionMode;
 use signet_spiffe::TrustDomain;
@@ -47,36 +47,17 @@ async fn a_restarted_ca_goes_on_where_it_was() {
     assert_eq!(snapshot.cluster.unwrap().encryption(), EncryptionMode::Wireguard);
 }
 
-fn config(storage: Storage, socket: std::path::PathBuf, trust_domain: TrustDomain) -> Config {
-    Config {
-        trust_domain,
-        storage,
-        keys: KeyOptions::default(),
-        upstream: Upstream::None,
-        rotation: Rotation::default(),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        socket,
-        svid_ttl: std::time::Duration::from_hours(1),
-        node_svid_ttl: std::time::Duration::from_hours(24),
-        jwt_svid_ttl: std::time::Duration::from_mins(5),
-        availability_target: std::time::Duration::ZERO,
-        metrics: None,
-        accept_restored_registry: false,
-        operations: signet_ca::Operations::default(),
-        bundle_endpoint: None,
-        jwt_issuer: None,
-        attestation: AttestationConfig::default(),
-        clock: Clock::system(),
-    }
-}
-
 #[tokio::test]
 async fn a_directory_that_cannot_be_trusted_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     let storage = Storage::Directory(data.clone());
     let start = |name: &str, trust_domain| {
-        Server::start(config(storage.clone(), directory.path().join(name), trust_domain))
+        Server::start(Config::new(
+            trust_domain,
+            storage.clone(),
+            directory.path().join(name),
+        ))
     };
     let first = start("a.sock", domain()).await.unwrap();
     let locked = start("b.sock", domain()).await.unwrap_err();

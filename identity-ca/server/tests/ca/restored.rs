@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use signet_ca::{AttestationConfig, Clock, Config, KeyOptions, Rotation, Server, Storage, Upstream};
+use signet_ca::{Config, Server, Storage};
 use signet_log::Record;
 use signet_proto::ca::v1::SignLogCheckpointRequest;
 use sqlx::ConnectOptions as _;
@@ -16,25 +16,10 @@ use crate::running::{Running, domain};
 
 /// Starts a CA on the directory, and ends it where it starts.
 async fn start(directory: &Path, accept: bool) -> anyhow::Result<()> {
+    let storage = Storage::Directory(directory.join("data"));
     let config = Config {
-        trust_domain: domain(),
-        storage: Storage::Directory(directory.join("data")),
-        keys: KeyOptions::default(),
-        upstream: Upstream::None,
-        rotation: Rotation::default(),
-        listen: "127.0.0.1:0".parse()?,
-        socket: directory.join("other.sock"),
-        svid_ttl: std::time::Duration::from_hours(1),
-        node_svid_ttl: std::time::Duration::from_hours(24),
-        jwt_svid_ttl: std::time::Duration::from_mins(5),
-        availability_target: std::time::Duration::ZERO,
-        metrics: None,
         accept_restored_registry: accept,
-        operations: signet_ca::Operations::default(),
-        bundle_endpoint: None,
-        jwt_issuer: None,
-        attestation: AttestationConfig::default(),
-        clock: Clock::system(),
+        ..Config::new(domain(), storage, directory.join("other.sock"))
     };
     Server::start(config).await?.shutdown().await;
     Ok(())

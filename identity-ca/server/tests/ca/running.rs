@@ -8,9 +8,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use signet_ca::{
-    AttestationConfig, Clock, Config, Database, KeyOptions, Rotation, Server, Storage, Upstream,
-};
+use signet_ca::{Clock, Config, Database, Server, Storage};
 use signet_proto::ca::v1::authority_service_client::AuthorityServiceClient;
 use signet_proto::ca::v1::node_service_client::NodeServiceClient;
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
@@ -87,24 +85,8 @@ impl Running {
         });
         let socket = directory.path().join("ca.sock");
         let mut config = Config {
-            trust_domain: domain(),
-            storage,
-            keys: KeyOptions::default(),
-            upstream: Upstream::None,
-            rotation: Rotation::default(),
-            listen: "127.0.0.1:0".parse().unwrap(),
-            socket: socket.clone(),
-            svid_ttl: Duration::from_hours(1),
-            node_svid_ttl: Duration::from_hours(24),
-            jwt_svid_ttl: Duration::from_mins(5),
-            availability_target: Duration::ZERO,
-            metrics: None,
-            accept_restored_registry: false,
-            operations: signet_ca::Operations::default(),
-            bundle_endpoint: None,
-            jwt_issuer: None,
-            attestation: AttestationConfig::default(),
             clock,
+            ..Config::new(domain(), storage, &socket)
         };
         change(&mut config);
         let server = Server::start(config).await?;

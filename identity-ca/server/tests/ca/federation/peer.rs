@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -12,10 +11,7 @@ use rcgen::{
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use signet_ca::{
-    AttestationConfig, BundleEndpoint, Clock, Config, EndpointIdentity, JwtIssuer, KeyOptions, Rotation,
-    Server, Storage, Upstream,
-};
+use signet_ca::{BundleEndpoint, Config, EndpointIdentity, JwtIssuer, Server, Storage};
 use signet_proto::ca::v1::authority_service_client::AuthorityServiceClient;
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::ca::v1::{
@@ -45,24 +41,13 @@ pub(crate) fn config(
     issuer: Option<JwtIssuer>,
 ) -> Config {
     Config {
-        trust_domain: TrustDomain::parse(name).unwrap(),
-        storage,
-        keys: KeyOptions::default(),
-        upstream: Upstream::None,
-        rotation: Rotation::default(),
-        listen: anywhere(),
-        socket: directory.join("ca.sock"),
-        svid_ttl: Duration::from_hours(1),
-        node_svid_ttl: Duration::from_hours(24),
-        jwt_svid_ttl: Duration::from_mins(5),
-        availability_target: Duration::ZERO,
-        metrics: None,
-        accept_restored_registry: false,
-        operations: signet_ca::Operations::default(),
         bundle_endpoint: endpoint,
         jwt_issuer: issuer,
-        attestation: AttestationConfig::default(),
-        clock: Clock::system(),
+        ..Config::new(
+            TrustDomain::parse(name).unwrap(),
+            storage,
+            directory.join("ca.sock"),
+        )
     }
 }
 
