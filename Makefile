@@ -9,7 +9,7 @@ tools = PATH="$$(scripts/toolchain):$$PATH"
 cargo = $(tools) cargo
 xtask = $(tools) target/debug/xtask
 
-.PHONY: help setup build release demo test test-fast vm bench lint docs audit clean-labs
+.PHONY: help setup build release demo test test-fast chaos vm bench lint docs audit clean-labs
 
 help: ## Show this
 	@echo "Signet: SPIFFE identity, proven out of band, enforced in the kernel, encrypted by WireGuard."
@@ -53,6 +53,12 @@ test-fast: ## The same without the VM
 	@scripts/setup build run test
 	@$(cargo) build --workspace --all-targets
 	@$(xtask) test --no-vm
+
+chaos: ## Random faults under traffic that may and may not pass: make chaos FOR=600 (seconds; SEED=... repeats a run)
+	@scripts/need-root "make chaos" "makes network namespaces and loads kernel programs"
+	@scripts/setup build run
+	@$(cargo) build --workspace --bins
+	@SIGNET_CHAOS_SECONDS=$(or $(FOR),60) $(if $(SEED),SIGNET_CHAOS_SEED=$(SEED)) $(cargo) test --quiet --package signet-e2e --test chaos
 
 vm: ## Only the end-to-end core in the VM
 	@scripts/setup build test

@@ -46,11 +46,11 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Begins to watch all interfaces of a namespace for a text. What passes after this returns is seen.
-    pub fn start(netns: &Path, text: &str) -> io::Result<Self> {
+    /// Begins to watch all interfaces of a namespace for a text, or for any bytes. What passes after this returns is seen.
+    pub fn start(netns: &Path, text: impl AsRef<[u8]>) -> io::Result<Self> {
         let socket = within(netns, open)??;
         let stop = Arc::new(AtomicBool::new(false));
-        let (flag, text) = (Arc::clone(&stop), text.as_bytes().to_vec());
+        let (flag, text) = (Arc::clone(&stop), text.as_ref().to_vec());
         let thread = std::thread::spawn(move || watch(&socket, &flag, &text));
         Ok(Self { stop, thread })
     }
