@@ -142,6 +142,7 @@ mod tests {
             gid: 0,
             pidfd: None,
             pidfd_is_exact: false,
+            supplementary: Arc::default(),
         }
     }
 

@@ -95,6 +95,7 @@ impl Representation {
             gid: 0,
             pidfd: None,
             pidfd_is_exact: false,
+            supplementary: Arc::default(),
         });
         let place = place.ok_or_else(|| {
             Status::unavailable(

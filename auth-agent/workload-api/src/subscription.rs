@@ -146,6 +146,7 @@ mod tests {
             gid,
             pidfd: None,
             pidfd_is_exact: false,
+            supplementary: Arc::default(),
         };
         let process = Process::new(pid, uid, gid, None).unwrap();
         let place = Places::new(Limits::default()).take(&peer).unwrap();

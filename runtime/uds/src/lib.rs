@@ -5,6 +5,7 @@
 
 mod client;
 mod directory;
+mod groups;
 mod peer;
 mod server;
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use nix::sys::socket::{getsockopt, sockopt};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tonic::transport::server::Connected;
 
-/// Who connected, by the kernel's word (`SO_PEERCRED`, `SO_PEERPIDFD`).
+use crate::groups;
+
+/// Who connected, by the kernel's word (`SO_PEERCRED`, `SO_PEERGROUPS`, `SO_PEERPIDFD`).
 #[derive(Clone, Debug)]
 pub struct PeerInfo {
     /// Process that connected, in this process's PID namespace; 0 where it is not visible here.
@@ -20,6 +21,8 @@ pub struct PeerInfo {
     pub uid: u32,
     /// Effective group at the time of `connect`.
     pub gid: u32,
+    /// Supplementary groups at the time of `connect`.
+    pub supplementary: Arc<[u32]>,
     /// Names the very process, even after its PID was given to another. `None` where neither the kernel (before 6.5)
     /// nor `pidfd_open` could give one.
     pub pidfd: Option<Arc<OwnedFd>>,
@@ -36,23 +39,11 @@ pub struct PeerStream {
 }
 
 impl PeerInfo {
-    /// The supplementary groups of the process that connected, and its group when it did. Only the latter where the process is
-    /// gone, or cannot be told from another one that has its number.
+    /// All groups that counted for the process when it connected, the effective one first.
     pub fn groups(&self) -> Vec<u32> {
-        let more = self.supplementary_groups().unwrap_or_default();
-        std::iter::once(self.gid).chain(more).collect()
-    }
-
-    fn supplementary_groups(&self) -> Option<Vec<u32>> {
-        let pidfd = self.pidfd.as_ref().filter(|_| self.pidfd_is_exact)?;
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
-        // It was read of this very process if that lives still.
-        let mut ended = [PollFd::new(pidfd, PollFlags::IN)];
-        if poll(&mut ended, Some(&Timespec::default())) != Ok(0) {
-            return None;
-        }
-        let line = status.lines().find_map(|line| line.strip_prefix("Groups:"))?;
-        line.split_whitespace().map(|gid| gid.parse().ok()).collect()
+        std::iter::once(self.gid)
+            .chain(self.supplementary.iter().copied())
+            .collect()
     }
 }
 
@@ -68,6 +59,7 @@ impl PeerStream {
             pid,
             uid: credentials.uid(),
             gid: credentials.gid(),
+            supplementary: groups::of_peer(&stream)?.into(),
             pidfd,
             pidfd_is_exact,
         };
