@@ -13,6 +13,7 @@ use signet_proto::view::v1::Update;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
+use crate::audit::Told;
 use crate::ca::Ca;
 use crate::caller::{Caller, peer};
 use crate::wire;
@@ -30,7 +31,14 @@ impl NodeService for Nodes {
 
     async fn attest(&self, request: Request<AttestRequest>) -> Result<Response<AttestResponse>, Status> {
         let peer = peer(&request)?.clone();
-        Ok(Response::new(self.0.attest(&peer, request.get_ref()).await?))
+        let told = request.extensions().get::<Told>();
+        let attested = self.0.attest(&peer, request.get_ref()).await;
+        if attested.is_err()
+            && let Some(told) = told
+        {
+            told.tell();
+        }
+        Ok(Response::new(attested?))
     }
 
     async fn renew_node_svid(

@@ -14,7 +14,8 @@ use tracing::{info, warn};
 
 use super::attestor::{Attempt, Begun, Claim};
 use super::refusal::Refusal;
-use crate::audit::AUDIT;
+use super::tried::Tried;
+use crate::audit::{AUDIT, Event, Record, Who};
 use crate::ca::Ca;
 use crate::random;
 use crate::refusal;
@@ -41,12 +42,20 @@ impl Ca {
             csr: request.csr.clone(),
             proof: Some(Proof::JoinToken(request.join_token.clone())),
         };
-        let Opened { key, begun, .. } = self
-            .open_exchange(peer, evidence)
-            .map_err(|refusal| self.refuse_node(peer, &refusal))?;
+        let tried = Tried::of(&evidence);
+        let admitted = self.attest_in_one_step(peer, evidence).await;
+        admitted.map_err(|refusal| self.refuse_node(peer, "Attest", &tried, &refusal))
+    }
+
+    async fn attest_in_one_step(
+        &self,
+        peer: &Peer,
+        evidence: NodeEvidence,
+    ) -> Result<AttestResponse, Refusal> {
+        let Opened { key, begun, .. } = self.open_exchange(peer, evidence)?;
         match begun {
             Begun::Proven(claim) => self.admit(peer, &key, claim).await,
-            Begun::Asked(..) => Err(self.refuse_node(peer, &Refusal::NoAnswer)),
+            Begun::Asked(..) => Err(Refusal::NoAnswer),
         }
     }
 
@@ -77,9 +86,9 @@ impl Ca {
         peer: &Peer,
         key: &RequestedKey,
         claim: Claim,
-    ) -> Result<AttestResponse, Status> {
+    ) -> Result<AttestResponse, Refusal> {
         let (caller, admitted) = self.allowed(&claim).await;
-        let node = admitted.map_err(|refusal| self.refuse_node(peer, &refusal))?;
+        let node = admitted?;
         let way = caller.to_string();
         let authorities = self.authorities().await;
         let authorities = authorities.map_err(|error| refusal::storage("attest", &error))?;
@@ -122,12 +131,29 @@ impl Ca {
         }
     }
 
-    /// Strangers can make this happen, so it is not always told.
-    pub(crate) fn refuse_node(&self, peer: &Peer, reason: &Refusal) -> Status {
+    /// Says no, in the log and the audit stream. Strangers can make this happen, so it is not always told. Here stands why
+    /// a join token is no good, which whoever showed it does not hear.
+    pub(crate) fn refuse_node(
+        &self,
+        peer: &Peer,
+        call: &'static str,
+        tried: &Tried,
+        reason: &Refusal,
+    ) -> Status {
+        let status = reason.status();
+        if self.audit.is_on() {
+            let record = Record {
+                call: Some(call.to_owned()),
+                who: Some(Who::of(peer)),
+                what: tried.what(),
+                ..Record::new(Event::NodeCall)
+            };
+            self.note_refused_node(record.refused_because(status.code(), &reason.to_string()));
+        }
         if let Some(untold) = self.refused_tokens.admit(Instant::now()) {
             let reason: &dyn Display = reason;
             warn!(target: AUDIT, { peer.address = %peer.address, %reason, untold }, "refused a node");
         }
-        reason.status()
+        status
     }
 }

@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::admit::Opened;
 use super::attestor::Begun;
 use super::refusal::Refusal;
+use super::tried::Tried;
 use crate::ca::Ca;
 use crate::caller::peer;
 use crate::limits::ATTESTATION;
@@ -44,6 +45,7 @@ impl NodeAttestation for Exchanges {
         let exchange = Exchange {
             ca: Arc::clone(&self.0),
             peer,
+            tried: Tried::default(),
             heard: request.into_inner(),
             said,
             deadline: Instant::now() + ATTESTATION,
@@ -59,6 +61,7 @@ impl NodeAttestation for Exchanges {
 struct Exchange {
     ca: Arc<Ca>,
     peer: Peer,
+    tried: Tried,
     heard: Streaming<AttestNodeRequest>,
     said: mpsc::Sender<Result<AttestNodeResponse, Status>>,
     deadline: Instant,
@@ -66,20 +69,25 @@ struct Exchange {
 
 impl Exchange {
     async fn run(mut self) {
-        let outcome = self.converse().await.map(|admitted| AttestNodeResponse {
-            step: Some(attest_node_response::Step::Admitted(admitted)),
-        });
+        let outcome = match self.converse().await {
+            Ok(admitted) => Ok(AttestNodeResponse {
+                step: Some(attest_node_response::Step::Admitted(admitted)),
+            }),
+            Err(refusal) => Err(self
+                .ca
+                .refuse_node(&self.peer, "AttestNode", &self.tried, &refusal)),
+        };
         // Nobody listens any more: the node tries again.
         let _ = self.said.send(outcome).await;
     }
 
-    async fn converse(&mut self) -> Result<AttestResponse, Status> {
+    async fn converse(&mut self) -> Result<AttestResponse, Refusal> {
         let first = self.hear(Refusal::NoEvidence).await?;
         let attest_node_request::Step::Evidence(evidence) = first else {
-            return Err(self.refuse(&Refusal::NoEvidence));
+            return Err(Refusal::NoEvidence);
         };
-        let opened = self.ca.open_exchange(&self.peer, evidence);
-        let Opened { key, attempt, begun } = opened.map_err(|refusal| self.refuse(&refusal))?;
+        self.tried = Tried::of(&evidence);
+        let Opened { key, attempt, begun } = self.ca.open_exchange(&self.peer, evidence)?;
         let claim = match begun {
             Begun::Proven(claim) => claim,
             Begun::Asked(challenge, question) => {
@@ -87,28 +95,20 @@ impl Exchange {
                 let asked = self.said.send(Ok(AttestNodeResponse { step })).await;
                 asked.map_err(|_| Status::cancelled("the node has gone"))?;
                 let attest_node_request::Step::Answer(answer) = self.hear(Refusal::NoAnswer).await? else {
-                    return Err(self.refuse(&Refusal::NoAnswer));
+                    return Err(Refusal::NoAnswer);
                 };
-                question
-                    .answered(&attempt, &answer)
-                    .map_err(|refusal| self.refuse(&refusal))?
+                question.answered(&attempt, &answer)?
             }
         };
         self.ca.admit(&self.peer, &key, claim).await
     }
 
     /// The node's next message, before the deadline.
-    async fn hear(&mut self, otherwise: Refusal) -> Result<attest_node_request::Step, Status> {
+    async fn hear(&mut self, otherwise: Refusal) -> Result<attest_node_request::Step, Refusal> {
         let message = match timeout_at(self.deadline, self.heard.message()).await {
             Ok(message) => message?,
-            Err(_) => return Err(self.refuse(&Refusal::Slow)),
+            Err(_) => return Err(Refusal::Slow),
         };
-        message
-            .and_then(|message| message.step)
-            .ok_or_else(|| self.refuse(&otherwise))
-    }
-
-    fn refuse(&self, refusal: &Refusal) -> Status {
-        self.ca.refuse_node(&self.peer, refusal)
+        message.and_then(|message| message.step).ok_or(otherwise)
     }
 }

@@ -7,6 +7,7 @@ mod entries;
 mod exchange;
 mod refusal;
 mod token;
+mod tried;
 mod x509pop;
 
 pub(crate) use attestor::Attestors;

@@ -49,6 +49,9 @@ pub(crate) enum Refusal {
     Malformed(#[from] MalformedToken),
     #[error(transparent)]
     Consume(#[from] ConsumeError),
+    /// Nothing that the node did: its SVID could not be issued, or its connection broke.
+    #[error("{}", .0.message())]
+    Failed(#[from] Status),
 }
 
 impl Refusal {
@@ -56,6 +59,7 @@ impl Refusal {
     pub(crate) fn status(&self) -> Status {
         let said = self.to_string();
         match self {
+            Self::Failed(status) => status.clone(),
             Self::NoEvidence | Self::NoAnswer | Self::NoName | Self::Name(_) | Self::Request(_) => {
                 Status::invalid_argument(said)
             }

@@ -8,10 +8,12 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use http_body_util::{BodyExt as _, Full, Limited};
+use serde_json::{Map, Value};
 use signet_registry::Role;
 use tonic::Status;
 use tonic::body::Body;
@@ -153,10 +155,13 @@ where
         .await?;
     let record = match Status::from_header_map(response.headers()) {
         Some(status) if status.code() != tonic::Code::Ok => record.refused(&status),
-        Some(_) | None => Record {
-            outcome: Some(Outcome::Done),
-            ..record
-        },
+        Some(_) | None => {
+            if let Some(CameOf(more)) = response.extensions().get() {
+                record.what.extend(more.clone());
+            }
+            record.outcome = Some(Outcome::Done);
+            record
+        }
     };
     if needed == Role::Admin {
         // Counted as lost where it fails. The call was made, and the record of that it would be is there.
@@ -185,37 +190,51 @@ where
     }
     let record = Record {
         call: Some(call),
-        who: Some(who(request.extensions().get::<Peer>())),
+        who: request.extensions().get::<Peer>().map(Who::of),
         ..Record::new(Event::NodeCall)
     };
+    let told = Told::default();
+    let mut request = request;
+    request.extensions_mut().insert(told.clone());
     let response = inner.call(request).await?;
     match Status::from_header_map(response.headers()) {
-        Some(status) if status.code() != tonic::Code::Ok => {
-            // Strangers can make this happen.
-            if let Some(untold) = ca.refused_calls.admit(Instant::now()) {
-                let mut record = record.refused(&status);
-                if untold > 0 {
-                    record.what.insert("untold".to_owned(), untold.into());
-                }
-                ca.audit.note(record);
-            }
+        Some(status) if status.code() != tonic::Code::Ok && !told.is_told() => {
+            ca.note_refused_node(record.refused(&status));
         }
         Some(_) | None => {}
     }
     Ok(response)
 }
 
-/// By the SVID that the connection was opened with. Whether it still counts is the call's to say.
-fn who(peer: Option<&Peer>) -> Who {
-    let Some(peer) = peer else {
-        return Who::default();
-    };
-    let svid = peer.shown();
-    Who {
-        address: Some(peer.address.to_string()),
-        spiffe_id: svid.as_ref().map(|svid| svid.id().to_string()),
-        serial: svid.as_ref().map(|svid| hex::encode(svid.serial())),
-        ..Who::default()
+/// Goes with a node's request: whether somebody who knows more of it has written down that it was refused.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Told(Arc<AtomicBool>);
+
+impl Told {
+    /// What is told need not be told again.
+    pub(crate) fn tell(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_told(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What came of a call, for its `done` record: an extension of its answer.
+#[derive(Debug, Clone)]
+pub(crate) struct CameOf(pub(crate) Map<String, Value>);
+
+impl Who {
+    /// By the SVID that the connection was opened with. Whether it still counts is the call's to say.
+    pub(crate) fn of(peer: &Peer) -> Self {
+        let svid = peer.shown();
+        Self {
+            address: Some(peer.address.to_string()),
+            spiffe_id: svid.as_ref().map(|svid| svid.id().to_string()),
+            serial: svid.as_ref().map(|svid| hex::encode(svid.serial())),
+            ..Self::default()
+        }
     }
 }
 
@@ -224,6 +243,16 @@ pub(crate) fn unwritten(error: Unwritten) -> Status {
 }
 
 impl Ca {
+    /// Of a node or a stranger, who can make this happen as often as they like.
+    pub(crate) fn note_refused_node(&self, mut record: Record) {
+        if let Some(untold) = self.refused_calls.admit(Instant::now()) {
+            if untold > 0 {
+                record.what.insert("untold".to_owned(), untold.into());
+            }
+            self.audit.note(record);
+        }
+    }
+
     /// Of an operator who may not. On a socket and behind mutual TLS these are known people, but they may be many.
     fn note_refusal(&self, mut record: Record) {
         if let Some(untold) = self.refused_operators.admit(Instant::now()) {

@@ -9,7 +9,7 @@ mod writer;
 
 pub use sink::AuditLog;
 
-pub(crate) use gate::{Gate, Gated, unwritten};
+pub(crate) use gate::{CameOf, Gate, Gated, Told, unwritten};
 pub(crate) use record::{Event, Record, Who};
 pub(crate) use target::AUDIT;
 pub(crate) use writer::Audit;

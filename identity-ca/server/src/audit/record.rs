@@ -125,15 +125,16 @@ impl Record {
     }
 
     /// With why it was refused.
-    pub(crate) fn refused(mut self, status: &tonic::Status) -> Self {
+    pub(crate) fn refused(self, status: &tonic::Status) -> Self {
+        self.refused_because(status.code(), status.message())
+    }
+
+    /// With why it was refused, whatever the caller was told.
+    pub(crate) fn refused_because(mut self, status: tonic::Code, reason: &str) -> Self {
         self.outcome = Some(Outcome::Refused);
-        self.code = Some(code(status.code()));
-        let message = status.message();
-        let end = (0..=MAX_REASON.min(message.len()))
-            .rev()
-            .find(|end| message.is_char_boundary(*end))
-            .unwrap_or(0);
-        self.reason = message.get(..end).map(str::to_owned);
+        self.code = Some(code(status));
+        let end = reason.floor_char_boundary(MAX_REASON);
+        self.reason = reason.get(..end).map(str::to_owned);
         self
     }
 

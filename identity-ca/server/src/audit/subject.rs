@@ -3,14 +3,17 @@
 
 use prost::Message;
 use serde_json::{Map, Value, json};
+use signet_authority::chain_from_pem;
+use signet_log::Hash;
 use signet_proto::ca::v1::revoke_request::Subject;
 use signet_proto::ca::v1::{
     ActivateAuthorityRequest, AllowNodeRequest, BanNodeRequest, CreateJoinTokenRequest, DefederateRequest,
-    DeregisterRequest, DisallowNodeRequest, EvictNodeRequest, FederateRequest, PrepareAuthorityRequest,
-    RefreshFederationRequest, RegisterAllRequest, RegisterRequest, ReopenRequest, RetireAuthorityRequest,
-    RevokeAuthorityRequest, RevokeRequest, SetEncryptionRequest, TaintAuthorityRequest, Texts,
-    UpdateRegistrationRequest,
+    DeregisterRequest, DisallowNodeRequest, EvictNodeRequest, FederateRequest, ImportAuthorityRequest,
+    PrepareAuthorityRequest, RefreshFederationRequest, RegisterAllRequest, RegisterRequest, ReopenRequest,
+    RetireAuthorityRequest, RevokeAuthorityRequest, RevokeRequest, SetEncryptionRequest,
+    TaintAuthorityRequest, Texts, UpdateRegistrationRequest,
 };
+use signet_spiffe::CertificateDer;
 
 /// Names of a long list that are written down.
 const NAMED: usize = 64;
@@ -93,6 +96,7 @@ fn read(method: &str, message: &[u8]) -> Option<Value> {
             |of: AllowNodeRequest| json!({"node": of.node, "pod_cidrs": of.pod_cidrs, "addresses": of.addresses, "ways": of.ways}),
         ),
         "DisallowNode" => decode(message, |of: DisallowNodeRequest| json!({"node": of.node})),
+        "ImportAuthority" => decode(message, |of: ImportAuthorityRequest| chain(&of.chain)),
         "Federate" => decode(message, |of: FederateRequest| {
             json!({"trust_domain": of.trust_domain, "url": of.url, "profile": of.profile,
                    "endpoint_spiffe_id": of.endpoint_spiffe_id})
@@ -125,6 +129,17 @@ fn update(of: UpdateRegistrationRequest) -> Value {
         "registration": of.id, "selectors": said(of.selectors), "ttl": of.ttl, "jwt_ttl": of.jwt_ttl,
         "federates_with": said(of.federates_with), "hint": of.hint, "dns_names": said(of.dns_names),
         "key_type": of.key_type, "role": of.role,
+    })
+}
+
+/// The authority's certificate and the one at the end of its chain, which is to be the root.
+fn chain(pem: &str) -> Value {
+    let Ok(chain) = chain_from_pem(pem) else {
+        return json!({"certificates": 0});
+    };
+    let digest = |der: &CertificateDer<'_>| Hash::sha256(der).to_string();
+    json!({
+        "certificates": chain.len(), "certificate": chain.first().map(digest), "root": chain.last().map(digest),
     })
 }
 

@@ -30,7 +30,7 @@ async fn audited(log: &Path) -> Running {
     .unwrap()
 }
 
-fn lines(log: &Path) -> Vec<Value> {
+pub(crate) fn lines(log: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(log).unwrap();
     assert!(text.is_empty() || text.ends_with('\n'), "half a line");
     text.lines()
@@ -39,7 +39,7 @@ fn lines(log: &Path) -> Vec<Value> {
 }
 
 /// Until a record is there: those that nobody waits for come a little later.
-async fn wait_for(log: &Path, is: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn wait_for(log: &Path, is: impl Fn(&Value) -> bool) -> Value {
     for _ in 0..500 {
         if let Some(found) = lines(log).into_iter().find(|line| is(line)) {
             return found;
@@ -144,6 +144,8 @@ async fn refusals_are_written_down_with_their_reason() {
     })
     .await;
     assert!(stranger["who"].get("spiffe_id").is_none());
+    let of_the_stranger = |line: &&Value| line["call"] == "Attest" && line["outcome"] == "refused";
+    assert_eq!(lines(&log).iter().filter(of_the_stranger).count(), 1);
     drop(other);
 }
 

@@ -7,7 +7,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose, SanType};
-use signet_ca::{DiskUpstream, Storage, Upstream};
+use rustls::pki_types::pem::PemObject as _;
+use signet_ca::{AuditLog, DiskUpstream, Operations, Storage, Upstream};
 use signet_keys::SecretFile;
 use signet_proto::ca::v1::authority_service_client::AuthorityServiceClient;
 use signet_proto::ca::v1::upstream_service_client::UpstreamServiceClient;
@@ -19,6 +20,7 @@ use signet_spiffe::{BundleSet, CertificateDer, UnixTime, X509Bundle, verify_x509
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
+use crate::audit::lines;
 use crate::running::{Running, TestNode, chain, domain, request};
 
 /// A root, in files.
@@ -320,5 +322,58 @@ async fn a_chain_that_breaks_a_rule_is_refused_and_the_key_goes_on_waiting() {
     assert_eq!(other.code(), Code::FailedPrecondition);
     assert_eq!(count().await, before);
     import(&ca, good).await.unwrap();
+    ca.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_asked_of_another_ca_and_taken_from_it_is_in_the_audit_stream() {
+    let home = tempfile::tempdir().unwrap();
+    let corporate = OpenSsl::new(home.path());
+    let log = home.path().join("audit.log");
+    let audit = Some(AuditLog::File(log.clone()));
+    let storage = Storage::Directory(home.path().join("data"));
+    let ca = Running::configured(storage, tempfile::tempdir().unwrap(), |config| {
+        config.upstream = Upstream::Files;
+        config.operations = Operations {
+            audit,
+            ..Operations::default()
+        };
+    });
+    let ca = ca.await.unwrap();
+    let asked = csr(&ca).await;
+    import(&ca, "x".to_owned()).await.unwrap_err();
+    let signed = corporate.sign(&asked, EXTENSIONS);
+    let certificates = CertificateDer::pem_slice_iter(signed.as_bytes());
+    let digests: Vec<_> = certificates
+        .map(|der| signet_log::Hash::sha256(&der.unwrap()).to_string())
+        .collect();
+    let prepared = import(&ca, signed).await.unwrap();
+    let there = lines(&log);
+    let of = |call: &str, outcome: &str| {
+        let found: Vec<_> = there
+            .iter()
+            .filter(|line| line["call"] == call && line["outcome"] == outcome)
+            .collect();
+        found
+    };
+    let asked = of("RequestAuthority", "done");
+    let taken = of("ImportAuthority", "done");
+    assert_eq!((asked.len(), taken.len()), (1, 1), "{there:#?}");
+    assert_eq!(asked[0]["who"]["role"], "admin");
+    assert!(asked[0]["what"]["public_key"].is_string(), "{}", asked[0]);
+    // The certificate is of the key that it was asked for.
+    assert_eq!(taken[0]["what"]["public_key"], asked[0]["what"]["public_key"]);
+    assert_eq!(taken[0]["what"]["authority"], prepared.id.as_str());
+    let begun = of("ImportAuthority", "begun");
+    let begun = begun.iter().find(|line| line["id"] == taken[0]["id"]).unwrap();
+    for line in [begun, &taken[0]] {
+        assert_eq!(line["what"]["certificates"], 2);
+        assert_eq!(line["what"]["certificate"], digests[0].as_str());
+        assert_eq!(line["what"]["root"], digests[1].as_str());
+    }
+    let refused = of("ImportAuthority", "refused");
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0]["code"], "invalid_argument");
+    assert!(refused[0]["reason"].is_string());
     ca.stop().await;
 }

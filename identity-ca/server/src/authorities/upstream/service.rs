@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use signet_authority::{ChainError, chain_from_pem};
 use signet_keys::KeyRecord;
+use signet_log::Hash;
 use signet_proto::ca::v1::upstream_service_server::UpstreamService;
 use signet_proto::ca::v1::{
     AuthorityStepResponse, ImportAuthorityRequest, RequestAuthorityRequest, RequestAuthorityResponse,
@@ -12,7 +13,7 @@ use signet_rotation::AuthorityKind;
 use tonic::{Request, Response, Status};
 use tracing::info;
 
-use crate::audit::AUDIT;
+use crate::audit::{AUDIT, CameOf};
 use crate::authorities::operators;
 use crate::ca::Ca;
 use crate::refusal::{self, internal};
@@ -40,7 +41,10 @@ impl UpstreamService for Upstreams {
                 .map_err(|error| internal("request", &error))?;
         }
         info!(target: AUDIT, { authority.key_kind = %record.kind() }, "made a key, and a request for its certificate");
-        Ok(Response::new(RequestAuthorityResponse { csr: asked.pem }))
+        let key = Hash::sha256(record.public_key());
+        let mut answer = Response::new(RequestAuthorityResponse { csr: asked.pem });
+        came_of(&mut answer, [("public_key", key.to_string())]);
+        Ok(answer)
     }
 
     async fn import_authority(
@@ -82,6 +86,19 @@ impl UpstreamService for Upstreams {
             { authority.id = %prepared.life.id, bundle.sequence = prepared.life.sequence },
             "prepared an authority that another CA has signed"
         );
-        ca.step(&prepared, &[]).await
+        let mut answer = ca.step(&prepared, &[]).await?;
+        let key = Hash::sha256(&public);
+        let id = prepared.life.id.to_string();
+        came_of(&mut answer, [("authority", id), ("public_key", key.to_string())]);
+        Ok(answer)
     }
+}
+
+/// For the audit stream: which key a certificate was asked for, and which authority one made of it.
+fn came_of<T>(answer: &mut Response<T>, facts: impl IntoIterator<Item = (&'static str, String)>) {
+    let facts = facts.into_iter();
+    let facts = facts
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .collect();
+    answer.extensions_mut().insert(CameOf(facts));
 }

@@ -1,5 +1,6 @@
 //! Nodes that attest without a join token.
 
+mod audited;
 mod device;
 mod exchange;
 mod hostile;
