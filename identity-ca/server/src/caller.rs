@@ -1,10 +1,12 @@
 //! Who calls: the node behind a request, by its SVID of the moment.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use signet_log::Caller as LoggedCaller;
 use signet_registry::{Node, NodeNumber, Shown, Standing};
 use signet_spiffe::{NodeName, SerialNumber, VerifiedSvid};
+use signet_telemetry::Throttle;
 use signet_tls::{BundleSource, Expect, PeerError};
 use tonic::{Request, Status};
 use tracing::warn;
@@ -12,8 +14,12 @@ use tracing::warn;
 use crate::audit::AUDIT;
 use crate::ca::Ca;
 use crate::hex;
+use crate::limits::{TOLD, TOLD_PER};
 use crate::refusal::{self, internal};
 use crate::stream::Peer;
+
+/// Of what is logged of calls that were refused: everybody can make one. The audit stream has its own bound.
+static REFUSED: Throttle = Throttle::new(TOLD, TOLD_PER);
 
 /// Whom something is issued to.
 #[derive(Debug, Clone)]
@@ -49,17 +55,22 @@ impl Caller {
             Ok(Some(node)) => match ca.registry.recognize(&name, svid.serial()).await {
                 Ok(Standing::Good) => Ok(Self { node, svid }),
                 Ok(Standing::Replaced) => {
-                    warn!(
-                        target: AUDIT,
-                        { peer.node = %name, peer.address = %peer.address, svid.serial = %hex::encode(svid.serial()) },
-                        "refused a call: the node's SVID has been replaced"
-                    );
+                    if let Some(untold) = REFUSED.admit(Instant::now()) {
+                        let serial = hex::encode(svid.serial());
+                        warn!(
+                            target: AUDIT,
+                            { peer.node = %name, peer.address = %peer.address, svid.serial = %serial, untold },
+                            "refused a call: the node's SVID has been replaced"
+                        );
+                    }
                     Err(refusal::replaced(&name))
                 }
                 Err(error) => Err(refusal::storage("caller", &error)),
             },
             Ok(None) => {
-                warn!(peer.node = %name, peer.address = %peer.address, "refused a call: the node is not known");
+                if let Some(untold) = REFUSED.admit(Instant::now()) {
+                    warn!(peer.node = %name, peer.address = %peer.address, untold, "refused a call: the node is not known");
+                }
                 Err(Status::unauthenticated(format!(
                     "the node {name} is not known to this CA; it has to attest with a new join token"
                 )))
@@ -117,7 +128,9 @@ pub(crate) fn peer<T>(request: &Request<T>) -> Result<&Peer, Status> {
 }
 
 fn refuse(peer: &Peer, error: &PeerError) -> Status {
-    warn!(peer.address = %peer.address, %error, "refused a call");
+    if let Some(untold) = REFUSED.admit(Instant::now()) {
+        warn!(peer.address = %peer.address, %error, untold, "refused a call");
+    }
     match error {
         PeerError::NoCertificate => Status::unauthenticated(
             "this call needs a node's certificate; Attest with a join token is the only one without",

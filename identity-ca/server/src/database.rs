@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use signet_registry::Registry;
+use signet_registry::{Position, Registry, StorageError};
 use tokio::time::sleep;
 use tracing::error;
 
@@ -83,9 +83,10 @@ pub(crate) async fn open(database: &Database) -> anyhow::Result<Registry> {
 /// Honours for ever what other CAs revoke. What they change otherwise is read when it is needed.
 pub(crate) async fn honour_others(ca: Arc<Ca>) {
     let mut revisions = ca.registry.watch();
+    let mut honoured = None;
     loop {
         // The first time for what came between the start and the subscription.
-        while let Err(error) = ca.honour().await {
+        while let Err(error) = honour_new(&ca, &mut honoured).await {
             error!(%error, "failed to read the revocations");
             sleep(RETRY).await;
         }
@@ -93,6 +94,17 @@ pub(crate) async fn honour_others(ca: Arc<Ca>) {
             return;
         }
     }
+}
+
+/// Reads the revocations again if there are others than the last time: most changes are about something else, and who is
+/// verified under the same bundles and revocations need not be verified anew.
+async fn honour_new(ca: &Ca, honoured: &mut Option<Position>) -> Result<(), StorageError> {
+    let latest = ca.known.revocations(&ca.registry).await?;
+    if *honoured != Some(latest) {
+        ca.honour().await?;
+        *honoured = Some(latest);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ struct State {
     position: Position,
     /// Where the registry was when the authorities last changed.
     authorities: Position,
+    /// Where it was when a revocation came, changed or ended.
+    revocations: Position,
     nodes: HashMap<NodeName, Arc<Node>>,
     grants: HashMap<RegistrationId, Grant>,
     /// How many registrations with a role a SPIFFE ID has, if any.
@@ -75,7 +77,12 @@ impl Known {
         Ok(self.up_to_date(registry).await?.authorities)
     }
 
-    /// The same as of the last look at anything.
+    /// Where the registry was when a revocation last came, changed or ended.
+    pub(crate) async fn revocations(&self, registry: &Registry) -> Result<Position, StorageError> {
+        Ok(self.up_to_date(registry).await?.revocations)
+    }
+
+    /// Where the registry was when the authorities last changed, as of the last look at anything.
     pub(crate) fn authorities_seen(&self) -> Position {
         self.state().authorities
     }
@@ -195,6 +202,7 @@ impl State {
             let before = self.grants.insert(id, grant);
             self.forget_role(before);
         }
+        let revokes = changes.snapshot || !changes.revocations.is_empty();
         for revocation in changes.revocations {
             match revocation.target.clone() {
                 Target::Id(id) => drop(self.revoked_ids.insert(id, revocation)),
@@ -209,6 +217,9 @@ impl State {
         };
         if changes.bundle {
             self.authorities = self.position;
+        }
+        if revokes {
+            self.revocations = self.position;
         }
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 /// Connections at once.
 pub(crate) const CONNECTIONS: usize = 16_384;
 
-/// Connections at once that have not shown a node's SVID: in their handshake, or about to attest.
+/// Connections at once that have not shown a node's SVID (to operators' listener: that of one with a role): in their handshake,
+/// or about to attest.
 pub(crate) const ANONYMOUS: usize = 256;
 
 /// The same, from one address.
@@ -18,7 +19,7 @@ pub(crate) const HANDSHAKE: Duration = Duration::from_secs(5);
 pub(crate) const TOLD: u32 = 10;
 pub(crate) const TOLD_PER: Duration = Duration::from_secs(10);
 
-/// For all that a connection without a node's SVID has to say.
+/// For all that such a connection has to say.
 pub(crate) const ANONYMOUS_LIFE: Duration = Duration::from_secs(20);
 
 /// For all of an exchange by which a node is admitted.

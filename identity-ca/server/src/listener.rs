@@ -1,4 +1,4 @@
-//! Accepts connections from nodes: bounded, and past its TLS handshake before anything else sees it.
+//! Accepts connections from nodes, and from operators elsewhere: bounded, and past its TLS handshake before anything else sees it.
 
 use std::fmt::Display;
 use std::io;
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 use signet_node_attest::{ChannelBinding, EXPORTER};
+use signet_spiffe::VerifiedSvid;
 use signet_telemetry::Throttle;
 use signet_tls::{BundleSource, peer_svid};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,10 +18,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::{debug, warn};
 
+use crate::ca::Ca;
 use crate::clock::Clock;
 use crate::limits::{
     ANONYMOUS, ANONYMOUS_LIFE, ANONYMOUS_PER_ADDRESS, CONNECTIONS, EXPIRED_GRACE, HANDSHAKE, TOLD, TOLD_PER,
 };
+use crate::operators::role;
 use crate::per_address::{PerAddress, Share};
 use crate::stream::{Holds, NodeStream, Peer};
 
@@ -40,6 +43,27 @@ pub(crate) struct Listener {
     pub(crate) bundles: Arc<dyn BundleSource>,
     /// What time it is.
     pub(crate) clock: Clock,
+    /// Whose connections may last.
+    pub(crate) welcome: Welcome,
+}
+
+/// Whose connections may last, and do not count among those of strangers. What a call may do is judged call by call.
+#[derive(Clone)]
+pub(crate) enum Welcome {
+    /// Nodes.
+    Nodes,
+    /// Whoever has a role.
+    Operators(Arc<Ca>),
+}
+
+impl Welcome {
+    /// Who cannot be looked up now is a stranger, and may come back.
+    async fn is_for(&self, svid: &VerifiedSvid) -> bool {
+        match self {
+            Self::Nodes => svid.id().node_name().is_some(),
+            Self::Operators(ca) => role(ca, svid.id()).await.is_ok_and(|role| role.is_some()),
+        }
+    }
 }
 
 impl Listener {
@@ -86,6 +110,7 @@ impl Listener {
                 clock: self.clock.clone(),
                 address,
                 refusals: Arc::clone(&refusals),
+                welcome: self.welcome.clone(),
             };
             let ready = ready.clone();
             tokio::spawn(async move {
@@ -104,6 +129,7 @@ struct Handshake {
     clock: Clock,
     address: SocketAddr,
     refusals: Arc<Throttle>,
+    welcome: Welcome,
 }
 
 impl Handshake {
@@ -135,8 +161,12 @@ impl Handshake {
         let verified = peer_svid(Some(&chain), &bundles, now)
             .ok()
             .map(|svid| (svid, bundles));
-        let (life, anonymous) = match &verified {
-            Some((svid, _)) => {
+        let welcome = match &verified {
+            Some((svid, _)) if self.welcome.is_for(svid).await => Some(svid),
+            Some(_) | None => None,
+        };
+        let (life, anonymous) = match welcome {
+            Some(svid) => {
                 let left = svid.not_after().as_secs().saturating_sub(now.as_secs());
                 (Duration::from_secs(left) + EXPIRED_GRACE, None)
             }

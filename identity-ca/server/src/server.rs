@@ -37,7 +37,7 @@ use crate::limits::{
     AUDITED, AUDITED_PER, CALL, HEADERS, LOCK, PING, PONG, REQUEST, RESPONSE, SHUTDOWN, STREAMS, TOLD,
     TOLD_PER,
 };
-use crate::listener::Listener;
+use crate::listener::{Listener, Welcome};
 use crate::log::{self, Log};
 use crate::log_service;
 use crate::metrics;
@@ -84,6 +84,7 @@ impl Server {
             tls: current,
             bundles: Arc::clone(&bundles),
             clock: config.clock.clone(),
+            welcome: Welcome::Nodes,
         };
         let mut services = JoinSet::new();
         operators::serve_socket(&mut services, &ca, &config.socket)?;

@@ -4,12 +4,13 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::Stream;
 use futures::stream::unfold;
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::process::geteuid;
+use signet_telemetry::Throttle;
 use tokio::net::UnixListener;
 
 use crate::directory::{self, Unsafe};
@@ -17,6 +18,9 @@ use crate::{PeerInfo, PeerStream};
 
 /// Pause after a failed `accept` (out of file descriptors), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Of what is logged of those who may not connect: whoever reaches the socket file can be one.
+static REFUSED: Throttle = Throttle::new(10, Duration::from_secs(10));
 
 /// Who may connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,11 +126,14 @@ where
                 Ok(stream) if admits(stream.peer()) => return Some((Ok(stream), (listener, admits))),
                 Ok(stream) => {
                     let peer = stream.peer();
-                    tracing::warn!(
-                        peer.uid,
-                        peer.pid,
-                        "refused a connection: this user may not connect"
-                    );
+                    if let Some(untold) = REFUSED.admit(Instant::now()) {
+                        tracing::warn!(
+                            peer.uid,
+                            peer.pid,
+                            untold,
+                            "refused a connection: this user may not connect"
+                        );
+                    }
                 }
                 Err(error) => {
                     tracing::debug!(%error, "peer of a Unix socket went before its credentials were read");

@@ -19,7 +19,7 @@ use crate::audit::{Gate, Gated};
 use crate::authorities::{AuthorityCalls, UpstreamCalls};
 use crate::ca::Ca;
 use crate::limits::{ORDER, REQUEST, RESPONSE};
-use crate::listener::Listener;
+use crate::listener::{Listener, Welcome};
 use crate::operator_service::Operators;
 use crate::own_svid::{self, Shows};
 use crate::server::limited;
@@ -101,6 +101,7 @@ pub(crate) async fn serve_remote(
         tls: current,
         bundles: Arc::clone(bundles),
         clock: ca.clock.clone(),
+        welcome: Welcome::Operators(Arc::clone(ca)),
     };
     let renewal = own_svid::renew(Arc::clone(ca), Arc::clone(bundles), shows, tls, own);
     let ca = Arc::clone(ca);

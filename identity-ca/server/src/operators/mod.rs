@@ -8,4 +8,4 @@ pub use access::{Access, Operations, Principals};
 
 pub(crate) use access::needs;
 pub(crate) use listen::{serve_remote, serve_socket};
-pub(crate) use principal::{Operator, asker};
+pub(crate) use principal::{Operator, asker, role};

@@ -82,7 +82,7 @@ async fn of_svid(ca: &Ca, peer: &Peer, needed: Role) -> (Who, Result<Operator, S
 }
 
 /// The higher of what the command line and the registrations say.
-async fn role(ca: &Ca, id: &SpiffeId) -> Result<Option<Role>, Status> {
+pub(crate) async fn role(ca: &Ca, id: &SpiffeId) -> Result<Option<Role>, Status> {
     let registered = ca.known.role(&ca.registry, id).await;
     let registered = registered.map_err(|error| refusal::storage("operator", &error))?;
     Ok(registered.max(ca.operations.access.of_id(id)))

@@ -130,6 +130,31 @@ async fn a_workload_without_a_role_may_nothing_a_reader_looks_and_an_admin_does_
 }
 
 #[tokio::test]
+async fn who_has_no_role_takes_little_room_and_none_of_those_who_have_one() {
+    const TOO_MANY: usize = 40;
+    let ca = open(Access::default()).await;
+    let node = ca.node("n1", &[]).await;
+    let (web, _) = svid(&ca, &node, WEB, "").await;
+    let (alice, _) = svid(&ca, &node, ALICE, "admin").await;
+    let mut operators = Vec::new();
+    for _ in 0..TOO_MANY {
+        operators.push(connect(&ca, Some(&alice)).await.unwrap());
+    }
+    let mut strangers = Vec::new();
+    for _ in 0..TOO_MANY {
+        strangers.extend(connect(&ca, Some(&web)).await);
+    }
+    assert!(
+        !strangers.is_empty() && strangers.len() < TOO_MANY,
+        "{}",
+        strangers.len()
+    );
+    for operator in &mut operators {
+        look(operator).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn nobody_gets_in_without_an_svid_of_the_trust_domain() {
     let ca = open(Access {
         admins: ids(&[ALICE]),
