@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use signet_spiffe::{NodeName, SpiffeId, TrustDomain};
 use signet_telemetry::LogFormat;
 
@@ -27,6 +27,15 @@ pub enum Command {
         never: the agent keeps trying."
     )]
     Run(RunArgs),
+}
+
+/// Where the key of the kept state is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KeepState {
+    /// In the kernel's keyring of the agent's user.
+    Keyring,
+    /// Nothing is kept.
+    None,
 }
 
 /// Settings of `run`.
@@ -69,9 +78,14 @@ pub struct RunArgs {
     /// The private key of that certificate, PEM.
     #[arg(long, value_name = "FILE", requires = "x509pop_cert")]
     pub x509pop_key: Option<PathBuf>,
-    /// Directory for the node's own key and SVID (mode 0700). Workload keys are never written.
+    /// Directory for the node's own key and SVID, and for the sealed state of --keep-state (mode 0700).
     #[arg(long, value_name = "DIR", default_value = "/var/lib/signet/agent")]
     pub data_dir: PathBuf,
+    /// Where the key is that the view and workloads' SVIDs are sealed under for the agent's next life, so that one that is
+    /// restarted while no CA can be reached serves what is still valid: in the kernel's keyring, which no reboot leaves; or nowhere,
+    /// then nothing is kept.
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t = KeepState::Keyring)]
+    pub keep_state: KeepState,
     /// Directory of the node's sockets: makes agent.sock and workload.sock, uses meshd.sock and keyd.sock.
     #[arg(
         long,

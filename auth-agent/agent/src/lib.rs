@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`ca`] | attests the node, keeps its SVID, follows the CA's view |
 //! | [`view`] | what is known of the trust domain, and its fan-out to the node's daemons |
+//! | [`custody`] | keeps view and SVIDs, sealed, for the agent's next life |
 //! | [`jwt`] | JWT-SVIDs of this node's workloads, asked for when they ask, and kept |
 //! | [`svids`] | workload keys and SVIDs for the registrations of this node, and the Workload API's offers |
 //! | [`mesh`] | the local endpoints, from signet-meshd |
@@ -21,6 +22,7 @@ mod brokers;
 pub mod ca;
 pub mod cli;
 pub mod clock;
+pub mod custody;
 pub mod jwt;
 pub mod lists;
 pub mod mesh;

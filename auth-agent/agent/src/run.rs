@@ -18,6 +18,7 @@ use signet_workload_api::Limits as WorkloadLimits;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
@@ -27,8 +28,9 @@ use crate::ca::{
     Acknowledger, Announcement, BundleFile, CaAddresses, JoinToken, Keeper, NoProof, NodeProver, PlaceFile,
     StateFile, X509Pop, follow, keep,
 };
-use crate::cli::RunArgs;
+use crate::cli::{KeepState, RunArgs};
 use crate::clock::random;
+use crate::custody::{Custody, KernelKeys, Keys, Writer};
 use crate::jwt::JwtSvids;
 use crate::lists::ListKeeper;
 use crate::pairs::{Actor, Knowledge, Pairs};
@@ -42,6 +44,8 @@ use crate::{mesh, metrics, parking, signals};
 
 /// For TCP, and for TLS after it.
 const TLS_DEADLINE: Duration = Duration::from_secs(5);
+/// For the last write of the kept state.
+const LAST_WRITE: Duration = Duration::from_secs(2);
 
 /// Runs the agent until `stop`.
 ///
@@ -56,10 +60,9 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         .with_context(|| format!("failed to listen on {}; is another agent running?", args.listen))?;
 
     let status = Arc::new(Status::default());
-    let kept_bundle = BundleFile::new(&args.data_dir, &text);
-    let bundle = kept_bundle.load(&trust_domain).unwrap_or(bundle);
-    let view = ViewStore::new(args.node.clone(), trust_domain.clone(), BundleSet::single(bundle));
-    let view = Arc::new(view.keeping(KeptFile::new(&args.data_dir)));
+    let (view, custody, kept_bundle) = stores(&args, &trust_domain, bundle, &text, &status);
+    let restored = custody.restore(&view, &state);
+    let (earlier, restored) = restored.map(|state| (state.view, state.svids)).unzip();
     let (access, access_watch) = watch::channel(None);
     let (svids, svids_watch) = watch::channel(Arc::new(SvidSet::default()));
     let (endpoints, endpoints_watch) = watch::channel(None);
@@ -87,14 +90,13 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     let keeper = keeper(&args, trust_domain, state, &view, &status);
     tasks.spawn(keeper.run(access));
-    let announcement = announcement(&args, &listener)?;
-    tasks.spawn(follow(
+    let following = follow(
         view.clone(),
         access_watch.clone(),
-        announcement,
+        announcement(&args, &listener)?,
         PlaceFile::new(&args.run_dir),
         status.clone(),
-    ));
+    );
     let acknowledger = Acknowledger {
         view: view.subscribe(),
         access: access_watch.clone(),
@@ -106,11 +108,12 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     tasks.spawn(lists.run());
     let manager = Manager {
         view: view.subscribe(),
-        access: access_watch,
+        access: access_watch.clone(),
         endpoints: endpoints_watch,
         revocation_list: list_watch,
         publish: svids,
         workloads: workloads.clone(),
+        restored: restored.unwrap_or_default(),
         status: status.clone(),
     };
     tasks.spawn(manager.run());
@@ -126,6 +129,14 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         actor.cleared(),
         status.clone(),
     ));
+    let writer = Writer {
+        custody,
+        view: view.subscribe(),
+        svids: svids_watch.clone(),
+        cleared: actor.cleared(),
+        access: access_watch,
+    };
+    let writing = tokio::spawn(writer.run(stop.clone()));
     tasks.spawn(actor.run(pair_events));
     watch_kernel(&mut tasks, &args.bpffs, &pairs, &status);
     tasks.spawn(sessions.clone().end_revoked());
@@ -133,12 +144,30 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let keyd = Keyd::new(&args.run_dir.join("keyd.sock"))?;
     tasks.spawn(Driver::new(keyd, sessions.clone(), view.subscribe(), status.clone()).run(transport_events));
 
+    // Now that everybody listens.
+    view.begin_with(earlier);
+    tasks.spawn(following);
     let service = Service::new(args.node.to_string(), view, svids_watch, pairs, sessions, status);
     if let Some(address) = args.metrics_listen {
         tasks.spawn(metrics::listen(address, service.clone()).await?);
     }
-    let serving = serve_agent(&args, service, &stop)?;
-    let workload_apis = serve_workloads(&args, workloads, broker_api, stop.clone());
+    serve(&args, service, workloads, broker_api, &mut tasks, &stop).await?;
+    // What has changed since the last write. It is a convenience: it must not keep the agent from ending.
+    let _ = timeout(LAST_WRITE, writing).await;
+    Ok(())
+}
+
+/// Answers on the agent's sockets until `stop`, or until a part of the agent ends.
+async fn serve(
+    args: &RunArgs,
+    service: Service,
+    workloads: Arc<WorkloadSource>,
+    broker_api: Endpoint,
+    tasks: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let serving = serve_agent(args, service, stop)?;
+    let workload_apis = serve_workloads(args, workloads, broker_api, stop.clone());
     tokio::select! {
         result = workload_apis => result?,
         result = serving => result.context("failed to serve agent.sock")?,
@@ -149,6 +178,44 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         () = stop.cancelled() => {}
     }
     Ok(())
+}
+
+/// What is known from before: the view's place with what is revoked, what the agent keeps for its next life, and the trust bundle.
+fn stores(
+    args: &RunArgs,
+    trust_domain: &TrustDomain,
+    started_with: X509Bundle,
+    text: &str,
+    status: &Arc<Status>,
+) -> (Arc<ViewStore>, Arc<Custody>, BundleFile) {
+    let kept_bundle = BundleFile::new(&args.data_dir, text);
+    let bundle = kept_bundle.load(trust_domain).unwrap_or(started_with);
+    let custody = custody(args, trust_domain, text, status);
+    let view = ViewStore::new(args.node.clone(), trust_domain.clone(), BundleSet::single(bundle))
+        .keeping(KeptFile::new(&args.data_dir))
+        .forgetting(custody.clone());
+    (Arc::new(view), custody, kept_bundle)
+}
+
+/// What the agent keeps for its next life.
+fn custody(
+    args: &RunArgs,
+    trust_domain: &TrustDomain,
+    started_with: &str,
+    status: &Arc<Status>,
+) -> Arc<Custody> {
+    let keys: Option<Box<dyn Keys>> = match args.keep_state {
+        KeepState::Keyring => Some(Box::new(KernelKeys)),
+        KeepState::None => None,
+    };
+    Custody::new(
+        &args.data_dir,
+        &args.node,
+        trust_domain,
+        started_with,
+        keys,
+        status,
+    )
 }
 
 /// What the kernel asks for: proofs, and room for packets until these are there.

@@ -160,6 +160,7 @@ impl AgentService for Service {
             keyd_connected: status.keyd_connected(),
             cluster: view.map(|view| view.cluster()),
             parking: Some(parking(&status.parking)),
+            custody: Some(status.custody.to_wire()),
         }))
     }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
+use crate::custody::Report;
 use crate::parking::Parking;
 
 /// What the operator sees of this agent.
@@ -23,6 +24,8 @@ pub struct Status {
     pub handshakes_failed: AtomicU64,
     /// Packets that wait for proofs.
     pub parking: Parking,
+    /// What is kept for the agent's next life.
+    pub custody: Report,
     last_error: Mutex<String>,
 }
 

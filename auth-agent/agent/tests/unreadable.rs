@@ -302,6 +302,7 @@ async fn no_svid_is_asked_for_while_a_revocation_cannot_be_read_and_then_at_once
         revocation_list: lists.subscribe(),
         publish: watch::Sender::new(Arc::new(SvidSet::default())),
         workloads: Arc::new(WorkloadSource::new(tokens)),
+        restored: Vec::new(),
         status: node.status.clone(),
     };
     tokio::spawn(manager.run());

@@ -73,6 +73,11 @@ impl RequiredSelectors {
         };
         texts.iter().map(parse).collect::<Result<_, _>>().map(Self)
     }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Selector> {
+        self.0.iter()
+    }
 }
 
 impl fmt::Display for RequiredSelectors {

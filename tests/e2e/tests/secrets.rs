@@ -1,4 +1,4 @@
-//! No secret in a log or a core dump: the real daemons at trace level through a whole life, and then a search for everything that
+//! No secret in a log or a core dump, and no workload's key on a disk: the real daemons at trace level through a whole life, and then a search for everything that
 //! must not be there, however it might be written.
 
 #![expect(clippy::unwrap_used, reason = "a test whose set-up fails has failed")]
@@ -351,7 +351,12 @@ async fn no_secret_is_in_a_log_at_trace_level_or_in_a_core_dump() {
     let (first_key, first_token) = site.serve().await;
     let node_key = node_key(&site);
 
-    // All again with other keys, after both were killed, and something is refused, too.
+    // All again after both were killed, and something is refused, too.
+    until("the agent has kept its state", || async {
+        fs::metadata(site.home.path().join("agent/kept-state")).ok()
+    })
+    .await;
+    assert!(!on_disk(&site, &first_key), "a workload's key is on the disk");
     agent.abort();
     ca.abort();
     let logs = [ca.log.clone(), agent.log.clone()];
@@ -359,6 +364,7 @@ async fn no_secret_is_in_a_log_at_trace_level_or_in_a_core_dump() {
     let _agent = site.agent(&address);
     site.is_up().await;
     let (second_key, second_token) = site.serve().await;
+    assert!(!on_disk(&site, &second_key), "a workload's key is on the disk");
     let revoke = RevokeRequest {
         subject: Some(Subject::SpiffeId("spiffe://td/web".to_owned())),
         reason: "leaked".to_owned(),
@@ -426,6 +432,26 @@ async fn no_secret_is_in_a_log_at_trace_level_or_in_a_core_dump() {
             .starts_with("core")
     });
     assert_eq!(cores.count(), 0);
+}
+
+/// Whether a private key can be found in what the daemons keep.
+fn on_disk(site: &Site, pkcs8: &[u8]) -> bool {
+    let secret = Secret {
+        what: "a workload's key",
+        bytes: scalar(pkcs8),
+    };
+    let directories = [site.at("agent"), site.at("data")];
+    let files = directories
+        .iter()
+        .flat_map(|directory| fs::read_dir(directory).unwrap());
+    let files: Vec<_> = files
+        .map(|file| fs::read(file.unwrap().path()).unwrap())
+        .collect();
+    assert!(files.len() > 2, "there is nothing to look into");
+    let needles = secret.needles();
+    files
+        .iter()
+        .any(|bytes| needles.iter().any(|needle| contains(bytes, needle)))
 }
 
 /// Of the file in which the agent keeps the node's key.

@@ -71,10 +71,25 @@ fn goes_on_without_the_ca_and_recovers_from_an_agent_killed(language: Language, 
         dial(&daemons, &dialer, &address, &mut server).as_ref(),
         Some(&before)
     );
+
+    // An agent that is restarted meanwhile has it, too.
+    daemons.kill_agent();
+    daemons.start_agent();
+    until("the server's SVID is there again", || {
+        fetches(&daemons, &program, SERVER).as_ref() == Some(&before)
+    });
+    until("the client's is, too", || {
+        fetches(&daemons, &dialer, CLIENT).is_some()
+    });
+    assert_eq!(
+        dial(&daemons, &dialer, &address, &mut server).as_ref(),
+        Some(&before)
+    );
     daemons.start_ca();
 
-    // The agent made the keys, and they die with it: the server goes on with what it has, then takes the new one.
+    // One that keeps nothing makes new keys: the server goes on with what it has, then takes the new one.
     daemons.kill_agent();
+    daemons.agent_options.push("--keep-state=none".to_owned());
     daemons.start_agent();
     until("the client has an SVID again", || {
         fetches(&daemons, &dialer, CLIENT).is_some()

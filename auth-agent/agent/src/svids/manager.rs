@@ -13,6 +13,7 @@ use super::set::SvidSet;
 use super::table::Table;
 use crate::ca::NodeAccess;
 use crate::clock::{random, unix_now};
+use crate::custody::RestoredSvid;
 use crate::mesh::Endpoints;
 use crate::status::Status;
 use crate::tasks::Tasks;
@@ -42,6 +43,8 @@ pub struct Manager {
     pub publish: watch::Sender<Arc<SvidSet>>,
     /// For workloads.
     pub workloads: Arc<WorkloadSource>,
+    /// Of the life before, for its view, which comes first.
+    pub restored: Vec<RestoredSvid>,
     /// For people.
     pub status: Arc<Status>,
 }
@@ -122,6 +125,9 @@ impl Manager {
         let now = Instant::now().into_std();
         table.aim_for(view.availability_target());
         table.set(&registrations, now);
+        for svid in std::mem::take(&mut self.restored) {
+            table.adopt(svid, now, unix_now(), random());
+        }
         if table.revoke(view.revocations(), now) {
             tracing::warn!("SVIDs of this node's workloads are revoked: their keys are gone");
         }

@@ -1,4 +1,4 @@
-//! Workload keys and SVIDs: made on this node, for the registrations of this node, in memory only.
+//! Workload keys and SVIDs: made on this node, for the registrations of this node, in memory; for the next life sealed (`custody`).
 
 mod issue;
 mod manager;

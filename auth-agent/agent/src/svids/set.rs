@@ -19,6 +19,8 @@ pub struct Entry {
     pub last_error: Option<String>,
     /// Why its SVID was taken back; nothing once there is a new one. Workloads see no such identity meanwhile.
     pub revoked: Option<Arc<str>>,
+    /// Whether its SVID is to be replaced as soon as that can be.
+    pub outdated: bool,
 }
 
 /// All registrations of this node, in the order in which they were made.

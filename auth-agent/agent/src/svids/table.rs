@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::issue::WorkloadSvid;
 use super::set::{Entry, SvidSet};
 use crate::clock::backoff;
+use crate::custody::RestoredSvid;
 use crate::renewal::Due;
 use crate::view::{Registration, RevocationTable, Tainted};
 
@@ -63,6 +64,7 @@ impl Table {
                         svid: None,
                         last_error: None,
                         revoked: None,
+                        outdated: false,
                     };
                     self.slots.insert(
                         registration.id.clone(),
@@ -80,6 +82,26 @@ impl Table {
             }
         }
         changed
+    }
+
+    /// Takes over an SVID of the agent's life before for a registration that has none yet.
+    pub(super) fn adopt(&mut self, restored: RestoredSvid, now: Instant, unix: i64, random: u64) {
+        let RestoredSvid {
+            registration,
+            svid,
+            outdated,
+        } = restored;
+        let Some(slot) = self.slots.get_mut(&registration) else {
+            return;
+        };
+        let fits = slot.entry.registration.spiffe_id == *svid.verified.id();
+        if slot.entry.svid.is_some() || slot.in_flight || !fits {
+            return;
+        }
+        let plan = Due::resumed(svid.not_after, unix, now, random);
+        slot.plan = (!outdated).then_some(plan);
+        slot.due = slot.plan.map_or(now, |plan| plan.at(self.target));
+        slot.entry.svid = Some(Arc::new(svid));
     }
 
     /// Moves renewals to where another target wants them.
@@ -231,7 +253,11 @@ impl Table {
 
     /// The state as others see it.
     pub(super) fn to_set(&self) -> SvidSet {
-        let mut entries: Vec<_> = self.slots.values().map(|slot| slot.entry.clone()).collect();
+        let entry = |slot: &Slot| Entry {
+            outdated: slot.entry.svid.is_some() && slot.plan.is_none(),
+            ..slot.entry.clone()
+        };
+        let mut entries: Vec<_> = self.slots.values().map(entry).collect();
         entries.sort_by_key(|entry| entry.registration.ordinal);
         SvidSet::new(entries)
     }

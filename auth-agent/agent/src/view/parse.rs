@@ -111,6 +111,34 @@ pub(super) fn registration(registration: &wire::Registration) -> Result<Registra
     })
 }
 
+/// Without the role, which is the CA's business alone.
+pub(super) fn registration_to_wire(registration: &Registration, node: &NodeName) -> wire::Registration {
+    let certificates = &registration.certificates;
+    wire::Registration {
+        id: registration.id.clone(),
+        spiffe_id: registration.spiffe_id.to_string(),
+        node: node.to_string(),
+        selectors: texts(registration.selectors.iter()),
+        identity: registration.identity.0,
+        ttl: certificates.ttl,
+        federates_with: texts(&registration.federates_with),
+        hint: registration
+            .hint
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        dns_names: texts(&certificates.dns_names),
+        key_type: certificates.key_type.to_string(),
+        jwt_ttl: registration.jwt_ttl,
+        role: String::new(),
+        ordinal: registration.ordinal,
+    }
+}
+
+fn texts<T: Display>(values: impl IntoIterator<Item = T>) -> Vec<String> {
+    values.into_iter().map(|value| value.to_string()).collect()
+}
+
 /// What a registration says in words; an empty text says nothing.
 fn term<T: FromStr<Err: Display>>(id: &str, text: &str) -> Result<Option<T>, ViewError> {
     let unreadable = |error: T::Err| ViewError::Terms {

@@ -196,6 +196,11 @@ impl RevocationTable {
         Some((name, self.banned.get(name)?))
     }
 
+    /// Why a node is kept out, where it is.
+    pub fn banned_node(&self, name: &NodeName) -> Option<&Arc<str>> {
+        self.banned.get(name)
+    }
+
     /// Who gets no certificates and who is kept out, for the node's other daemons, which explain what follows from it.
     pub fn standing(&self) -> Vec<Revocation> {
         let rows = self.rows.values();

@@ -129,6 +129,8 @@ pub struct View {
     /// Of other trust domains, for workloads alone: nothing of ours is verified against them.
     pub(super) foreign: Arc<BundleSet>,
     pub(super) foreign_jwt: Arc<JwtBundleSet>,
+    /// The same as they came.
+    pub(super) foreign_documents: Arc<BTreeMap<TrustDomain, wire::ForeignBundle>>,
     pub(super) revocations: Arc<RevocationTable>,
     pub(super) tainted: Arc<Tainted>,
     pub(super) bundle: wire::TrustBundle,
@@ -166,6 +168,7 @@ impl View {
             published: Arc::new(parse::bundles(trust_domain, &bundle)?),
             foreign: Arc::default(),
             foreign_jwt: Arc::default(),
+            foreign_documents: Arc::default(),
             bundles: Arc::default(),
             revocations: revocations.clone(),
             tainted: Arc::new(Tainted::of(&bundle)),
@@ -255,10 +258,12 @@ impl View {
         }
         let foreign = Arc::make_mut(&mut self.foreign);
         let foreign_jwt = Arc::make_mut(&mut self.foreign_jwt);
+        let documents = Arc::make_mut(&mut self.foreign_documents);
         for name in &update.removed_foreign_bundles {
             let trust_domain = parse::trust_domain(name)?;
             foreign.remove(&trust_domain);
             foreign_jwt.remove(&trust_domain);
+            documents.remove(&trust_domain);
         }
         for bundle in &update.foreign_bundles {
             let trust_domain = parse::trust_domain(&bundle.trust_domain)?;
@@ -267,6 +272,7 @@ impl View {
             if trust_domain == self.trust_domain {
                 return Err(ViewError::OwnAsForeign);
             }
+            documents.insert(trust_domain.clone(), bundle.clone());
             match SpiffeBundle::from_jwks(&trust_domain, &bundle.document) {
                 Ok(read) => {
                     if let Some(x509) = read.x509 {
@@ -388,6 +394,11 @@ impl View {
     /// This node's registrations by id.
     pub fn registrations(&self) -> impl Iterator<Item = &Arc<Registration>> {
         self.registrations.values()
+    }
+
+    /// One of this node's registrations.
+    pub fn registration(&self, id: &str) -> Option<&Arc<Registration>> {
+        self.registrations.get(id)
     }
 
     /// Whether workloads of this node may have the identity.

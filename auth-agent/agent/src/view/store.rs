@@ -1,5 +1,6 @@
 //! The current view and its fan-out: to this process as a state, to other daemons as a snapshot and then changes.
 
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use signet_proto::view::v1::Update;
@@ -16,6 +17,12 @@ use crate::clock::unix_now;
 /// Changes that a slow watcher may fall behind before it gets a new snapshot instead.
 const BACKLOG: usize = 256;
 
+/// What has to go before numbers of identities may mean others than they did.
+pub trait Forget: Debug + Send + Sync {
+    /// Destroys it, for this reason.
+    fn forget(&self, why: &str);
+}
+
 /// Holds the current view.
 #[derive(Debug)]
 pub struct ViewStore {
@@ -27,6 +34,7 @@ pub struct ViewStore {
     revocations: watch::Sender<Arc<RevocationTable>>,
     kept: Option<KeptFile>,
     unfinished: bool,
+    forget: Option<Arc<dyn Forget>>,
     current: watch::Sender<Option<Arc<View>>>,
     changes: broadcast::Sender<Arc<Update>>,
     writing: Mutex<()>,
@@ -42,6 +50,7 @@ impl ViewStore {
             revocations: watch::Sender::new(Arc::default()),
             kept: None,
             unfinished: false,
+            forget: None,
             current: watch::Sender::new(None),
             changes: broadcast::Sender::new(BACKLOG),
             writing: Mutex::new(()),
@@ -56,6 +65,42 @@ impl ViewStore {
         self.revocations.send_replace(Arc::new(kept.table));
         self.kept = Some(file);
         self
+    }
+
+    /// Has this destroyed whenever numbers of identities may mean others than they did.
+    #[must_use]
+    pub fn forgetting(mut self, what: Arc<dyn Forget>) -> Self {
+        self.forget = Some(what);
+        self
+    }
+
+    /// The view of the agent's life before, from [`View::whole`], with what is revoked since. It is not in use before
+    /// [`Self::begin_with`].
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn earlier(&self, whole: &Update) -> Result<View, ViewError> {
+        let known = self.revocations();
+        let merged = known.merged(&self.trust_domain, &whole.revocations, false, unix_now());
+        let revocations = if merged == *known { known } else { Arc::new(merged) };
+        View::from_snapshot(&self.own, &self.trust_domain, &revocations, whole)
+    }
+
+    /// Begins with the view of the life before, if there is one. One that has come from the CA meanwhile counts more.
+    pub fn begin_with(&self, earlier: Option<View>) {
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(view) = earlier.filter(|_| self.current.borrow().is_none()) else {
+            return;
+        };
+        let table = view.revocations();
+        if **table != **self.revocations.borrow() {
+            self.keep(table, false);
+            self.revocations.send_replace(table.clone());
+        }
+        let view = Arc::new(view);
+        self.current.send_replace(Some(view.clone()));
+        // Nobody may be watching.
+        let _ = self.changes.send(Arc::new(view.snapshot()));
     }
 
     /// Whether an earlier run may have left proofs that rest on something revoked.
@@ -101,7 +146,10 @@ impl ViewStore {
                 return Err(error);
             }
         };
+        // Twice: what is gathered in between may still be of the view before.
+        self.forget(&update);
         self.current.send_replace(Some(Arc::new(view)));
+        self.forget(&update);
         update.registrations.clear();
         update.removed_registrations.clear();
         // For workloads, which none of them serves.
@@ -118,6 +166,12 @@ impl ViewStore {
         // Nobody may be watching.
         let _ = self.changes.send(Arc::new(update));
         Ok(())
+    }
+
+    fn forget(&self, update: &Update) {
+        if let Some(kept) = self.forget.as_ref().filter(|_| update.reset) {
+            kept.forget("numbers of identities may mean others than before");
+        }
     }
 
     /// Takes revocations in: written down first, so that no restart forgets what was in force.

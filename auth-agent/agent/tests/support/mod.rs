@@ -105,7 +105,7 @@ impl Authority {
         }
     }
 
-    fn access(&self, name: &NodeName) -> Arc<NodeAccess> {
+    pub(crate) fn access(&self, name: &NodeName) -> Arc<NodeAccess> {
         let bundles = Arc::new(FixedBundles::new(self.bundles()));
         // Nobody calls the CA in these tests.
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
@@ -398,6 +398,7 @@ impl TestNode {
                 svid: Some(Arc::new(svid)),
                 last_error: None,
                 revoked: None,
+                outdated: false,
             }
         });
         self.svids.send_replace(Arc::new(SvidSet::new(entries.collect())));

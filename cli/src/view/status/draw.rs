@@ -249,7 +249,7 @@ mod tests {
         view().draw(&mut page);
         let expected = "\
 NODE    DAEMON        STATE  VERSION  DETAIL
-n1 (1)  signet-agent  up     0.1.0    not connected to keyd; 1 SVID, 0 sessions, 2 proofs; handshakes 0 ok, 0 failed; signals 0, 0 refused; packets without a proof cannot wait
+n1 (1)  signet-agent  up     0.1.0    not connected to keyd; 1 SVID, 0 sessions, 2 proofs; handshakes 0 ok, 0 failed; signals 0, 0 refused; packets without a proof cannot wait; no state kept
 n1 (1)  signet-meshd  up     0.1.0    5 endpoints (2 here), 1 policy, epoch 0; 0 programs attached
 n1 (1)  signet-keyd   down   -        cannot reach signet-keyd at /x: gone
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use signet_abi::Reason;
-use signet_proto::agent::v1::{Parking, StatusResponse as AgentStatus, SvidEntry};
+use signet_proto::agent::v1::{Custody, Parking, StatusResponse as AgentStatus, SvidEntry, custody};
 use signet_proto::ca::v1::StatusResponse as CaStatus;
 use signet_proto::keyd::v1::StatusResponse as KeydStatus;
 use signet_proto::mesh::v1::StatusResponse as MeshStatus;
@@ -199,7 +199,7 @@ impl NodePart {
             format!("not connected to {}", missing.join(", "))
         };
         let detail = format!(
-            "{connected}; {}, {}, {}; handshakes {} ok, {} failed; signals {}, {} refused; {}",
+            "{connected}; {}, {}, {}; handshakes {} ok, {} failed; signals {}, {} refused; {}; {}",
             text::count(status.svids.into(), "SVID"),
             text::count(status.sessions.into(), "session"),
             text::count(status.proofs.into(), "proof"),
@@ -208,6 +208,7 @@ impl NodePart {
             status.signals_received,
             status.signals_refused,
             parking(status.parking.unwrap_or_default()),
+            custody(&status.custody.unwrap_or_default()),
         );
         self.errors
             .extend(Some(status.last_error).filter(|error| !error.is_empty()));
@@ -318,6 +319,16 @@ fn parking(parking: Parking) -> String {
         )
     } else {
         "packets without a proof cannot wait".to_owned()
+    }
+}
+
+/// What the agent keeps for its next life.
+fn custody(custody: &Custody) -> String {
+    match custody.state() {
+        custody::State::Kept => format!("{} kept for a restart", text::count(custody.svids.into(), "SVID")),
+        // Also an agent of an earlier version.
+        custody::State::Unspecified | custody::State::Off => "no state kept".to_owned(),
+        custody::State::Empty | custody::State::Unavailable => format!("no state kept: {}", custody.reason),
     }
 }
 
