@@ -166,7 +166,7 @@ async fn serve(
     tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let serving = serve_agent(args, service, stop)?;
+    let serving = serve_agent(args, service, stop).await?;
     let workload_apis = serve_workloads(args, workloads, broker_api, stop.clone());
     tokio::select! {
         result = workload_apis => result?,
@@ -251,13 +251,16 @@ async fn serve_workloads(
 }
 
 /// `agent.sock`, until `stop`.
-fn serve_agent(
+async fn serve_agent(
     args: &RunArgs,
     service: Service,
     stop: &CancellationToken,
 ) -> anyhow::Result<impl Future<Output = Result<(), tonic::transport::Error>> + use<>> {
     let incoming = serve_incoming(&args.run_dir.join("agent.sock"), Access::Owner)?;
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<AgentServiceServer<Service>>().await;
     Ok(Server::builder()
+        .add_service(health)
         .add_service(AgentServiceServer::new(service))
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()))
 }

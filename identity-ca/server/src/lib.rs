@@ -17,6 +17,7 @@ mod database;
 mod federation;
 #[cfg(test)]
 mod fuzz;
+mod health;
 mod hex;
 mod issue;
 mod issue_jwt;

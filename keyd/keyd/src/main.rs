@@ -115,7 +115,10 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
     tracing::info!(socket = %socket.display(), "ready");
     let service = Service::new(engine, args.device.to_string(), args.port);
     let scrapes = scrapes.map(|listener| tokio::spawn(serve_metrics(listener, service.clone())));
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<KeyServiceServer<Service>>().await;
     let served = Server::builder()
+        .add_service(health)
         .add_service(KeyServiceServer::new(service))
         .serve_with_incoming_shutdown(incoming, stop)
         .await;

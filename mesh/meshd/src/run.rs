@@ -88,8 +88,11 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
         }
     };
     // Streams that are followed would never end by themselves.
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<MeshServiceServer<Service>>().await;
     let service = MeshServiceServer::new(service);
     let served = Server::builder()
+        .add_service(health)
         .add_service(service)
         .serve_with_incoming(incoming);
     tokio::select! {

@@ -64,9 +64,14 @@ impl Pages {
         Ok(Self(pages))
     }
 
+    /// Whether a method only reads.
+    pub(super) fn reads(method: &Method) -> bool {
+        matches!(*method, Method::GET | Method::HEAD)
+    }
+
     pub(super) fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         let mut response = Response::default();
-        if !matches!(*method, Method::GET | Method::HEAD) {
+        if !Self::reads(method) {
             *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
             let allowed = HeaderValue::from_static("GET, HEAD");
             response.headers_mut().insert(ALLOW, allowed);

@@ -28,6 +28,7 @@ use crate::per_address::PerAddress;
 
 use super::config::{BundleEndpoint, EndpointIdentity, JwtIssuer};
 use super::identity::Identity;
+use super::lists;
 use super::pages::Pages;
 use super::published::Published;
 
@@ -73,13 +74,13 @@ impl Endpoint {
     /// Serves until the CA ends.
     pub(crate) async fn serve(self, ca: Arc<Ca>) -> anyhow::Result<()> {
         tokio::select! {
-            () = self.accept() => {}
+            () = self.accept(&ca) => {}
             () = ca.shutdown.cancelled() => {}
         }
         Ok(())
     }
 
-    async fn accept(&self) {
+    async fn accept(&self, ca: &Arc<Ca>) {
         let connections = Arc::new(Semaphore::new(ENDPOINT_CONNECTIONS));
         let per_address = PerAddress::new(ENDPOINT_PER_ADDRESS);
         let failures = Throttle::new(TOLD, TOLD_PER);
@@ -100,9 +101,10 @@ impl Endpoint {
                 continue;
             };
             let (config, pages) = (self.identity.current(), self.pages.current());
+            let ca = Arc::clone(ca);
             tokio::spawn(async move {
                 let _held = (place, share);
-                match timeout(ENDPOINT_LIFE, answer(tcp, config, pages)).await {
+                match timeout(ENDPOINT_LIFE, answer(tcp, config, pages, ca)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => {
                         let error = format!("{error:#}");
@@ -117,15 +119,27 @@ impl Endpoint {
     }
 }
 
-async fn answer(tcp: TcpStream, config: Arc<ServerConfig>, pages: Arc<Pages>) -> anyhow::Result<()> {
+async fn answer(
+    tcp: TcpStream,
+    config: Arc<ServerConfig>,
+    pages: Arc<Pages>,
+    ca: Arc<Ca>,
+) -> anyhow::Result<()> {
     tcp.set_nodelay(true)?;
     let tls = timeout(HANDSHAKE, TlsAcceptor::from(config).accept(tcp))
         .await
         .context("the TLS handshake took too long")?
         .context("the TLS handshake failed")?;
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = pages.answer(request.method(), request.uri().path());
-        async move { Ok::<_, Infallible>(response) }
+        let (pages, ca) = (Arc::clone(&pages), Arc::clone(&ca));
+        async move {
+            let (method, path) = (request.method(), request.uri().path());
+            Ok::<_, Infallible>(if Pages::reads(method) && lists::are_at(path) {
+                lists::answer(&ca, path).await
+            } else {
+                pages.answer(method, path)
+            })
+        }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())

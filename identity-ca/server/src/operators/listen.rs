@@ -18,6 +18,7 @@ use tracing::info;
 use crate::audit::{Gate, Gated};
 use crate::authorities::{AuthorityCalls, UpstreamCalls};
 use crate::ca::Ca;
+use crate::health;
 use crate::limits::{ORDER, REQUEST, RESPONSE};
 use crate::listener::{Listener, Welcome};
 use crate::operator_service::Operators;
@@ -67,6 +68,7 @@ pub(crate) fn serve_socket(
     services.spawn(async move {
         limited()
             .layer(Gate::new(Arc::clone(&ca), Gated::Operators))
+            .add_service(health::service(&ca))
             .add_service(service(&ca))
             .add_service(authorities(&ca))
             .add_service(upstream(&ca))
@@ -108,6 +110,7 @@ pub(crate) async fn serve_remote(
     services.spawn(async move {
         let server = limited()
             .layer(Gate::new(Arc::clone(&ca), Gated::Operators))
+            .add_service(health::service(&ca))
             .add_service(service(&ca))
             .add_service(authorities(&ca))
             .add_service(upstream(&ca))

@@ -14,6 +14,9 @@ use signet_spiffe::{SpiffeId, TrustDomain, UnixTime};
 use signet_tls::SvidKeyPair;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::running::{Running, TestNode, channel, pair, request};
 
@@ -152,6 +155,28 @@ async fn who_has_no_role_takes_little_room_and_none_of_those_who_have_one() {
     for operator in &mut operators {
         look(operator).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_reader_may_ask_whether_the_ca_is_well_and_who_has_no_role_may_not() {
+    let ca = open(Access::default()).await;
+    let node = ca.node("n1", &[]).await;
+    let (web, _) = svid(&ca, &node, WEB, "").await;
+    let (bob, _) = svid(&ca, &node, BOB, "reader").await;
+    let address = ca.server.operators().unwrap();
+    let ask = async |identity: &SvidKeyPair, name: &str| {
+        let channel = channel(address, Some(identity), ca.bundles()).await.unwrap();
+        let request = HealthCheckRequest {
+            service: name.to_owned(),
+        };
+        let answer = HealthClient::new(channel).check(request).await;
+        answer.map(|answer| answer.into_inner().status())
+    };
+    for name in ["", "signet.ca.v1.NodeService"] {
+        assert_eq!(ask(&bob, name).await.unwrap(), ServingStatus::Serving);
+    }
+    assert_eq!(ask(&bob, "other").await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(ask(&web, "").await.unwrap_err().code(), Code::PermissionDenied);
 }
 
 #[tokio::test]

@@ -240,14 +240,23 @@ impl WebPki {
 
 /// What a server answers to a plain request, head and body.
 pub(crate) async fn get(address: SocketAddr, config: ClientConfig, path: &str) -> std::io::Result<String> {
+    String::from_utf8(get_bytes(address, config, path).await?).map_err(std::io::Error::other)
+}
+
+/// The same of something that is no text.
+pub(crate) async fn get_bytes(
+    address: SocketAddr,
+    config: ClientConfig,
+    path: &str,
+) -> std::io::Result<Vec<u8>> {
     let tcp = TcpStream::connect(address).await?;
     let connector = TlsConnector::from(Arc::new(config));
     let mut tls = connector.connect(address.ip().into(), tcp).await?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     tls.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
+    let mut answer = Vec::new();
     // Some end without a goodbye.
-    match tls.read_to_string(&mut answer).await {
+    match tls.read_to_end(&mut answer).await {
         Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => Err(error),
         Ok(_) | Err(_) => Ok(answer),
     }
