@@ -27,6 +27,7 @@ const ASKING: [(&str, &str); 53] = [
     ("status", "agent.sock"),
     ("auth list", "agent.sock"),
     ("auth sessions", "agent.sock"),
+    ("auth leases", "agent.sock"),
     ("auth prove a b", "agent.sock"),
     ("identity list", "agent.sock"),
     ("policy list", "meshd.sock"),

@@ -25,6 +25,7 @@ const PURE: &[&str] = &[
     "signet-rotation",
     "signet-node-attest",
     "signet-session",
+    "signet-lease",
     "signet-handshake",
     "signet-parking",
     "signet-policy",

@@ -119,8 +119,8 @@ const fn explain(reason: Reason) -> (&'static str, &'static str) {
             "Change the rule if that is not what was meant.",
         ),
         Reason::LeaseExpired => (
-            "The node that owns the source address has stopped saying so.",
-            "That node or its agent is down or cut off: look at its `signet status`.",
+            "There is a proof, but the node that owns the other side's address does not say, or no longer, that it carries this identity.",
+            "`signet explain SRC DST PORT` and `signet auth leases` say why: that node is cut off or its agent is down, the address changed hands, or several nodes claim it.",
         ),
         Reason::Parked => (
             "It waits for its proof, at most 3 s, and is judged again then: another event tells how.",

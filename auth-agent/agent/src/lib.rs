@@ -11,6 +11,7 @@
 //! | [`svids`] | workload keys and SVIDs for the registrations of this node, and the Workload API's offers |
 //! | [`mesh`] | the local endpoints, from signet-meshd |
 //! | [`sessions`] | one TLS connection per peer node, on demand, with pair handshakes inside |
+//! | [`leases`] | what other nodes say of their addresses; writes `LEASES` and `LEASE_ENDS` |
 //! | [`pairs`] | which pairs are proven, in flight or failing; writes `AUTH` |
 //! | [`transport`] | drives signet-keyd: offers, readiness and retirement of encryption |
 //! | [`service`] | `agent.sock` |
@@ -24,6 +25,7 @@ pub mod cli;
 pub mod clock;
 pub mod custody;
 pub mod jwt;
+pub mod leases;
 pub mod lists;
 pub mod mesh;
 pub mod metrics;

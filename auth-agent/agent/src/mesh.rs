@@ -1,6 +1,7 @@
 //! The local endpoints, from signet-meshd.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,7 @@ const MOST: usize = 16_384;
 pub struct Endpoints {
     identities: BTreeSet<SpiffeId>,
     namespaces: EndpointTable,
+    addresses: BTreeMap<IpAddr, SpiffeId>,
 }
 
 impl Endpoints {
@@ -34,8 +36,11 @@ impl Endpoints {
     pub fn parse(wire: &Wire) -> Self {
         let mut identities = BTreeSet::new();
         let mut namespaces = Vec::new();
+        let mut addresses = Vec::new();
         for endpoint in wire.endpoints.iter().take(MOST) {
             if let Ok(id) = SpiffeId::parse(&endpoint.spiffe_id) {
+                let its = endpoint.addresses.iter().filter_map(|text| text.parse().ok());
+                addresses.extend(its.map(|address: IpAddr| (address.to_canonical(), id.clone())));
                 identities.insert(id);
             }
             let name = EndpointName::new(&endpoint.namespace, &endpoint.name);
@@ -46,6 +51,17 @@ impl Endpoints {
         Self {
             identities,
             namespaces: namespaces.into_iter().collect(),
+            addresses: unambiguous(addresses),
+        }
+    }
+
+    /// Endpoints with these addresses.
+    pub fn with_addresses(addresses: impl IntoIterator<Item = (IpAddr, SpiffeId)>) -> Self {
+        let addresses: Vec<_> = addresses.into_iter().collect();
+        Self {
+            identities: addresses.iter().map(|(_, id)| id.clone()).collect(),
+            namespaces: EndpointTable::default(),
+            addresses: unambiguous(addresses),
         }
     }
 
@@ -54,7 +70,13 @@ impl Endpoints {
         Self {
             identities: identities.into_iter().collect(),
             namespaces: EndpointTable::default(),
+            addresses: BTreeMap::new(),
         }
+    }
+
+    /// Which identity each address has.
+    pub fn addresses(&self) -> &BTreeMap<IpAddr, SpiffeId> {
+        &self.addresses
     }
 
     /// Whether an endpoint of this node has the identity.
@@ -68,6 +90,19 @@ impl Endpoints {
     }
 }
 
+/// Without the addresses that several identities would have: nobody can say whose they are.
+fn unambiguous(addresses: Vec<(IpAddr, SpiffeId)>) -> BTreeMap<IpAddr, SpiffeId> {
+    let mut table: BTreeMap<IpAddr, Option<SpiffeId>> = BTreeMap::new();
+    for (address, id) in addresses {
+        table
+            .entry(address)
+            .and_modify(|known| *known = known.take().filter(|known| *known == id))
+            .or_insert_with(|| Some(id.clone()));
+    }
+    let known = table.into_iter().filter_map(|(address, id)| Some((address, id?)));
+    known.collect()
+}
+
 /// Runs for ever. While meshd is away the last known endpoints stay; before it was ever there, there are none known.
 pub async fn watch(socket: PathBuf, publish: watch::Sender<Option<Arc<Endpoints>>>, status: Arc<Status>) {
     let mut attempt = 0;
@@ -78,6 +113,7 @@ pub async fn watch(socket: PathBuf, publish: watch::Sender<Option<Arc<Endpoints>
             tracing::info!("signet-meshd has gone; its last endpoints stay");
         }
         status.set_mesh_connected(false);
+        status.sight.lose();
         if let Err(error) = connected {
             tracing::debug!(error = format!("{error:#}"), "no endpoints from signet-meshd");
         }
@@ -105,6 +141,7 @@ async fn stream(
             *known = Some(endpoints);
             changed
         });
+        status.sight.open();
     }
     Ok(())
 }

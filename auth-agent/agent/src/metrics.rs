@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 use signet_metrics::{Labels, Page, serve};
 use signet_proto::agent::v1::agent_service_server::AgentService as _;
-use signet_proto::agent::v1::{StatusRequest, StatusResponse};
+use signet_proto::agent::v1::{LeaseStatus, StatusRequest, StatusResponse};
 use tokio::net::TcpListener;
 use tonic::Request;
 
@@ -105,7 +105,57 @@ pub fn page(status: &StatusResponse) -> Page {
         "Packets that waited for a proof, by what became of them: the proof came; it cannot come; it did not come in time; no room",
         ends.map(|(end, count)| (label("end", end), count)),
     );
+    leases(&mut page, &status.leases.unwrap_or_default());
     page
+}
+
+fn leases(page: &mut Page, leases: &LeaseStatus) {
+    page.gauge(
+        "leases_held",
+        "Addresses of other nodes that are believed while these nodes say so",
+        leases.held,
+    );
+    page.gauge(
+        "leases_granted",
+        "Addresses that this node tells other nodes of",
+        leases.granted,
+    );
+    let nodes = [("live", leases.nodes), ("lapsed", leases.lapsed_nodes)];
+    page.gauges(
+        "lease_nodes",
+        "Nodes that have granted leases: their word counts, or they have not renewed it",
+        nodes.map(|(state, count)| (label("state", state), i64::from(count))),
+    );
+    page.gauge(
+        "lease_conflicts",
+        "Addresses that several nodes claim: none is believed",
+        leases.conflicts,
+    );
+    page.gauge(
+        "leases_refused",
+        "Claims of other nodes that are not believed, conflicts included",
+        leases.refused,
+    );
+    page.gauge(
+        "leases_without_room",
+        "Leases that the kernel's map has no room for",
+        leases.without_room,
+    );
+    page.counter(
+        "lease_grants_received",
+        "Times that other nodes have renewed their leases",
+        leases.grants_received,
+    );
+    page.counter(
+        "lease_lapses",
+        "Times that a node has not renewed its leases in time",
+        leases.lapses,
+    );
+    page.counter(
+        "lease_refusals",
+        "Claims of other nodes that were not believed when they came",
+        leases.refusals,
+    );
 }
 
 fn label(name: &'static str, value: &str) -> Labels {

@@ -25,13 +25,14 @@ use tonic::transport::Server;
 use crate::auth::KernelAuth;
 use crate::brokers::Endpoint;
 use crate::ca::{
-    Acknowledger, Announcement, BundleFile, CaAddresses, JoinToken, Keeper, NoProof, NodeProver, PlaceFile,
-    StateFile, X509Pop, follow, keep,
+    Acknowledger, Announcement, BundleFile, CaAddresses, JoinToken, Keeper, NoProof, NodeAccess, NodeProver,
+    PlaceFile, StateFile, X509Pop, follow, keep,
 };
 use crate::cli::{KeepState, RunArgs};
 use crate::clock::random;
 use crate::custody::{Custody, KernelKeys, Keys, Writer};
 use crate::jwt::JwtSvids;
+use crate::leases::{KernelLeases, Leases};
 use crate::lists::ListKeeper;
 use crate::pairs::{Actor, Knowledge, Pairs};
 use crate::service::Service;
@@ -40,7 +41,7 @@ use crate::status::Status;
 use crate::svids::{Manager, SvidSet, WorkloadSource};
 use crate::transport::{Driver, Keyd};
 use crate::view::{KeptFile, TowardsCa, ViewStore};
-use crate::{mesh, metrics, parking, signals};
+use crate::{leases, mesh, metrics, parking, signals};
 
 /// For TCP, and for TLS after it.
 const TLS_DEADLINE: Duration = Duration::from_secs(5);
@@ -71,6 +72,8 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         svids: svids_watch.clone(),
         endpoints: endpoints_watch.clone(),
     };
+    let kernel_leases = KernelLeases::new(args.bpffs.clone());
+    let leases = Leases::new(view.subscribe(), kernel_leases, status.clone());
     let broker_api = Endpoint::new(&args, trust_domain.clone(), view.clone(), access_watch.clone())?;
     let tokens = JwtSvids::new(view.subscribe(), access_watch.clone(), status.clone());
     let workloads = Arc::new(WorkloadSource::new(tokens.clone()));
@@ -82,6 +85,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         access: access_watch.clone(),
         bundles: view.clone(),
         knowledge: knowledge.clone(),
+        leases: leases.clone(),
         limits: SessionLimits::default(),
         tls_deadline: TLS_DEADLINE,
     };
@@ -97,13 +101,8 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         PlaceFile::new(&args.run_dir),
         status.clone(),
     );
-    let acknowledger = Acknowledger {
-        view: view.subscribe(),
-        access: access_watch.clone(),
-        file: kept_bundle,
-        status: status.clone(),
-    };
-    tasks.spawn(acknowledger.run());
+    tasks.spawn(acknowledger(kept_bundle, &view, &access_watch, &status).run());
+    tasks.spawn(leases::keep(leases, view.subscribe(), endpoints_watch.clone()));
     let (lists, list_watch) = ListKeeper::new(view.subscribe(), access_watch.clone(), status.clone());
     tasks.spawn(lists.run());
     let manager = Manager {
@@ -155,6 +154,20 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     // What has changed since the last write. It is a convenience: it must not keep the agent from ending.
     let _ = timeout(LAST_WRITE, writing).await;
     Ok(())
+}
+
+fn acknowledger(
+    file: BundleFile,
+    view: &Arc<ViewStore>,
+    access: &watch::Receiver<Option<Arc<NodeAccess>>>,
+    status: &Arc<Status>,
+) -> Acknowledger {
+    Acknowledger {
+        view: view.subscribe(),
+        access: access.clone(),
+        file,
+        status: status.clone(),
+    }
 }
 
 /// Answers on the agent's sockets until `stop`, or until a part of the agent ends.

@@ -9,9 +9,9 @@ use futures::stream::BoxStream;
 use signet_abi::{AuthKey, NodeId, SecurityIdentity};
 use signet_proto::agent::v1::agent_service_server::AgentService;
 use signet_proto::agent::v1::{
-    ListProofsRequest, ListProofsResponse, ListSessionsRequest, ListSessionsResponse, ListSvidsRequest,
-    ListSvidsResponse, Parking as WireParking, ProofEntry, ProveRequest, StatusRequest, StatusResponse,
-    SvidEntry, WatchViewRequest,
+    ListLeasesRequest, ListLeasesResponse, ListProofsRequest, ListProofsResponse, ListSessionsRequest,
+    ListSessionsResponse, ListSvidsRequest, ListSvidsResponse, Parking as WireParking, ProofEntry,
+    ProveRequest, StatusRequest, StatusResponse, SvidEntry, WatchViewRequest,
 };
 use signet_proto::view::v1::Update;
 use tokio::sync::{Semaphore, mpsc};
@@ -115,6 +115,13 @@ impl AgentService for Service {
         }))
     }
 
+    async fn list_leases(
+        &self,
+        _request: Request<ListLeasesRequest>,
+    ) -> Result<Response<ListLeasesResponse>, Refusal> {
+        Ok(Response::new(self.sessions.leases().report()))
+    }
+
     async fn list_svids(
         &self,
         _request: Request<ListSvidsRequest>,
@@ -161,6 +168,7 @@ impl AgentService for Service {
             cluster: view.map(|view| view.cluster()),
             parking: Some(parking(&status.parking)),
             custody: Some(status.custody.to_wire()),
+            leases: Some(self.sessions.leases().status_report()),
         }))
     }
 

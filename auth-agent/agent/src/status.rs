@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use crate::custody::Report;
+use crate::leases::Sight;
 use crate::parking::Parking;
 
 /// What the operator sees of this agent.
@@ -12,6 +13,8 @@ pub struct Status {
     ca_connected: AtomicBool,
     mesh_connected: AtomicBool,
     keyd_connected: AtomicBool,
+    /// Whether this node sees its own endpoints.
+    pub sight: Sight,
     node_svid_not_before: AtomicI64,
     node_svid_not_after: AtomicI64,
     /// Signals read from the ring.

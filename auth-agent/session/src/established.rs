@@ -1,9 +1,13 @@
 //! A session with both hellos exchanged.
 
-use std::time::Instant;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use crate::event::{Event, HandshakeStep};
+use crate::granting::Granting;
+use crate::holding::Holding;
 use crate::id::{Instance, NodeNumber, Route};
+use crate::lease::{Digest, Group, LeaseAsk, LeaseDelta, LeaseError};
 use crate::limits::Limits;
 use crate::liveness::{Liveness, Pulse};
 use crate::message::{AbortCause, Detail, Message, Offer};
@@ -28,9 +32,12 @@ pub enum SessionError {
     /// Nothing heard for too long.
     #[error("peer has been silent for too long")]
     Silent,
+    /// Lease messages that cannot be.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
 }
 
-/// A live session: routes handshakes, judges transport messages, keeps watch.
+/// A live session: routes handshakes, judges transport and lease messages, keeps watch.
 #[derive(Debug)]
 pub struct Established {
     peer: NodeNumber,
@@ -42,10 +49,18 @@ pub struct Established {
     opens: Bucket,
     transport: Bucket,
     pings: Bucket,
+    version: u32,
+    holding: Holding,
+    granting: Granting,
 }
 
 impl Established {
-    pub(crate) fn new(peer: NodeNumber, instance: Instance, limits: Limits, now: Instant) -> Self {
+    pub(crate) fn new(
+        (peer, instance): (NodeNumber, Instance),
+        version: u32,
+        limits: Limits,
+        now: Instant,
+    ) -> Self {
         Self {
             peer,
             instance,
@@ -56,6 +71,9 @@ impl Established {
             opens: Bucket::new(limits.open_burst, limits.open_refill, now),
             transport: Bucket::new(limits.transport_burst, limits.transport_refill, now),
             pings: Bucket::new(limits.ping_burst, limits.ping_refill, now),
+            version,
+            holding: Holding::new(&limits, now),
+            granting: Granting::new(&limits, now),
         }
     }
 
@@ -67,6 +85,11 @@ impl Established {
     /// The peer's start.
     pub fn peer_instance(&self) -> Instance {
         self.instance
+    }
+
+    /// The protocol version that both speak.
+    pub fn version(&self) -> u32 {
+        self.version
     }
 
     /// Judges one message from the peer. After an error the session must be closed.
@@ -116,6 +139,23 @@ impl Established {
                 self.transport_message(now)?;
                 Ok(Event::Retire(epoch))
             }
+            Message::LeaseAsk(ask) => {
+                self.granting.on_ask(&ask, now)?;
+                Ok(Event::LeaseAsked(ask))
+            }
+            Message::LeasePart(part) => Ok(match self.holding.on_part(part, now)? {
+                Some(groups) => Event::LeaseTable(groups),
+                None => Event::Nothing,
+            }),
+            Message::LeaseDelta(delta) => {
+                self.holding.on_delta(&delta, now)?;
+                let LeaseDelta { withdrawn, added, .. } = delta;
+                Ok(Event::LeaseChange { withdrawn, added })
+            }
+            Message::LeaseGrant(grant) => {
+                let (asked, lasting) = self.holding.on_grant(&grant)?;
+                Ok(Event::LeaseGranted { asked, lasting })
+            }
         }
     }
 
@@ -133,6 +173,36 @@ impl Established {
     pub fn offer(&mut self, offer: Offer) -> Message {
         self.epochs.offered(offer.key_epoch);
         Message::Offer(offer)
+    }
+
+    /// Asks the peer what its addresses are. `digest` is that of the table that we have of it, `at` the time by a clock of
+    /// the caller's, which comes back with the answer. None while too many questions are open.
+    pub fn ask(&mut self, digest: Option<Digest>, at: u64) -> Option<Message> {
+        self.holding.ask(digest, at).map(Message::LeaseAsk)
+    }
+
+    /// Answers a question of the peer's. `table` is the digest of what it was told before, as [`Established::change`] has left
+    /// it, or of all that it is to be told, and `groups` the content; none if this node does not know its own addresses. The
+    /// messages are to be sent in order.
+    pub fn grant(
+        &mut self,
+        ask: &LeaseAsk,
+        table: Option<Digest>,
+        groups: impl FnOnce() -> Vec<Group>,
+        lasting: Duration,
+    ) -> Vec<Message> {
+        self.granting.answer(ask, table, groups, lasting)
+    }
+
+    /// Whether the peer was told what this node's addresses are, so that it is to be told what changes.
+    pub fn has_granted(&self) -> bool {
+        self.granting.has_begun()
+    }
+
+    /// Tells the peer that this node's addresses have changed; nothing before it was told what they are. The messages are
+    /// to be sent in order.
+    pub fn change(&mut self, withdrawn: &[IpAddr], added: &[Group]) -> Vec<Message> {
+        self.granting.change(withdrawn, added)
     }
 
     /// What the time asks for: a ping to send, or the end.

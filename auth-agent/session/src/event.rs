@@ -1,6 +1,10 @@
 //! What a received message asks the shell to do.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use crate::id::Route;
+use crate::lease::{Group, LeaseAsk};
 use crate::message::{AbortCause, Detail, Message, Offer, Open};
 
 /// The effect of one received message.
@@ -20,6 +24,24 @@ pub enum Event {
     Ready(u64),
     /// The peer has stopped encrypting towards us.
     Retire(u64),
+    /// The peer asks what this node's addresses are: [`crate::Established::grant`] answers. Each question is to be answered.
+    LeaseAsked(LeaseAsk),
+    /// The peer has said what all its addresses are; what it said before is void.
+    LeaseTable(Vec<Group>),
+    /// The peer's addresses have changed.
+    LeaseChange {
+        /// Gone, before the added ones come.
+        withdrawn: Vec<IpAddr>,
+        /// New.
+        added: Vec<Group>,
+    },
+    /// What the peer has said may be believed.
+    LeaseGranted {
+        /// When it was asked for, by the clock that [`crate::Established::ask`] was given.
+        asked: u64,
+        /// For so long, from then on; 0: the peer does not know itself.
+        lasting: Duration,
+    },
 }
 
 /// The next step of an open handshake.

@@ -7,7 +7,10 @@
 mod codec;
 mod established;
 mod event;
+mod granting;
+mod holding;
 mod id;
+mod lease;
 mod limits;
 mod liveness;
 mod message;
@@ -21,9 +24,12 @@ pub use codec::{CodecError, Decoder, MAX_FRAME, encode};
 pub use established::{Established, SessionError};
 pub use event::{Event, HandshakeStep};
 pub use id::{HandshakeId, Instance, NodeNumber, Opener, Route};
+pub use lease::{
+    ADDRESSES, Digest, Group, LONGEST, LeaseAsk, LeaseDelta, LeaseError, LeaseGrant, LeasePart, PARTS,
+};
 pub use limits::Limits;
 pub use message::{AbortCause, Detail, Hello, Message, Offer, Open};
-pub use opening::{LocalNode, OpenError, Opening, PeerNode, VERSION};
+pub use opening::{LocalNode, OLDEST_VERSION, OpenError, Opening, PeerNode, VERSION};
 pub use routes::RouteError;
 pub use tiebreak::{Contender, Dialer, Keep, keep};
 pub use wire::WireError;

@@ -27,6 +27,18 @@ pub struct Limits {
     pub ping_burst: u32,
     /// Time in which one more ping is granted.
     pub ping_refill: Duration,
+    /// Questions for leases that the peer may send in a burst.
+    pub ask_burst: u32,
+    /// Time in which one more question is granted.
+    pub ask_refill: Duration,
+    /// Whole tables of its addresses that the peer may send in a burst.
+    pub table_burst: u32,
+    /// Time in which one more table is granted.
+    pub table_refill: Duration,
+    /// Changes of its addresses that the peer may send in a burst.
+    pub delta_burst: u32,
+    /// Time in which one more change is granted.
+    pub delta_refill: Duration,
 }
 
 impl Default for Limits {
@@ -44,6 +56,13 @@ impl Default for Limits {
             transport_refill: Duration::from_millis(100),
             ping_burst: 32,
             ping_refill: Duration::from_millis(500),
+            ask_burst: 8,
+            ask_refill: Duration::from_millis(250),
+            table_burst: 8,
+            table_refill: Duration::from_secs(1),
+            // A change of everything takes as many messages as a table has parts.
+            delta_burst: 600,
+            delta_refill: Duration::from_millis(50),
         }
     }
 }

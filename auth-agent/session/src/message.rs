@@ -5,6 +5,7 @@ use std::fmt;
 use signet_spiffe::SpiffeId;
 
 use crate::id::{Instance, NodeNumber, Route};
+use crate::lease::{LeaseAsk, LeaseDelta, LeaseGrant, LeasePart};
 
 /// One message of a node session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,14 @@ pub enum Message {
     Ready(u64),
     /// The sender has stopped encrypting towards us; its own epoch.
     Retire(u64),
+    /// Asks what the receiver's addresses are.
+    LeaseAsk(LeaseAsk),
+    /// A part of all the sender's addresses.
+    LeasePart(LeasePart),
+    /// What has changed of them.
+    LeaseDelta(LeaseDelta),
+    /// They may be believed.
+    LeaseGrant(LeaseGrant),
 }
 
 /// Who the sender says it is.

@@ -7,8 +7,10 @@ use crate::id::{Instance, NodeNumber};
 use crate::limits::Limits;
 use crate::message::{Hello, Message};
 
-/// The one protocol version there is.
-pub const VERSION: u32 = 1;
+/// The newest protocol version that is spoken: with leases.
+pub const VERSION: u32 = 2;
+/// The oldest one. What a peer of version 1 proves could not pass, since it says nothing of its addresses.
+pub const OLDEST_VERSION: u32 = 2;
 
 /// Who we are.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +32,9 @@ pub struct PeerNode {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// No common version.
-    #[error("peer speaks protocol versions {min} to {max}, this node {VERSION}: upgrade the older one")]
+    #[error(
+        "peer speaks protocol versions {min} to {max}, this node {OLDEST_VERSION} to {VERSION}: upgrade signet-agent on the older one"
+    )]
     Version {
         /// Peer's lowest.
         min: u32,
@@ -69,7 +73,7 @@ impl Opening {
     /// Starts a session; the message is ours to send.
     pub fn new(local: LocalNode, peer: PeerNode, limits: Limits, now: Instant) -> (Self, Message) {
         let hello = Hello {
-            min_version: VERSION,
+            min_version: OLDEST_VERSION,
             max_version: VERSION,
             node: local.node,
             instance: local.instance,
@@ -98,7 +102,8 @@ impl Opening {
         let Message::Hello(hello) = message else {
             return Err(OpenError::NotHello);
         };
-        if hello.min_version > VERSION || hello.max_version < VERSION {
+        let version = hello.max_version.min(VERSION);
+        if version < hello.min_version.max(OLDEST_VERSION) {
             return Err(OpenError::Version {
                 min: hello.min_version,
                 max: hello.max_version,
@@ -113,6 +118,7 @@ impl Opening {
         if hello.node == self.local.node || hello.instance == self.local.instance {
             return Err(OpenError::Loop);
         }
-        Ok(Established::new(hello.node, hello.instance, self.limits, now))
+        let peer = (hello.node, hello.instance);
+        Ok(Established::new(peer, version, self.limits, now))
     }
 }

@@ -1,5 +1,7 @@
 //! Between [`Message`] and the generated wire types.
 
+mod leases;
+
 use signet_proto::session::v1 as wire;
 use signet_proto::session::v1::envelope::Message as Wire;
 use signet_spiffe::{IdError, SpiffeId};
@@ -65,6 +67,10 @@ impl TryFrom<wire::Envelope> for Message {
             Wire::TransportOffer(offer) => Self::Offer(parse_offer(&offer)?),
             Wire::TransportReady(ready) => Self::Ready(ready.key_epoch),
             Wire::TransportRetire(retire) => Self::Retire(retire.key_epoch),
+            Wire::LeaseAsk(ask) => Self::LeaseAsk(leases::parse_ask(&ask)?),
+            Wire::LeaseTable(table) => Self::LeasePart(leases::parse_part(&table)?),
+            Wire::LeaseDelta(delta) => Self::LeaseDelta(leases::parse_delta(&delta)?),
+            Wire::LeaseGrant(grant) => Self::LeaseGrant(leases::parse_grant(&grant)?),
         })
     }
 }
@@ -113,6 +119,10 @@ impl From<&Message> for wire::Envelope {
             Message::Retire(key_epoch) => Wire::TransportRetire(wire::TransportRetire {
                 key_epoch: *key_epoch,
             }),
+            Message::LeaseAsk(ask) => Wire::LeaseAsk(leases::ask(ask)),
+            Message::LeasePart(part) => Wire::LeaseTable(leases::part(part)),
+            Message::LeaseDelta(delta) => Wire::LeaseDelta(leases::delta(delta)),
+            Message::LeaseGrant(grant) => Wire::LeaseGrant(leases::grant(grant)),
         };
         Self {
             message: Some(message),
@@ -174,7 +184,7 @@ fn parse_offer(offer: &wire::TransportOffer) -> Result<Offer, WireError> {
     })
 }
 
-fn sized<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], WireError> {
+pub(super) fn sized<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], WireError> {
     bytes.try_into().map_err(|_| WireError::Length {
         field,
         want: N,

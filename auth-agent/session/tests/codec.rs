@@ -2,10 +2,15 @@
 
 #![expect(clippy::expect_used, reason = "helpers of tests: what fails here is the test")]
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use proptest::prelude::*;
+use signet_proto::session::v1 as wire;
 use signet_session::{
-    AbortCause, CodecError, Decoder, Detail, HandshakeId, Hello, Instance, MAX_FRAME, Message, NodeNumber,
-    Offer, Open, Opener, Route, WireError, encode,
+    AbortCause, CodecError, Decoder, Detail, Digest, Group, HandshakeId, Hello, Instance, LeaseAsk,
+    LeaseDelta, LeaseGrant, LeasePart, MAX_FRAME, Message, NodeNumber, Offer, Open, Opener, Route, WireError,
+    encode,
 };
 use signet_spiffe::SpiffeId;
 
@@ -41,7 +46,11 @@ fn received(message: Message) -> Message {
         | Message::Pong(_)
         | Message::Offer(_)
         | Message::Ready(_)
-        | Message::Retire(_)) => same,
+        | Message::Retire(_)
+        | Message::LeaseAsk(_)
+        | Message::LeasePart(_)
+        | Message::LeaseDelta(_)
+        | Message::LeaseGrant(_)) => same,
     }
 }
 
@@ -114,7 +123,51 @@ fn message() -> impl Strategy<Value = Message> {
         }),
         any::<u64>().prop_map(Message::Ready),
         any::<u64>().prop_map(Message::Retire),
+        (any::<u64>(), any::<u64>(), any::<Option<[u8; 32]>>()).prop_map(|(nonce, revision, digest)| {
+            Message::LeaseAsk(LeaseAsk {
+                nonce,
+                revision,
+                digest: digest.map(Digest),
+            })
+        }),
+        (any::<u64>(), any::<[bool; 2]>(), groups()).prop_map(|(revision, [begin, end], groups)| {
+            Message::LeasePart(LeasePart {
+                revision,
+                begin,
+                end,
+                groups,
+            })
+        }),
+        (any::<u64>(), prop::collection::vec(address(), 0..40), groups()).prop_map(
+            |(revision, withdrawn, added)| {
+                Message::LeaseDelta(LeaseDelta {
+                    revision,
+                    withdrawn,
+                    added,
+                })
+            }
+        ),
+        (any::<u64>(), any::<u64>(), 0..=10_000u64).prop_map(|(nonce, revision, ms)| {
+            Message::LeaseGrant(LeaseGrant {
+                nonce,
+                revision,
+                lasting: Duration::from_millis(ms),
+            })
+        }),
     ]
+}
+
+/// Never an IPv4 address in IPv6 form.
+fn address() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![
+        any::<[u8; 4]>().prop_map(IpAddr::from),
+        any::<[u8; 16]>().prop_map(|bytes| IpAddr::from(bytes).to_canonical()),
+    ]
+}
+
+fn groups() -> impl Strategy<Value = Vec<Group>> {
+    let group = (spiffe_id(), prop::collection::vec(address(), 1..20));
+    prop::collection::vec(group.prop_map(|(id, addresses)| Group { id, addresses }), 0..8)
 }
 
 proptest! {
@@ -239,6 +292,64 @@ fn text_is_malformed() {
     assert!(matches!(
         decode(&framed(b"GET / HTTP/1.1\r\n")),
         Err(CodecError::Malformed(_))
+    ));
+}
+
+#[test]
+fn lease_messages_that_say_something_impossible_are_refused() {
+    let envelope = |message| {
+        framed(&prost::Message::encode_to_vec(&wire::Envelope {
+            message: Some(message),
+        }))
+    };
+    let table = |addresses: Vec<Vec<u8>>| {
+        wire::envelope::Message::LeaseTable(wire::LeaseTable {
+            revision: 1,
+            begin: true,
+            end: true,
+            groups: vec![wire::LeaseGroup {
+                spiffe_id: "spiffe://t.example/a".to_owned(),
+                addresses,
+            }],
+        })
+    };
+    decode(&envelope(table(vec![vec![10, 0, 0, 1]]))).expect("one address");
+    let mapped = [[0; 10].as_slice(), &[0xff, 0xff, 10, 0, 0, 1]].concat();
+    for wrong in [
+        vec![],
+        vec![vec![]],
+        vec![vec![1; 5]],
+        vec![vec![1; 17]],
+        vec![mapped],
+    ] {
+        let result = decode(&envelope(table(wrong.clone())));
+        assert!(
+            matches!(result, Err(CodecError::Refused(_))),
+            "{wrong:?}: {result:?}"
+        );
+    }
+    let grant = |for_ms| {
+        wire::envelope::Message::LeaseGrant(wire::LeaseGrant {
+            nonce: 1,
+            revision: 1,
+            for_ms,
+        })
+    };
+    decode(&envelope(grant(10_000))).expect("the longest");
+    for too_long in [10_001, u32::MAX] {
+        assert!(matches!(
+            decode(&envelope(grant(too_long))),
+            Err(CodecError::Refused(WireError::Range("time of a lease")))
+        ));
+    }
+    let ask = wire::envelope::Message::LeaseAsk(wire::LeaseAsk {
+        nonce: 1,
+        revision: 0,
+        digest: vec![1; 31],
+    });
+    assert!(matches!(
+        decode(&envelope(ask)),
+        Err(CodecError::Refused(WireError::Length { field: "digest", .. }))
     ));
 }
 

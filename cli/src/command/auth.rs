@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use signet_proto::agent::v1::{ListProofsRequest, ListSessionsRequest, ProveRequest};
+use signet_proto::agent::v1::{ListLeasesRequest, ListProofsRequest, ListSessionsRequest, ProveRequest};
 
 use crate::args::Global;
 use crate::command::heard::{Heard, any};
@@ -12,6 +12,7 @@ use crate::failure::{DONE, Failure};
 use crate::output::Output;
 use crate::target::Target;
 use crate::view::auth::{ProofRow, ProofsView, ProvenView, SessionRow, SessionsView};
+use crate::view::leases::{LeaseRow, LeasesView};
 
 /// A handshake has a deadline of its own in the agent; this one is beyond it.
 const PROVE_PATIENCE: Duration = Duration::from_secs(30);
@@ -20,11 +21,13 @@ const PROVE_PATIENCE: Duration = Duration::from_secs(30);
 const AFTER: &str = "\
 A proof says that two identities have shown each other their SVIDs in a mutual TLS handshake
 between their nodes. Where a rule says `authentication: required`, packets pass only while there
-is one.
+is one, and while the other side's node says over its session that the address is still its
+(a lease, renewed every few seconds).
 
 Examples:
   signet auth list                               proofs, and why the last handshake of a pair failed
   signet auth sessions                           the TLS connections between nodes that handshakes run in
+  signet auth leases                             which node says what of which address, and whether it is believed
   signet auth prove shop/client shop/web         ask for a proof, as a first packet would";
 
 /// Arguments of `signet auth`.
@@ -41,6 +44,8 @@ enum Command {
     List,
     /// List node sessions.
     Sessions,
+    /// List leases: which addresses each node says that it has, and what of it is believed.
+    Leases,
     /// Ask for the proof of a pair, and wait for it.
     Prove {
         /// The side on the node that is asked: namespace/name of a workload.
@@ -56,6 +61,7 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
     match &arguments.command {
         Command::List => list(&target, output).await,
         Command::Sessions => sessions(&target, output).await,
+        Command::Leases => leases(&target, output).await,
         Command::Prove { local, remote } => prove(&target, local, remote, output).await,
     }
 }
@@ -92,6 +98,23 @@ async fn sessions(target: &Target, output: &Output) -> Result<u8, Failure> {
     let code = heard.tell(output);
     output.show(&SessionsView {
         sessions: heard.answers.into_iter().flatten().collect(),
+    })?;
+    Ok(code)
+}
+
+async fn leases(target: &Target, output: &Output) -> Result<u8, Failure> {
+    let heard = Heard::from(target, async |node, name| {
+        let answer = node
+            .agent_daemon
+            .answer(node.agent.clone().list_leases(ListLeasesRequest {}))
+            .await?;
+        let rows = answer.held.into_iter().chain(answer.granted);
+        Ok(rows.map(|lease| LeaseRow::new(name, lease)).collect::<Vec<_>>())
+    })
+    .await?;
+    let code = heard.tell(output);
+    output.show(&LeasesView {
+        leases: heard.answers.into_iter().flatten().collect(),
     })?;
     Ok(code)
 }

@@ -11,6 +11,7 @@ pub(crate) mod flows;
 pub(crate) mod identity;
 pub(crate) mod import;
 pub(crate) mod lab;
+pub(crate) mod leases;
 pub(crate) mod node_entries;
 pub(crate) mod outage;
 pub(crate) mod policy;

@@ -48,9 +48,6 @@ pub struct Ct6Key {
 pub struct CtValue {
     /// `CLOCK_BOOTTIME`, ns. The entry is dead from this instant on.
     pub expires: u64,
-    /// `CLOCK_BOOTTIME`, ns, until which the other side's lease was good when it was last looked up; 0: no lease is
-    /// needed. From then on the cached verdict is judged again.
-    pub lease: u64,
     /// `policy_epoch` of the cached verdict below.
     pub policy_epoch: u32,
     /// Identity of the local endpoint.
@@ -87,4 +84,4 @@ pub mod ct_flags {
 
 layout!(Ct4Key, 16);
 layout!(Ct6Key, 40);
-layout!(CtValue, 48);
+layout!(CtValue, 40);

@@ -2,7 +2,7 @@
 
 use crate::{Address, NodeId, SecurityIdentity, layout};
 
-/// Why a proof is asked for.
+/// Why signet-agent is to see to a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum SignalCause {
@@ -10,9 +10,11 @@ pub enum SignalCause {
     Ingress = 0,
     /// A packet from a local endpoint lacks a proof.
     Egress = 1,
+    /// There is a proof, and no lease of the other side's address, or one that has lapsed.
+    Lease = 2,
 }
 
-/// `SIGNALS`: a pair needs a proof. Read by signet-agent. At most one per pair and 200 ms.
+/// `SIGNALS`: a pair needs a proof, or a lease. Read by signet-agent. At most one per pair and 200 ms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Signal {

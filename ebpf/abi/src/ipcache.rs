@@ -18,13 +18,7 @@ pub struct IpcacheValue {
     pub identity: SecurityIdentity,
     /// The node it lives on; [`NodeId::NONE`] outside the cluster.
     pub node: NodeId,
-    /// `CLOCK_BOOTTIME`, ns, until which the owner's lease lets us believe the entry; 0: it needs no lease.
-    pub not_after: u64,
-    /// Counts changes of this entry.
-    pub epoch: u32,
-    /// Always 0.
-    pub reserved: u32,
 }
 
 layout!(IpcacheKey, 16);
-layout!(IpcacheValue, 24);
+layout!(IpcacheValue, 8);

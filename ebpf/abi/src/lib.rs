@@ -14,6 +14,7 @@ mod endpoint;
 mod event;
 mod id;
 mod ipcache;
+mod lease;
 mod mark;
 mod node;
 mod parking;
@@ -29,6 +30,7 @@ pub use endpoint::{Endpoint, endpoint_flags};
 pub use event::{Flow, Signal, SignalCause, flow_hooks};
 pub use id::{NodeId, PolicyId, SecurityIdentity};
 pub use ipcache::{IpcacheKey, IpcacheValue};
+pub use lease::{Lease, LeaseEnd, LeaseEndKey, LeaseKey};
 pub use mark::{MARK_DECRYPTED, MARK_LOCAL, MARK_MASK, MARK_RETURNED, MARK_TUNNEL};
 pub use node::{NodeState, node_flags};
 pub use parking::{ETHERNET_HEADER, PARKING_DEVICE, PARKING_PREFIX, ParkingTicket};
@@ -37,7 +39,7 @@ pub use policy::{Authentication, Direction, PolicyKey, PolicyValue, Verdict};
 pub use reason::{METRICS_LEN, Metric, Reason, metrics_index};
 
 /// Version of every layout in this crate. A daemon refuses pinned maps that carry another one.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Implements the user-space half of a layout: plain old data for aya, and the size it must have.
 macro_rules! layout {

@@ -11,6 +11,10 @@ pub mod maps {
     pub const POLICY: &str = "POLICY";
     /// [`crate::AuthKey`] → [`crate::AuthValue`], hash.
     pub const AUTH: &str = "AUTH";
+    /// [`crate::LeaseKey`] → [`crate::Lease`], hash.
+    pub const LEASES: &str = "LEASES";
+    /// [`crate::LeaseEndKey`] → [`crate::LeaseEnd`], hash.
+    pub const LEASE_ENDS: &str = "LEASE_ENDS";
     /// [`crate::Ct4Key`] → [`crate::CtValue`], LRU hash.
     pub const CT4: &str = "CT4";
     /// [`crate::Ct6Key`] → [`crate::CtValue`], LRU hash.

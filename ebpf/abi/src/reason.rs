@@ -43,7 +43,7 @@ pub enum Reason {
     EndpointNotReady = 203,
     /// The rule says `always-fail`.
     AuthenticationAlwaysFails = 220,
-    /// The owner's lease for the source address has lapsed.
+    /// The owner of the other side's address does not say, or no longer, that it carries this identity.
     LeaseExpired = 221,
     /// Sent to the parking device to wait for its proof.
     Parked = 222,

@@ -324,7 +324,7 @@ fn both(node: &mut Node, hook: Hook, peers: u32, opening: bool) -> (Duration, Du
 }
 
 fn know(node: &mut Node, number: u32, identity: SecurityIdentity) {
-    node.know(peer(number), identity, PEER_NODE, 0);
+    node.know(peer(number), identity, PEER_NODE);
 }
 
 /// Peers in excess of those that send anything are known all the same.
@@ -348,6 +348,7 @@ fn fill_proofs(node: &mut Node, size: u32) {
     let any = PolicyPrefix::everything(support::node::POLICY, SecurityIdentity::ANY, Direction::Ingress);
     node.rule_at(&any, Verdict::Allow as u8, Authentication::Required as u8);
     let not_after = boottime_now() + HOUR;
+    node.grant(PEER_NODE, HOUR.cast_signed());
     for number in 0..size {
         let pair = AuthKey {
             local: LOCAL,
@@ -361,6 +362,7 @@ fn fill_proofs(node: &mut Node, size: u32) {
         node.auth.insert(&pair, &proof).unwrap();
         if number < SPREAD {
             know(node, number, pair.remote);
+            node.lease(peer(number), pair.remote, PEER_NODE);
             let opening = Transport::Tcp.between(peer(number), Family::V4.local(), true);
             run(node, Hook::ToContainer, &opening, 1);
         }

@@ -13,6 +13,8 @@ pub struct Capacities {
     pub policy: u32,
     /// Proofs. Also the pairs whose last signal is remembered.
     pub auth: u32,
+    /// Addresses of workloads on other nodes, in these nodes' own words.
+    pub leases: u32,
     /// Connections, of each family. The least recently used makes room for a new one.
     pub connections: u32,
     /// Remote nodes.
@@ -30,6 +32,7 @@ impl Default for Capacities {
             endpoints: 4_096,
             policy: 65_536,
             auth: 65_536,
+            leases: 65_536,
             connections: 131_072,
             nodes: 4_096,
             signals_bytes: 256 << 10,
@@ -47,7 +50,8 @@ impl Capacities {
             maps::POLICY => self.policy,
             maps::AUTH | maps::SIGNALLED => self.auth,
             maps::CT4 | maps::CT6 => self.connections,
-            maps::NODES => self.nodes,
+            maps::LEASES => self.leases,
+            maps::NODES | maps::LEASE_ENDS => self.nodes,
             maps::SIGNALS => ring(self.signals_bytes),
             maps::FLOWS => ring(self.flows_bytes),
             _ => return None,

@@ -7,7 +7,8 @@ use std::path::Path;
 use aya::maps::{Array, Map, MapData, MapInfo, MapType};
 use signet_abi::{
     ABI_VERSION, Address, AuthKey, AuthValue, Ct4Key, Ct6Key, CtValue, Endpoint, IpcacheKey, IpcacheValue,
-    METRICS_LEN, MeshConfig, NodeId, NodeState, PolicyKey, PolicyValue, maps,
+    Lease, LeaseEnd, LeaseEndKey, LeaseKey, METRICS_LEN, MeshConfig, NodeId, NodeState, PolicyKey,
+    PolicyValue, maps,
 };
 
 use crate::capacities::Capacities;
@@ -24,7 +25,7 @@ struct Layout {
 /// Bytes of the prefix length in front of a trie's key.
 const PREFIX: usize = size_of::<u32>();
 
-const LAYOUTS: [Layout; 12] = [
+const LAYOUTS: [Layout; 14] = [
     layout(
         maps::IPCACHE,
         MapType::LpmTrie,
@@ -48,6 +49,18 @@ const LAYOUTS: [Layout; 12] = [
         MapType::Hash,
         size_of::<AuthKey>(),
         size_of::<AuthValue>(),
+    ),
+    layout(
+        maps::LEASES,
+        MapType::Hash,
+        size_of::<LeaseKey>(),
+        size_of::<Lease>(),
+    ),
+    layout(
+        maps::LEASE_ENDS,
+        MapType::Hash,
+        size_of::<LeaseEndKey>(),
+        size_of::<LeaseEnd>(),
     ),
     layout(
         maps::CT4,

@@ -26,7 +26,10 @@ pub enum MapError {
         source: aya::maps::MapError,
     },
     /// The map has no room for another entry. Nothing was written.
-    #[error("{map} is full at {capacity} entries: give signet-meshd a larger --map-{}", map.to_lowercase())]
+    #[error(
+        "{map} is full at {capacity} entries: give signet-meshd a larger --map-{}",
+        option(map)
+    )]
     Full {
         /// The map's name.
         map: &'static str,
@@ -53,6 +56,14 @@ pub enum MapError {
         #[source]
         source: io::Error,
     },
+}
+
+/// What of signet-meshd's options sets the size of the map.
+fn option(map: &str) -> String {
+    match map {
+        signet_abi::maps::LEASE_ENDS => "nodes".to_owned(),
+        map => map.to_lowercase(),
+    }
 }
 
 impl MapError {

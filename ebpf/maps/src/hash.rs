@@ -1,11 +1,14 @@
-//! Hash maps: `ENDPOINTS`, `AUTH`, `NODES`, `CT4`, `CT6`.
+//! Hash maps: `ENDPOINTS`, `AUTH`, `LEASES`, `LEASE_ENDS`, `NODES`, `CT4`, `CT6`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use aya::Pod;
 use aya::maps::{HashMap, MapData, MapError as AyaError};
-use signet_abi::{Address, AuthKey, AuthValue, Ct4Key, Ct6Key, CtValue, Endpoint, NodeId, NodeState, maps};
+use signet_abi::{
+    Address, AuthKey, AuthValue, Ct4Key, Ct6Key, CtValue, Endpoint, Lease, LeaseEnd, LeaseEndKey, LeaseKey,
+    NodeId, NodeState, maps,
+};
 
 use crate::error::{MapError, write_error};
 use crate::pin::{MapFill, Pin};
@@ -107,6 +110,10 @@ impl<K: HashKey> PinnedHash<K> {
 pub type EndpointsMap = PinnedHash<Address>;
 /// Proofs.
 pub type AuthMap = PinnedHash<AuthKey>;
+/// What other nodes say of their addresses.
+pub type LeasesMap = PinnedHash<LeaseKey>;
+/// Until when other nodes' words count.
+pub type LeaseEndsMap = PinnedHash<LeaseEndKey>;
 /// Remote nodes' encryption state.
 pub type NodesMap = PinnedHash<NodeId>;
 /// IPv4 connections.
@@ -122,6 +129,16 @@ impl HashKey for Address {
 impl HashKey for AuthKey {
     type Value = AuthValue;
     const MAP: &'static str = maps::AUTH;
+}
+
+impl HashKey for LeaseKey {
+    type Value = Lease;
+    const MAP: &'static str = maps::LEASES;
+}
+
+impl HashKey for LeaseEndKey {
+    type Value = LeaseEnd;
+    const MAP: &'static str = maps::LEASE_ENDS;
 }
 
 impl HashKey for NodeId {

@@ -24,7 +24,9 @@ pub use clock::{boottime_now, boottime_of};
 pub use config::ConfigMap;
 pub use conntrack::{Connection, CtMaps};
 pub use error::MapError;
-pub use hash::{AuthMap, Ct4Map, Ct6Map, EndpointsMap, HashKey, NodesMap, PinnedHash};
+pub use hash::{
+    AuthMap, Ct4Map, Ct6Map, EndpointsMap, HashKey, LeaseEndsMap, LeasesMap, NodesMap, PinnedHash,
+};
 pub use metrics::{Counter, CounterName, MetricsMap};
 pub use pin::MapFill;
 pub use prefix::{IpcachePrefix, PolicyPrefix, Prefix};

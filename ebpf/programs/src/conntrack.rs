@@ -120,7 +120,6 @@ fn empty() -> CtValue {
     let zero = zero();
     CtValue {
         expires: u64::from(zero),
-        lease: u64::from(zero),
         policy_epoch: zero,
         local: SecurityIdentity(zero),
         remote: SecurityIdentity(zero),
@@ -223,7 +222,6 @@ mod apart {
         };
         // Not as a whole: see `zero`.
         value.expires = entry.expires;
-        value.lease = entry.lease;
         value.policy_epoch = entry.policy_epoch;
         value.local = entry.local;
         value.remote = entry.remote;

@@ -1,11 +1,12 @@
 //! Tells user space: counters, flows, signals. Nothing is lost without being counted.
 
 use signet_abi::{
-    AuthKey, Direction, Flow, Metric, NodeId, Reason, SecurityIdentity, Signal, SignalCause, metrics_index,
+    Direction, Flow, Metric, NodeId, Reason, SecurityIdentity, Signal, SignalCause, metrics_index,
 };
 
 use crate::maps::{FLOWS, METRICS, SIGNALLED, SIGNALS};
 use crate::parse::{Family, Packet};
+use crate::proof::Claim;
 use crate::zero::zero;
 
 /// Least time between two signals of a pair, ns.
@@ -127,13 +128,10 @@ extern "C" fn signet_flow(packet: *const Packet, trace: *const Trace, judged: *c
     0
 }
 
-/// Asks for a proof of the pair, unless that was done a moment ago.
+/// Asks for what the pair lacks, unless that was done a moment ago.
 #[inline(always)]
-pub fn signal(pair: &AuthKey, cause: SignalCause, family: Family, now: u64) {
-    let direction = match cause {
-        SignalCause::Ingress => Direction::Ingress,
-        SignalCause::Egress => Direction::Egress,
-    };
+pub fn signal(claim: &Claim<'_>, cause: SignalCause, now: u64) {
+    let (pair, direction, family) = (claim.pair, claim.hook, claim.family);
     #[expect(unsafe_code, reason = "map values are shared between CPUs")]
     // SAFETY: one aligned word is read.
     let last = unsafe { SIGNALLED.get(pair).copied() };

@@ -1,6 +1,6 @@
 //! A packet leaves a workload: host side of its veth, ingress.
 //!
-//! Marked as local, whatever it was marked with → the source address is the interface's own → conntrack → egress policy → lease → proof.
+//! Marked as local, whatever it was marked with → the source address is the interface's own → conntrack → egress policy → proof → lease.
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;

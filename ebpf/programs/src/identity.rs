@@ -21,6 +21,15 @@ pub fn endpoint(address: &Words) -> Option<Endpoint> {
     }
 }
 
+/// Whether an endpoint of this node has the address and the identity.
+#[inline(always)]
+pub fn endpoint_is(address: &Words, identity: SecurityIdentity) -> bool {
+    #[expect(unsafe_code, reason = "map values are shared with user space")]
+    // SAFETY: one aligned word is read; user space writes entries as a whole.
+    let found = unsafe { ENDPOINTS.get(address) };
+    found.is_some_and(|endpoint| endpoint.identity == identity)
+}
+
 /// Whether the packet left this very endpoint. The mark alone says that it left some workload of this node: what was inside
 /// a tunnel that ends on this host still has it, but was received by the tunnel's device since.
 #[inline(always)]
@@ -66,7 +75,6 @@ pub fn remote(address: &Words, node: NodeId) -> Result<IpcacheValue, Reason> {
             Some(local) => IpcacheValue {
                 identity: local.identity,
                 node,
-                ..WORLD
             },
             None => WORLD,
         },
@@ -80,7 +88,4 @@ pub fn remote(address: &Words, node: NodeId) -> Result<IpcacheValue, Reason> {
 const WORLD: IpcacheValue = IpcacheValue {
     identity: SecurityIdentity::WORLD,
     node: NodeId::NONE,
-    not_after: 0,
-    epoch: 0,
-    reserved: 0,
 };

@@ -15,6 +15,7 @@ mod from_netdev;
 mod from_parking;
 mod from_tunnel;
 mod identity;
+mod lease;
 mod maps;
 mod mark;
 mod parking;

@@ -1,36 +1,54 @@
-//! Whether the two sides have proven who they are.
+//! Whether the two sides have proven who they are, and the other side's address is still its own.
 
-use signet_abi::{AuthKey, Authentication, Reason, SignalCause};
+use signet_abi::{AuthKey, Authentication, Direction, Reason, SignalCause};
 
-use crate::events;
+use crate::address::Words;
 use crate::maps::AUTH;
 use crate::parse::Family;
 use crate::verdict::Scene;
+use crate::{events, lease};
 
 /// Says that what a rule asks for is there. Only [`demand`] makes one.
 #[must_use]
 pub struct Proven(());
 
-/// Checks what `authentication` asks of the pair, now. Without a proof one is signalled for.
+/// Who is to be proven, on which packet.
+pub struct Claim<'a> {
+    /// The two identities, and the other side's node.
+    pub pair: &'a AuthKey,
+    /// The other side's address.
+    pub remote: &'a Words,
+    /// Which hook sees the packet.
+    pub hook: Direction,
+    /// Its family.
+    pub family: Family,
+}
+
+/// Checks what `authentication` asks of the pair, now. What lacks is signalled for: a proof can be waited for; an address
+/// whose owner does not stand by it any more is refused.
 #[inline(always)]
-pub fn demand(
-    authentication: Authentication,
-    pair: &AuthKey,
-    cause: SignalCause,
-    family: Family,
-    scene: &Scene,
-) -> Result<Proven, Reason> {
+pub fn demand(authentication: Authentication, claim: &Claim<'_>, scene: &Scene) -> Result<Proven, Reason> {
     match authentication {
         Authentication::Disabled => Ok(Proven(())),
         Authentication::AlwaysFail => Err(Reason::AuthenticationAlwaysFails),
-        Authentication::Required if is_live(pair, scene.now) => Ok(Proven(())),
-        Authentication::Required => {
-            events::signal(pair, cause, family, scene.now);
+        Authentication::Required if !is_live(claim.pair, scene.now) => {
+            let cause = match claim.hook {
+                Direction::Ingress => SignalCause::Ingress,
+                Direction::Egress => SignalCause::Egress,
+            };
+            events::signal(claim, cause, scene.now);
             Err(if scene.parking_ifindex == 0 {
                 Reason::AuthenticationRequired
             } else {
                 Reason::Parked
             })
+        }
+        Authentication::Required if lease::holds(claim.remote, claim.pair, scene.node.0, scene.now) => {
+            Ok(Proven(()))
+        }
+        Authentication::Required => {
+            events::signal(claim, SignalCause::Lease, scene.now);
+            Err(Reason::LeaseExpired)
         }
     }
 }

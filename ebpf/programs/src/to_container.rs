@@ -1,6 +1,6 @@
 //! A packet reaches a workload: host side of its veth, egress.
 //!
-//! The source is not one of this node's, or it left by its own interface → the destination is the interface's own → conntrack → ingress policy → lease → proof.
+//! The source is not one of this node's, or it left by its own interface → the destination is the interface's own → conntrack → ingress policy → proof → lease.
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;

@@ -3,15 +3,14 @@
 use aya_ebpf::bindings::{BPF_F_INGRESS, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_redirect};
 use aya_ebpf::programs::TcContext;
-use signet_abi::{
-    ABI_VERSION, AuthKey, Authentication, CtValue, Direction, NodeId, Reason, SignalCause, flow_hooks,
-    node_flags,
-};
+use signet_abi::{ABI_VERSION, AuthKey, CtValue, Direction, NodeId, Reason, flow_hooks, node_flags};
 
+use crate::address::Words;
 use crate::conntrack::{self, Change, ConnectionKey, Found};
 use crate::events::{self, Judged, Trace};
 use crate::maps::{CONFIG, NODES};
 use crate::parse::{self, Kind, Packet, Tuple};
+use crate::proof::Claim;
 use crate::{identity, mark, parking, policy, proof};
 
 /// Where and when a packet is judged, and under which settings.
@@ -73,9 +72,9 @@ pub fn now() -> u64 {
 /// Judges a packet of a local endpoint, going `direction` as the endpoint sees it.
 ///
 /// 1. Which connection it belongs to (for an ICMP error: the one that it is about).
-/// 2. If that connection was allowed under the present policy: the proof alone.
-/// 3. Else: whose address is it, who is the other side, what does the rule for the opener's direction say, does the
-///    lease hold, is there a proof. Only then is the connection remembered.
+/// 2. If that connection was allowed under the present policy: the proof and the lease alone.
+/// 3. Else: whose address is it, who is the other side, what does the rule for the opener's direction say, is there a
+///    proof, and does the other side's owner stand by its address. Only then is the connection remembered.
 #[inline(always)]
 pub fn judge<K: ConnectionKey>(
     ctx: &TcContext,
@@ -118,6 +117,26 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
+    /// The other side's address.
+    #[inline(always)]
+    fn remote(&self) -> &Words {
+        match self.going {
+            Direction::Ingress => &self.tuple.source,
+            Direction::Egress => &self.tuple.destination,
+        }
+    }
+
+    /// What has to be proven.
+    #[inline(always)]
+    fn claim<'b>(&'b self, pair: &'b AuthKey) -> Claim<'b> {
+        Claim {
+            pair,
+            remote: self.remote(),
+            hook: self.hook,
+            family: self.packet.family,
+        }
+    }
+
     /// Whether the packet opens a connection or keeps it alive. An error does neither.
     #[inline(always)]
     fn is_tracked(&self) -> bool {
@@ -132,10 +151,6 @@ fn decide<K: ConnectionKey>(
     found: Option<&Found>,
     trace: &mut Trace,
 ) -> Result<Change, Reason> {
-    let cause = match case.hook {
-        Direction::Ingress => SignalCause::Ingress,
-        Direction::Egress => SignalCause::Egress,
-    };
     if let Some(found) = found
         && holds(&found.value, scene)
     {
@@ -147,7 +162,7 @@ fn decide<K: ConnectionKey>(
         };
         note(trace, case.hook, &pair, value.rule);
         let authentication = policy::authentication(value.authentication);
-        let _proven = proof::demand(authentication, &pair, cause, case.packet.family, scene)?;
+        let _proven = proof::demand(authentication, &case.claim(&pair), scene)?;
         if !case.is_tracked() {
             return Ok(Change::None);
         }
@@ -194,20 +209,12 @@ fn decide<K: ConnectionKey>(
         port,
         &mut trace.rule,
     )?;
-    let lease = match rule.authentication() {
-        Authentication::Disabled => 0,
-        Authentication::Required | Authentication::AlwaysFail => other.not_after,
-    };
-    if lease != 0 && lease <= scene.now {
-        return Err(Reason::LeaseExpired);
-    }
-    let _proven = proof::demand(rule.authentication(), &pair, cause, case.packet.family, scene)?;
+    let _proven = proof::demand(rule.authentication(), &case.claim(&pair), scene)?;
     if !case.is_tracked() {
         return Ok(Change::None);
     }
     let value = CtValue {
         expires: 0,
-        lease,
         policy_epoch: scene.policy_epoch,
         local: pair.local,
         remote: pair.remote,
@@ -232,9 +239,7 @@ fn decide<K: ConnectionKey>(
 /// Whether a cached verdict still says what the maps say.
 #[inline(always)]
 fn holds(value: &CtValue, scene: &Scene) -> bool {
-    value.policy_epoch == scene.policy_epoch
-        && value.ifindex == scene.ifindex
-        && (value.lease == 0 || scene.now < value.lease)
+    value.policy_epoch == scene.policy_epoch && value.ifindex == scene.ifindex
 }
 
 /// What an ICMP error is about, if the error goes to whoever sent that packet (RFC 792, RFC 4443 section 2.2) and comes

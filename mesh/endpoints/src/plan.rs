@@ -118,11 +118,10 @@ pub fn plan(current: &KernelState, desired: &Desired, capacity: Capacity) -> Res
         .filter_map(|change| desired.ipcache.get_key_value(&change.cidr))
         .collect();
     places.sort_by_key(|(cidr, _)| Reverse(cidr.abi_bits()));
-    let value = |cidr, place| ipcache_value(current.ipcache.get(cidr), place);
     steps.extend(
         places
             .into_iter()
-            .map(|(cidr, place)| Step::PutIpcache(*cidr, value(cidr, *place))),
+            .map(|(cidr, place)| Step::PutIpcache(*cidr, ipcache_value(*place))),
     );
     let mut gone: Vec<_> = current
         .ipcache
@@ -227,13 +226,10 @@ fn holds(value: Option<&IpcacheValue>, place: Place) -> bool {
     value.is_some_and(|value| value.identity == place.identity && value.node == place.node)
 }
 
-fn ipcache_value(current: Option<&IpcacheValue>, place: Place) -> IpcacheValue {
-    let epoch = current.map_or(0, |value| value.epoch).wrapping_add(1);
+fn ipcache_value(place: Place) -> IpcacheValue {
     IpcacheValue {
         identity: place.identity,
         node: place.node,
-        epoch,
-        ..IpcacheValue::default()
     }
 }
 

@@ -102,6 +102,9 @@ pub(crate) struct MapArgs {
     /// Proofs of pairs.
     #[arg(long = "map-auth", value_name = "N", default_value_t = Capacities::default().auth, value_parser = entries())]
     pub(crate) auth: u32,
+    /// Addresses of workloads on other nodes, by what these nodes say.
+    #[arg(long = "map-leases", value_name = "N", default_value_t = Capacities::default().leases, value_parser = entries())]
+    pub(crate) leases: u32,
     /// Other nodes.
     #[arg(long = "map-nodes", value_name = "N", default_value_t = Capacities::default().nodes, value_parser = entries())]
     pub(crate) nodes: u32,
@@ -117,6 +120,7 @@ impl MapArgs {
             endpoints: self.endpoints,
             policy: self.policy,
             auth: self.auth,
+            leases: self.leases,
             nodes: self.nodes,
             connections: self.connections,
             ..Capacities::default()

@@ -1,10 +1,11 @@
 //! Why traffic passes at this node, or not. Pure, over what the daemon knows and what the kernel maps say.
 //!
-//! Steps: source → destination → policy of each end that lives here → proof → encryption. What the other node judges
+//! Steps: source → destination → policy of each end that lives here → proof → lease → encryption. What the other node judges
 //! is left to the other node.
 
 mod answer;
 mod judgement;
+mod lease;
 mod question;
 mod side;
 
@@ -13,7 +14,10 @@ mod tests;
 
 use std::net::IpAddr;
 
-use signet_abi::{AuthKey, AuthValue, Direction, IpcacheValue, NodeId, NodeState, Reason, node_flags};
+use signet_abi::{
+    AuthKey, AuthValue, Direction, IpcacheValue, Lease, NodeId, NodeState, Reason, SecurityIdentity,
+    node_flags,
+};
 use signet_proto::mesh::v1::ExplainResponse;
 
 pub(crate) use question::Question;
@@ -28,6 +32,12 @@ pub(crate) trait Maps {
     fn place(&self, address: IpAddr) -> Option<IpcacheValue>;
     /// `AUTH`.
     fn proof(&self, pair: &AuthKey) -> Option<AuthValue>;
+    /// `LEASES`.
+    fn lease(&self, address: IpAddr) -> Option<Lease>;
+    /// `LEASE_ENDS`; 0: none.
+    fn lease_end(&self, node: NodeId) -> u64;
+    /// `ENDPOINTS`.
+    fn endpoint(&self, address: IpAddr) -> Option<SecurityIdentity>;
     /// `NODES`.
     fn node(&self, id: NodeId) -> Option<NodeState>;
     /// `CLOCK_BOOTTIME`, ns.

@@ -100,7 +100,7 @@ impl Kernel {
             },
             Step::PutEndpoint(address, endpoint) => self.endpoints.insert(address, endpoint),
             Step::RemoveEndpoint(address) => self.endpoints.remove(address).map(drop),
-            Step::PutIpcache(cidr, value) => self.put_ipcache(*cidr, value),
+            Step::PutIpcache(cidr, value) => self.put_ipcache(*cidr, *value),
             Step::RemoveIpcache(cidr) => match ipcache_prefix(*cidr) {
                 Some(prefix) => self.ipcache.remove(&prefix).map(drop),
                 None => Ok(()),
@@ -110,9 +110,9 @@ impl Kernel {
         }
     }
 
-    fn put_ipcache(&mut self, cidr: Cidr, value: &IpcacheValue) -> Result<(), MapError> {
+    fn put_ipcache(&mut self, cidr: Cidr, value: IpcacheValue) -> Result<(), MapError> {
         match ipcache_prefix(cidr) {
-            Some(prefix) => self.ipcache.insert(&prefix, value),
+            Some(prefix) => self.ipcache.insert(&prefix, &value),
             None => Ok(()),
         }
     }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use signet_abi::AuthKey;
+use signet_abi::{AuthKey, SignalCause};
 use signet_handshake::Proof;
 use signet_maps::{boottime_now, boottime_of};
 use signet_tls::BundleSource;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::failure::ProveError;
 use super::handle::Event;
@@ -26,7 +26,10 @@ use crate::status::Status;
 use crate::tasks::Tasks;
 use crate::view::{RevocationTable, ViewStore};
 
+mod leasing;
 mod revoking;
+
+use leasing::Unleased;
 
 /// From the request to the proof, opening a session included.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -72,6 +75,8 @@ pub struct Actor<A> {
     flush: bool,
     /// Proofs that are taken back, and that the kernel may still have.
     doomed: BTreeSet<AuthKey>,
+    /// Proofs that wait for a lease of the other side.
+    unleased: BTreeMap<AuthKey, Unleased>,
 }
 
 impl<A: AuthStore> Actor<A> {
@@ -91,6 +96,7 @@ impl<A: AuthStore> Actor<A> {
             inherited: view.revocations().versions(),
             flush: view.has_unfinished_revocations(),
             doomed: BTreeSet::new(),
+            unleased: BTreeMap::new(),
             view,
             store,
             status,
@@ -123,8 +129,10 @@ impl<A: AuthStore> Actor<A> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut view, mut endpoints) = (self.knowledge.view.clone(), self.knowledge.endpoints.clone());
         let mut svids = self.knowledge.svids.clone();
+        let mut leases = self.sessions.leases().changed();
         let mut ready = svids.borrow_and_update().ready();
         loop {
+            let due = self.leases_due();
             tokio::select! {
                 event = events.recv() => match event {
                     Some(event) => self.on_event(event),
@@ -161,6 +169,8 @@ impl<A: AuthStore> Actor<A> {
                     }
                     self.sweep(true);
                 }
+                _ = leases.changed(), if !self.unleased.is_empty() => self.on_leases(),
+                () = sleep_until(due), if !self.unleased.is_empty() => self.on_leases(),
                 _ = tick.tick() => self.on_tick(),
             }
         }
@@ -168,6 +178,7 @@ impl<A: AuthStore> Actor<A> {
 
     fn on_event(&mut self, event: Event) {
         match event {
+            Event::Signal(signal) if signal.cause == SignalCause::Lease as u8 => self.revive(signal.node),
             Event::Signal(signal) => {
                 let key = AuthKey {
                     local: signal.local,
@@ -203,7 +214,7 @@ impl<A: AuthStore> Actor<A> {
             },
             Event::Responded { node, proof } => {
                 if let Some(key) = self.knowledge.key(proof.local(), proof.remote(), node) {
-                    self.write(key, &proof, false);
+                    self.enter(key, proof, false);
                 }
             }
             Event::Report(reply) => {
@@ -240,7 +251,7 @@ impl<A: AuthStore> Actor<A> {
 
     fn on_landed(&mut self, key: AuthKey, result: Result<Outcome, ProveError>) {
         match result {
-            Ok(Outcome::One(proof)) => self.write(key, &proof, true),
+            Ok(Outcome::One(proof)) => self.enter(key, proof, true),
             Ok(Outcome::Both(proof, mirrored)) => {
                 self.write(key, &proof, true);
                 let mirror = AuthKey {
@@ -266,10 +277,16 @@ impl<A: AuthStore> Actor<A> {
                 }
             }
         }
+        if !self.unleased.contains_key(&key) {
+            self.tell_waiters(key);
+        }
+        self.prove_waiting();
+    }
+
+    fn tell_waiters(&mut self, key: AuthKey) {
         for reply in self.waiters.remove(&key).unwrap_or_default() {
             self.answer(key, reply);
         }
-        self.prove_waiting();
     }
 
     /// There is room for a handshake: it is for those whose packets wait.
@@ -360,6 +377,7 @@ impl<A: AuthStore> Actor<A> {
         for key in self.table.renewals(boottime_now()) {
             self.launch(key);
         }
+        self.keep_sessions();
     }
 
     /// Deletes what has expired, and what cannot be any more if `changed` says that something may have.
@@ -388,6 +406,7 @@ impl<A: AuthStore> Actor<A> {
         self.adopted = true;
         // Ends those that are under way: they are about the old numbers.
         self.flights = Tasks::default();
+        self.unleased.clear();
         self.waiters.clear();
         self.parking.refuse_all();
         self.table = Table::new(Bounds::default());

@@ -13,5 +13,6 @@ pub use failure::ProveError;
 pub(crate) use failure::chain;
 pub use handle::{Event, Pairs};
 pub use report::PairReport;
+pub(crate) use report::to_unix;
 pub use resolve::{Knowledge, Resolved, Target};
 pub use table::{Bounds, Decision, Made, Refusal, Table};

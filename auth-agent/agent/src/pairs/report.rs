@@ -52,7 +52,8 @@ impl PairReport {
     }
 }
 
-fn to_unix(boottime: u64) -> i64 {
+/// Unix seconds of an instant of the boot clock.
+pub(crate) fn to_unix(boottime: u64) -> i64 {
     let ahead = i128::from(boottime) - i128::from(boottime_now());
     unix_now().saturating_add(i64::try_from(ahead.div_euclid(1_000_000_000)).unwrap_or(i64::MAX))
 }

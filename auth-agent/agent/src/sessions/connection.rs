@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use signet_handshake::Proof;
+use signet_lease::BookError;
 use signet_session::{CodecError, Decoder, Established, Event, Message, NodeNumber, SessionError, encode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::net::TcpStream;
@@ -19,6 +20,7 @@ use super::establish::Fresh;
 use super::flights::{Effects, Ends, Flights};
 use super::handle::{Command, SessionHandle, Traffic, TransportEvent};
 use crate::clock::{now, unix_now};
+use crate::leases::Talk;
 use crate::pairs::Pairs;
 
 /// Frames that wait to be written; a peer that does not read them loses the session.
@@ -47,6 +49,8 @@ pub(super) enum Ended {
     Stalled,
     #[error("{0}")]
     Session(#[from] SessionError),
+    #[error("{0}")]
+    Lease(#[from] BookError),
     #[error("{}", crate::pairs::chain(.0))]
     Codec(#[from] CodecError),
     #[error("an SVID of the two nodes has expired")]
@@ -67,6 +71,7 @@ pub(super) struct Connection {
     traffic: Arc<Traffic>,
     pairs: Pairs,
     transport: mpsc::Sender<TransportEvent>,
+    talk: Talk,
 }
 
 /// Splits a fresh session into what drives it and what others hold of it.
@@ -102,6 +107,7 @@ pub(super) fn start(
         peer: (fresh.peer.number, context.node_id(&fresh.peer.name)),
         secrets: fresh.secrets,
     };
+    let talk = Talk::new(context.leases.clone(), fresh.peer.number, generation);
     let connection = Connection {
         session: fresh.session,
         flights: Flights::new(ends, context.knowledge.clone(), context.bundles.clone()),
@@ -113,6 +119,7 @@ pub(super) fn start(
         traffic,
         pairs,
         transport,
+        talk,
     };
     let (reader, writer) = split(fresh.stream);
     (handle, connection.run(reader, writer, queue, inbox, cancel))
@@ -143,8 +150,12 @@ impl Connection {
         inbox: &mut mpsc::Receiver<Command>,
     ) -> Ended {
         let mut buffer = vec![0; CHUNK];
-        // What came with the hello.
-        let mut result = self.drain().await;
+        let questions = self.talk.open(&mut self.session);
+        let mut result = self.send_all(&questions);
+        if result.is_ok() {
+            // What came with the hello.
+            result = self.drain().await;
+        }
         loop {
             if let Err(ended) = result {
                 return ended;
@@ -163,6 +174,7 @@ impl Connection {
                     Some(command) => self.on_command(command).await,
                     None => Err(Ended::Closed),
                 },
+                () = self.talk.changed() => self.on_tick().await,
                 () = sleep_until(wake) => self.on_tick().await,
             };
         }
@@ -206,6 +218,13 @@ impl Connection {
                 .await
             }
             Event::Retire(_) => self.tell(TransportEvent::Retire { node, generation }).await,
+            Event::LeaseAsked(ask) => {
+                let answers = self.talk.on_ask(&mut self.session, &ask);
+                self.send_all(&answers)
+            }
+            Event::LeaseTable(groups) => Ok(self.talk.on_table(groups)?),
+            Event::LeaseChange { withdrawn, added } => Ok(self.talk.on_change(&withdrawn, added)?),
+            Event::LeaseGranted { asked, lasting } => Ok(self.talk.on_grant(asked, lasting)?),
         }
     }
 
@@ -231,6 +250,8 @@ impl Connection {
         if let Some(ping) = self.session.on_tick(now().clock)? {
             self.send(&ping)?;
         }
+        let messages = self.talk.on_tick(&mut self.session);
+        self.send_all(&messages)?;
         let effects = self.flights.on_tick(&mut self.session, now());
         self.apply(effects).await
     }
@@ -257,6 +278,10 @@ impl Connection {
         }
     }
 
+    fn send_all(&self, messages: &[Message]) -> Result<(), Ended> {
+        messages.iter().try_for_each(|message| self.send(message))
+    }
+
     fn send(&self, message: &Message) -> Result<(), Ended> {
         self.outgoing
             .try_send(encode(message)?)
@@ -266,7 +291,7 @@ impl Connection {
     }
 
     fn wake(&self) -> Instant {
-        let mut wake = Instant::from_std(self.session.deadline());
+        let mut wake = Instant::from_std(self.session.deadline()).min(self.talk.deadline());
         if let Some(deadline) = self.flights.deadline() {
             wake = wake.min(Instant::from_std(deadline));
         }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::establish::EstablishError;
 use crate::ca::NodeAccess;
+use crate::leases::Leases;
 use crate::pairs::Knowledge;
 use crate::view::View;
 
@@ -28,6 +29,8 @@ pub struct Context {
     pub bundles: Arc<dyn BundleSource>,
     /// View, SVIDs and endpoints.
     pub knowledge: Knowledge,
+    /// What nodes say of their addresses.
+    pub leases: Leases,
     /// Bounds within a session.
     pub limits: Limits,
     /// For TCP, and for the TLS handshake after it.

@@ -88,7 +88,7 @@ pub(super) async fn run(sessions: Arc<Sessions>, peer: Arc<Peer>) {
                 }
                 set_unless_up(&peer, State::Idle);
                 attempt = attempt.saturating_add(1);
-                if sessions.keep_all.load(Relaxed) {
+                if sessions.keeps(peer.number) {
                     peer.demand.notify_one();
                 }
             }

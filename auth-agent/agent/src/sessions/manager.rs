@@ -1,6 +1,6 @@
 //! All sessions of this node: at most one with each peer.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use super::context::Context;
 use super::dialer;
 use super::establish::Fresh;
 use super::handle::{Command, SessionHandle, TransportEvent};
+use crate::leases::Leases;
 use crate::pairs::{Pairs, ProveError};
 use crate::tasks;
 use crate::view::Node;
@@ -62,6 +63,8 @@ pub struct Sessions {
     generation: AtomicU64,
     /// Whether a session with every node is wanted, not only on demand.
     pub(super) keep_all: AtomicBool,
+    /// Nodes with which a session is to be there all the time, so that they renew their leases.
+    kept: Mutex<BTreeSet<NodeNumber>>,
 }
 
 impl std::fmt::Debug for Sessions {
@@ -83,6 +86,7 @@ impl Sessions {
             peers: Mutex::default(),
             generation: AtomicU64::new(0),
             keep_all: AtomicBool::new(false),
+            kept: Mutex::default(),
         };
         (Arc::new(sessions), events)
     }
@@ -147,6 +151,37 @@ impl Sessions {
         for node in view.nodes().filter(|node| node.name != self.context.name) {
             self.peer(node.number).demand.notify_one();
         }
+    }
+
+    /// What nodes say of their addresses.
+    pub fn leases(&self) -> &Leases {
+        &self.context.leases
+    }
+
+    /// From now on: a session with these nodes, dialed again when it is lost. Whoever is not among them keeps the one that is
+    /// there.
+    pub fn keep_with(self: &Arc<Self>, nodes: BTreeSet<NodeNumber>) {
+        let Ok(view) = self.context.view() else { return };
+        for node in &nodes {
+            if view.node_by_number(*node).is_some() {
+                self.revive(*node);
+            }
+        }
+        *lock(&self.kept) = nodes;
+    }
+
+    /// Asks for a session with the node if there is none.
+    pub fn revive(self: &Arc<Self>, node: NodeNumber) {
+        let peer = self.peer(node);
+        let is_idle = matches!(*peer.state.borrow(), State::Idle);
+        if is_idle {
+            peer.demand.notify_one();
+        }
+    }
+
+    /// Whether the session with the node is wanted whoever asks.
+    pub(super) fn keeps(&self, node: NodeNumber) -> bool {
+        self.keep_all.load(Relaxed) || lock(&self.kept).contains(&node)
     }
 
     /// Takes in a session that has just been opened, from either side. One of two lives on.
@@ -214,7 +249,7 @@ impl Sessions {
             .transport
             .send(TransportEvent::Down { node, generation })
             .await;
-        if self.keep_all.load(Relaxed) {
+        if self.keeps(peer.number) {
             peer.demand.notify_one();
         }
     }

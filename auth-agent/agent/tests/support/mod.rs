@@ -7,7 +7,7 @@
     reason = "helpers of tests: each binary uses its part, and what fails here is the test"
 )]
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +21,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, Server
 use signet_abi::{AuthKey, NodeId, SecurityIdentity, Signal};
 use signet_agent::auth::MemoryAuth;
 use signet_agent::ca::{CaAddresses, NodeAccess, NodeIdentity, channel};
+use signet_agent::leases::{Leases, MemoryLeases, keep};
 use signet_agent::mesh::Endpoints;
 use signet_agent::pairs::{Actor, Knowledge, PairReport, Pairs};
 use signet_agent::sessions::{Context, Gate, Sessions, TransportEvent, listen};
@@ -205,6 +206,7 @@ pub(crate) struct Setup {
     pub(crate) tls_deadline: Duration,
     pub(crate) gate: Gate,
     pub(crate) auth: MemoryAuth,
+    pub(crate) leases: MemoryLeases,
     /// Whether the first view is of a history that nobody knows.
     pub(crate) reset: bool,
     /// Where revocations are kept, if anywhere.
@@ -218,6 +220,7 @@ impl Default for Setup {
             tls_deadline: Duration::from_secs(10),
             gate: Gate::default(),
             auth: MemoryAuth::new(1000),
+            leases: MemoryLeases::new(1000),
             reset: false,
             kept: None,
         }
@@ -231,6 +234,7 @@ pub(crate) struct TestNode {
     pub(crate) pairs: Pairs,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) auth: MemoryAuth,
+    pub(crate) leases: MemoryLeases,
     pub(crate) status: Arc<Status>,
     pub(crate) endpoints: watch::Sender<Option<Arc<Endpoints>>>,
     pub(crate) transport: Option<mpsc::Receiver<TransportEvent>>,
@@ -306,6 +310,12 @@ impl World {
             .expect("there")
     }
 
+    /// The same to one node alone.
+    pub(crate) fn push_to(&mut self, number: u32) {
+        self.cluster.revision += 1;
+        self.node(number).take(&self.ca, &self.cluster);
+    }
+
     /// Pushes the cluster as it is now to every node, as the CA would, with SVIDs and endpoints for its workloads.
     pub(crate) fn push(&mut self) {
         self.cluster.revision += 1;
@@ -334,6 +344,11 @@ impl TestNode {
         };
         let (pairs, events) = Pairs::channel();
         let byte = u8::try_from(number).expect("small");
+        let status = Arc::new(Status::default());
+        // As if signet-meshd had just told of the endpoints.
+        status.sight.open();
+        let leases = Leases::new(view.subscribe(), setup.leases.clone(), status.clone());
+        let keeping = keep(leases.clone(), view.subscribe(), knowledge.endpoints.clone());
         let context = Context {
             name,
             trust_domain: ca.domain.clone(),
@@ -341,11 +356,11 @@ impl TestNode {
             access: access_watch,
             bundles: view.clone(),
             knowledge: knowledge.clone(),
+            leases: leases.clone(),
             limits: setup.limits,
             tls_deadline: setup.tls_deadline,
         };
         let (sessions, transport) = Sessions::new(context, pairs.clone());
-        let status = Arc::new(Status::default());
         let auth = setup.auth;
         let actor = Actor::new(
             knowledge,
@@ -357,6 +372,7 @@ impl TestNode {
         let cleared = actor.cleared();
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(actor.run(events));
+        tasks.spawn(keeping);
         tasks.spawn(sessions.clone().end_revoked());
         tasks.spawn(listen(listener, sessions.clone(), Arc::new(setup.gate)));
         Self {
@@ -365,6 +381,7 @@ impl TestNode {
             pairs,
             sessions,
             auth,
+            leases: setup.leases,
             status,
             endpoints,
             transport: Some(transport),
@@ -402,11 +419,15 @@ impl TestNode {
             }
         });
         self.svids.send_replace(Arc::new(SvidSet::new(entries.collect())));
-        let identities = view
-            .registrations()
-            .map(|registration| registration.spiffe_id.clone());
+        let number = self.number;
+        let addresses = view.registrations().map(|registration| {
+            (
+                address(number, registration.identity.0),
+                registration.spiffe_id.clone(),
+            )
+        });
         self.endpoints
-            .send_replace(Some(Arc::new(Endpoints::with_identities(identities))));
+            .send_replace(Some(Arc::new(Endpoints::with_addresses(addresses))));
     }
 
     /// Runs a future as long as the node lives.
@@ -439,6 +460,12 @@ impl TestNode {
             ..Signal::default()
         }));
     }
+}
+
+/// The address of a workload on a node.
+pub(crate) fn address(node: u32, workload: u32) -> IpAddr {
+    let last = u8::try_from(workload % 250 + 1).expect("small");
+    IpAddr::from([10, 244, u8::try_from(node).expect("small"), last])
 }
 
 pub(crate) fn key(local: u32, remote: u32, node: u32) -> AuthKey {

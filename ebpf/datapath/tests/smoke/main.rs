@@ -76,7 +76,7 @@ fn attached() -> (Cabled, Node) {
         node.endpoint(family.local(), |endpoint| {
             (endpoint.ifindex, endpoint.flags) = (interface.index, BOTH_ENFORCED);
         });
-        node.know(host(family), SecurityIdentity::HOST, NodeId(1), 0);
+        node.know(host(family), SecurityIdentity::HOST, NodeId(1));
     }
     node.next_epoch();
     (wire, node)

@@ -107,9 +107,9 @@ impl Neighbours {
             };
             node.endpoint(family.local(), own(at_web, LOCAL));
             node.endpoint(address_of_api(family), own(at_api, REMOTE));
-            node.know(address_of_api(family), REMOTE, NodeId(1), 0);
+            node.know(address_of_api(family), REMOTE, NodeId(1));
             for host in [host(family), host_of_api(family)] {
-                node.know(host, SecurityIdentity::HOST, NodeId(1), 0);
+                node.know(host, SecurityIdentity::HOST, NodeId(1));
             }
         }
         for identity in [LOCAL, REMOTE, SecurityIdentity::HOST] {

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use signet_abi::{
     ABI_VERSION, Address, AuthKey, AuthValue, Authentication, CtValue, Direction, Endpoint, Flow,
-    IpcacheValue, MARK_LOCAL, MeshConfig, Metric, NodeId, NodeState, PolicyId, PolicyKey, PolicyValue,
-    Reason, SecurityIdentity, Signal, Verdict, endpoint_flags,
+    IpcacheValue, Lease, LeaseEnd, LeaseEndKey, LeaseKey, MARK_LOCAL, MeshConfig, Metric, NodeId, NodeState,
+    PolicyId, PolicyKey, PolicyValue, Reason, SecurityIdentity, Signal, Verdict, endpoint_flags,
 };
 use signet_datapath::{Capacities, Datapath, Hook, RunInput};
 use signet_maps::{
     AuthMap, ConfigMap, Connection, CounterName, CtMaps, EndpointsMap, FlowRing, IpcacheMap, IpcachePrefix,
-    MetricsMap, NodesMap, PolicyMap, PolicyPrefix, SignalRing, boottime_now,
+    LeaseEndsMap, LeasesMap, MetricsMap, NodesMap, PolicyMap, PolicyPrefix, SignalRing, boottime_now,
 };
 
 use super::packet;
@@ -204,6 +204,8 @@ pub(crate) struct Node {
     pub endpoints: EndpointsMap,
     pub policy: PolicyMap,
     pub auth: AuthMap,
+    pub leases: LeasesMap,
+    pub lease_ends: LeaseEndsMap,
     pub nodes: NodesMap,
     pub config: ConfigMap,
     pub connections: CtMaps,
@@ -229,6 +231,7 @@ pub(crate) fn capacities() -> Capacities {
         endpoints: 64,
         policy: 256,
         auth: 64,
+        leases: 64,
         connections: 1_024,
         nodes: 64,
         signals_bytes: 65_536,
@@ -273,6 +276,8 @@ impl Node {
             endpoints: EndpointsMap::open(&directory).unwrap(),
             policy: PolicyMap::open(&directory).unwrap(),
             auth: AuthMap::open(&directory).unwrap(),
+            leases: LeasesMap::open(&directory).unwrap(),
+            lease_ends: LeaseEndsMap::open(&directory).unwrap(),
             nodes: NodesMap::open(&directory).unwrap(),
             config: ConfigMap::open(&directory).unwrap(),
             connections: CtMaps::open(&directory).unwrap(),
@@ -287,13 +292,19 @@ impl Node {
     }
 
     /// Puts the maps back into their first state: settings, one local endpoint that no policy selects, and a peer's
-    /// workload, in both families; no rule, no proof, no connection.
+    /// workload, in both families, of which its node says that it is there; no rule, no proof, no connection.
     pub(crate) fn reset(&mut self) {
         for (prefix, _) in self.policy.entries().unwrap() {
             assert!(self.policy.remove(&prefix).unwrap());
         }
         for (pair, _) in self.auth.entries().unwrap() {
             assert!(self.auth.remove(&pair).unwrap());
+        }
+        for (address, _) in self.leases.entries().unwrap() {
+            assert!(self.leases.remove(&address).unwrap());
+        }
+        for (node, _) in self.lease_ends.entries().unwrap() {
+            assert!(self.lease_ends.remove(&node).unwrap());
         }
         for (prefix, _) in self.ipcache.entries().unwrap() {
             assert!(self.ipcache.remove(&prefix).unwrap());
@@ -308,9 +319,11 @@ impl Node {
         self.configure(|_| {});
         for family in Family::BOTH {
             self.endpoint(family.local(), |_| {});
-            self.know(family.local(), LOCAL, OWN_NODE, 0);
-            self.know(family.remote(), REMOTE, PEER_NODE, 0);
+            self.know(family.local(), LOCAL, OWN_NODE);
+            self.know(family.remote(), REMOTE, PEER_NODE);
+            self.lease(family.remote(), REMOTE, PEER_NODE);
         }
+        self.grant(PEER_NODE, MINUTE.cast_signed());
     }
 
     /// Takes away what is remembered of every connection.
@@ -367,15 +380,26 @@ impl Node {
     }
 
     /// Says who an address is.
-    pub(crate) fn know(&mut self, address: IpAddr, identity: SecurityIdentity, node: NodeId, not_after: u64) {
-        let value = IpcacheValue {
-            identity,
-            node,
-            not_after,
-            ..IpcacheValue::default()
-        };
+    pub(crate) fn know(&mut self, address: IpAddr, identity: SecurityIdentity, node: NodeId) {
+        let value = IpcacheValue { identity, node };
         self.ipcache
             .insert(&IpcachePrefix::host(address), &value)
+            .unwrap();
+    }
+
+    /// Writes that `node` says of an address that it is a workload with this identity.
+    pub(crate) fn lease(&mut self, address: IpAddr, identity: SecurityIdentity, node: NodeId) {
+        let lease = Lease { identity, node };
+        self.leases
+            .insert(&LeaseKey(Address::from(address)), &lease)
+            .unwrap();
+    }
+
+    /// Lets the word of `node` count for `ns` from now (negative: no more since then).
+    pub(crate) fn grant(&mut self, node: NodeId, ns: i64) {
+        let not_after = boottime_now().checked_add_signed(ns).unwrap();
+        self.lease_ends
+            .insert(&LeaseEndKey(node), &LeaseEnd { not_after })
             .unwrap();
     }
 

@@ -2,7 +2,9 @@
 
 use std::ops::RangeInclusive;
 
-use signet_abi::{Authentication, CtValue, Direction, Reason, SecurityIdentity, Verdict, flow_hooks};
+use signet_abi::{
+    Authentication, CtValue, Direction, LeaseKey, Reason, SecurityIdentity, Verdict, flow_hooks,
+};
 use signet_datapath::Capacities;
 use signet_maps::boottime_now;
 
@@ -172,7 +174,7 @@ fn a_changed_identity_is_judged_by_its_own_rules() {
         one_way(node, direction);
         let packet = Transport::Udp.opening(family, direction);
         assert_eq!(node.judge(direction, &packet), Reason::Forwarded);
-        node.know(family.remote(), SecurityIdentity(401), PEER_NODE, 0);
+        node.know(family.remote(), SecurityIdentity(401), PEER_NODE);
         node.next_epoch();
         assert_eq!(node.judge(direction, &packet), Reason::PolicyDenied);
         let answer = Transport::Udp.answer(family, direction);
@@ -181,44 +183,11 @@ fn a_changed_identity_is_judged_by_its_own_rules() {
 }
 
 #[test]
-fn a_lease_that_lapses_stops_a_live_connection_until_it_is_renewed() {
-    everywhere(|node, family, direction| {
-        node.enforce(BOTH_ENFORCED);
-        node.rule(direction, Verdict::Allow, Authentication::Required);
-        node.prove(MINUTE.cast_signed());
-        node.know(family.remote(), REMOTE, PEER_NODE, boottime_now() + MINUTE);
-        let (question, answer) = (
-            Transport::Udp.opening(family, direction),
-            Transport::Udp.answer(family, direction),
-        );
-        assert_eq!(node.judge(direction, &question), Reason::Forwarded);
-        node.rewrite_connections(|value| {
-            assert_ne!(value.lease, 0, "the lease is remembered");
-            value.lease = 1;
-        });
-        assert_eq!(
-            node.judge(direction, &question),
-            Reason::Forwarded,
-            "renewed meanwhile"
-        );
-        node.rewrite_connections(|value| value.lease = 1);
-        node.know(family.remote(), REMOTE, PEER_NODE, 1);
-        assert_eq!(node.judge(direction, &question), Reason::LeaseExpired);
-        assert_eq!(node.judge(direction.opposite(), &answer), Reason::LeaseExpired);
-        node.know(family.remote(), REMOTE, PEER_NODE, boottime_now() + MINUTE);
-        assert_eq!(
-            node.judge(direction.opposite(), &answer),
-            Reason::Forwarded,
-            "without a new epoch"
-        );
-    });
-}
-
-#[test]
 fn a_connection_that_needs_no_proof_needs_no_lease() {
     everywhere(|node, family, direction| {
         one_way(node, direction);
-        node.know(family.remote(), REMOTE, PEER_NODE, 1);
+        assert!(node.leases.remove(&LeaseKey(family.remote().into())).unwrap());
+        node.grant(PEER_NODE, -1);
         let packet = Transport::Udp.opening(family, direction);
         assert_eq!(node.judge(direction, &packet), Reason::Forwarded);
         assert_eq!(node.judge(direction, &packet), Reason::Forwarded);

@@ -79,13 +79,13 @@ fn a_router_on_the_way_may_send_one_and_another_workload_may_not() {
             Reason::Forwarded,
             "nobody's"
         );
-        node.know(family.stranger(), SecurityIdentity::REMOTE_NODE, PEER_NODE, 0);
+        node.know(family.stranger(), SecurityIdentity::REMOTE_NODE, PEER_NODE);
         assert_eq!(
             node.judge(Direction::Ingress, &error),
             Reason::Forwarded,
             "a node's"
         );
-        node.know(family.stranger(), SecurityIdentity(401), PEER_NODE, 0);
+        node.know(family.stranger(), SecurityIdentity(401), PEER_NODE);
         assert_eq!(
             node.judge(Direction::Ingress, &error),
             Reason::PolicyDenied,

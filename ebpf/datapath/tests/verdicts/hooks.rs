@@ -108,7 +108,7 @@ fn what_is_not_from_a_workload_to_a_remote_one_leaves_as_it_is() {
         let remotes = between(remote, remote);
         let routed = node.run_from(Origin::NOWHERE, Hook::ToNetdev, Direction::Egress, &remotes);
         assert_eq!(routed, None, "a remote workload's, routed on, {family:?}");
-        node.know(stranger, SecurityIdentity(301), OWN_NODE, 0);
+        node.know(stranger, SecurityIdentity(301), OWN_NODE);
         let packet = between(local, stranger);
         assert_eq!(
             node.run(Hook::ToNetdev, Direction::Egress, &packet),
@@ -189,7 +189,7 @@ fn a_local_address_is_believed_only_of_what_left_its_own_interface() {
         node.reset();
         let neighbour = family.remote();
         node.endpoint(neighbour, |endpoint| endpoint.ifindex = OTHER_INTERFACE);
-        node.know(neighbour, REMOTE, OWN_NODE, 0);
+        node.know(neighbour, REMOTE, OWN_NODE);
         let pair = AuthKey {
             local: LOCAL,
             remote: REMOTE,
@@ -316,7 +316,7 @@ fn what_left_a_workload_is_not_believed_to_be_another_nodes() {
         forged(&mut node, "within a connection");
 
         node.tunnel(INTERFACE, node_flags::SEND_ENCRYPTED);
-        node.know(family.stranger(), REMOTE, PEER_NODE, 0);
+        node.know(family.stranger(), REMOTE, PEER_NODE);
         let onwards = Transport::Udp.between(family.stranger(), family.remote(), true);
         let mut leaves = |origin| node.run_from(origin, Hook::ToNetdev, Direction::Egress, &onwards);
         for origin in local {

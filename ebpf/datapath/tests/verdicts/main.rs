@@ -24,6 +24,7 @@ mod support;
 mod connections;
 mod errors;
 mod hooks;
+mod leases;
 mod neighbours;
 mod packets;
 mod parking;

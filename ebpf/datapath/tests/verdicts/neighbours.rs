@@ -20,7 +20,7 @@ const HOST_LINK: &str = "fe80::1";
 fn node() -> Node {
     let mut node = Node::new();
     node.enforce(BOTH_ENFORCED);
-    node.know(HOST.parse().unwrap(), SecurityIdentity::HOST, OWN_NODE, 0);
+    node.know(HOST.parse().unwrap(), SecurityIdentity::HOST, OWN_NODE);
     for address in [NEIGHBOUR, "10.244.1.11"] {
         node.endpoint(address.parse().unwrap(), |endpoint| {
             (endpoint.ifindex, endpoint.identity) = (OTHER_INTERFACE, SecurityIdentity(301));
@@ -189,7 +189,6 @@ fn a_workload_is_told_of_neighbours_by_its_own_node_alone() {
         "fd00::2".parse().unwrap(),
         SecurityIdentity::REMOTE_NODE,
         NodeId(2),
-        0,
     );
     let (good, unknown, stolen) = (Reason::Forwarded, Reason::UnknownL4, Reason::InvalidSourceIp);
     let rows = [

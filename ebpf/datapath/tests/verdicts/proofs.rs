@@ -1,4 +1,4 @@
-//! Proofs and leases: what a required pair needs, packet by packet.
+//! Proofs: what a required pair needs, packet by packet.
 
 use std::net::IpAddr;
 
@@ -152,28 +152,6 @@ fn a_missing_proof_is_signalled_once_and_then_suppressed() {
 }
 
 #[test]
-fn a_lapsed_lease_refuses_a_required_pair_in_spite_of_its_proof() {
-    let mut node = guarded();
-    node.prove(MINUTE_FROM_NOW);
-    for family in Family::BOTH {
-        let packet = Transport::Tcp.opening(family, Direction::Ingress);
-        node.know(family.remote(), REMOTE, PEER_NODE, 1);
-        assert_eq!(
-            node.judge(Direction::Ingress, &packet),
-            Reason::LeaseExpired,
-            "{family:?}"
-        );
-        node.know(family.remote(), REMOTE, PEER_NODE, 0);
-        node.next_epoch();
-        assert_eq!(
-            node.judge(Direction::Ingress, &packet),
-            Reason::Forwarded,
-            "{family:?}"
-        );
-    }
-}
-
-#[test]
 fn nothing_passes_without_settings_of_this_version() {
     everywhere(|node, family, direction| {
         let packet = Transport::Tcp.opening(family, direction);
@@ -314,7 +292,8 @@ fn a_full_proof_map_lets_nothing_new_through() {
         node.judge(Direction::Ingress, &packet),
         Reason::AuthenticationRequired
     );
-    node.know(Family::V4.remote(), SecurityIdentity(1_000), PEER_NODE, 0);
+    node.know(Family::V4.remote(), SecurityIdentity(1_000), PEER_NODE);
+    node.lease(Family::V4.remote(), SecurityIdentity(1_000), PEER_NODE);
     let all = PolicyPrefix::everything(POLICY, SecurityIdentity(1_000), Direction::Ingress);
     node.rule_at(&all, Verdict::Allow as u8, Authentication::Required as u8);
     assert_eq!(
@@ -330,12 +309,7 @@ fn full_rings_lose_events_and_no_verdict() {
     node.configure(|config| config.parking_ifindex = 0);
     // One ring holds 2,048 signals, the other 819 flows; every remote is another pair.
     for number in 0..2_100_u32 {
-        node.know(
-            Family::V4.remote(),
-            SecurityIdentity(1_000 + number),
-            PEER_NODE,
-            0,
-        );
+        node.know(Family::V4.remote(), SecurityIdentity(1_000 + number), PEER_NODE);
         let all = PolicyPrefix::everything(POLICY, SecurityIdentity(1_000 + number), Direction::Ingress);
         node.rule_at(&all, Verdict::Allow as u8, Authentication::Required as u8);
         let packet = Transport::Udp.opening(Family::V4, Direction::Ingress);

@@ -164,9 +164,9 @@ fn a_deny_without_a_number_means_that_no_rule_allows_it() {
 fn an_address_without_an_identity_is_refused_on_either_side() {
     everywhere(|node, family, direction| {
         let packet = Transport::Tcp.opening(family, direction);
-        node.know(family.remote(), SecurityIdentity::ANY, PEER_NODE, 0);
+        node.know(family.remote(), SecurityIdentity::ANY, PEER_NODE);
         assert_eq!(node.judge(direction, &packet), Reason::InvalidIdentity, "remote");
-        node.know(family.remote(), REMOTE, PEER_NODE, 0);
+        node.know(family.remote(), REMOTE, PEER_NODE);
         node.endpoint(family.local(), |endpoint| {
             endpoint.identity = SecurityIdentity::ANY;
         });

@@ -9,7 +9,7 @@ mod identity;
 mod node;
 mod policy;
 
-pub use auth::{AUTH, SIGNALLED};
+pub use auth::{AUTH, LEASE_ENDS, LEASES, SIGNALLED};
 pub use conntrack::{CT4, CT6};
 pub use events::{FLOWS, METRICS, SIGNALS};
 pub use identity::{ENDPOINTS, IPCACHE};

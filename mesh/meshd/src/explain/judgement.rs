@@ -11,7 +11,7 @@ use signet_policy::{
 
 use super::answer::{Answer, Verdict};
 use super::side::Side;
-use super::{Maps, Question};
+use super::{Maps, Question, lease};
 use crate::known::Known;
 
 pub(super) const fn title(direction: Direction) -> &'static str {
@@ -228,6 +228,7 @@ fn proof(known: &Known, maps: &impl Maps, local: &Side<'_>, remote: &Side<'_>, a
                 title,
                 format!("handshake {} of the pair holds for {left} s", proof.epoch),
             );
+            lease::check(known, maps, remote, answer);
         }
         found => {
             if let Some(bar) = local.bar(known).or_else(|| remote.bar(known)) {

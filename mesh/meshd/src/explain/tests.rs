@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use signet_abi::{
-    ABI_VERSION, Address, AuthKey, AuthValue, IpcacheValue, MeshConfig, NodeId, NodeState, SecurityIdentity,
-    node_flags,
+    ABI_VERSION, Address, AuthKey, AuthValue, IpcacheValue, Lease, MeshConfig, NodeId, NodeState,
+    SecurityIdentity, node_flags,
 };
 use signet_endpoints::{Cidr, Desired, Ifindex, Inputs, InterfaceName, Node, View};
 use signet_policy::Identities;
@@ -66,6 +66,9 @@ spec:
 struct Kernel {
     ipcache: BTreeMap<Cidr, IpcacheValue>,
     proofs: BTreeMap<AuthKey, AuthValue>,
+    leases: BTreeMap<IpAddr, Lease>,
+    lease_ends: BTreeMap<NodeId, u64>,
+    endpoints: BTreeMap<IpAddr, SecurityIdentity>,
     nodes: BTreeMap<NodeId, NodeState>,
 }
 
@@ -78,6 +81,18 @@ impl Maps for Kernel {
 
     fn proof(&self, pair: &AuthKey) -> Option<AuthValue> {
         self.proofs.get(pair).copied()
+    }
+
+    fn lease(&self, address: IpAddr) -> Option<Lease> {
+        self.leases.get(&address).copied()
+    }
+
+    fn lease_end(&self, node: NodeId) -> u64 {
+        self.lease_ends.get(&node).copied().unwrap_or(0)
+    }
+
+    fn endpoint(&self, address: IpAddr) -> Option<SecurityIdentity> {
+        self.endpoints.get(&address).copied()
     }
 
     fn node(&self, id: NodeId) -> Option<NodeState> {
@@ -137,7 +152,6 @@ fn node(own: &str) -> (Known, Kernel) {
             IpcacheValue {
                 identity: place.identity,
                 node: place.node,
-                ..IpcacheValue::default()
             },
         )
     };
@@ -202,8 +216,10 @@ const PAIR: AuthKey = AuthKey {
     node: NodeId(1),
 };
 
-#[test]
-fn an_allowed_and_proven_pair_is_allowed() {
+const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 244, 1, 10));
+
+/// Node 2, which has the pair's proof, and node 1's word that the client's address is the client's.
+fn proven() -> (Known, Kernel) {
     let mut n2 = node("n2");
     n2.1.proofs.insert(
         PAIR,
@@ -213,6 +229,20 @@ fn an_allowed_and_proven_pair_is_allowed() {
             reserved: 0,
         },
     );
+    n2.1.leases.insert(
+        CLIENT,
+        Lease {
+            identity: SecurityIdentity(256),
+            node: NodeId(1),
+        },
+    );
+    n2.1.lease_ends.insert(NodeId(1), 9_000_000_000);
+    n2
+}
+
+#[test]
+fn an_allowed_and_proven_pair_is_allowed() {
+    let n2 = proven();
     let answer = ask(&n2, "shop/client", "shop/web", 8080);
     assert_eq!(verdict(&answer), ("allowed", 0));
     assert_eq!(answer.next_step, "");
@@ -226,8 +256,74 @@ fn an_allowed_and_proven_pair_is_allowed() {
     );
     assert_eq!(detail(&answer, "proof"), "handshake 4 of the pair holds for 60 s");
     assert_eq!(
+        detail(&answer, "lease"),
+        "n1 says that 10.244.1.10 is its, for 8 s more unless it says so again"
+    );
+    assert_eq!(
         detail(&answer, "egress policy"),
         "judged on n1; no policy selects it"
+    );
+}
+
+#[test]
+fn a_proven_pair_without_a_lease_is_refused_and_what_lacks_is_named_with_its_remedy() {
+    type Change = fn(&mut Kernel);
+    let other = |kernel: &mut Kernel, identity, node| {
+        let lease = Lease {
+            identity: SecurityIdentity(identity),
+            node: NodeId(node),
+        };
+        kernel.leases.insert(CLIENT, lease);
+    };
+    let rows: [(Change, &str, &str); 5] = [
+        (
+            |kernel| kernel.lease_ends.clear(),
+            "n1 has not said yet what its addresses are",
+            "signet auth sessions",
+        ),
+        (
+            |kernel| {
+                kernel.lease_ends.insert(NodeId(1), 1_000_000_000);
+            },
+            "n1 has not said for 0 s what its addresses are",
+            "TCP 4250",
+        ),
+        (
+            |kernel| kernel.leases.clear(),
+            "n1 does not say that it has 10.244.1.10, or is not believed",
+            "signet auth leases",
+        ),
+        (
+            |_| {},
+            "n1 says that 10.244.1.10 is spiffe://cluster.local/ns/shop/sa/web now",
+            "older than that",
+        ),
+        (
+            |_| {},
+            "10.244.1.10 is not on n1 any more: n2 says that it is its",
+            "older than that",
+        ),
+    ];
+    for (number, (change, says, next)) in rows.into_iter().enumerate() {
+        let mut n2 = proven();
+        change(&mut n2.1);
+        match number {
+            3 => other(&mut n2.1, 257, 1),
+            4 => other(&mut n2.1, 256, 2),
+            _ => {}
+        }
+        let answer = ask(&n2, "shop/client", "shop/web", 8080);
+        assert_eq!(verdict(&answer), ("refused", 221), "{says}");
+        assert_eq!(detail(&answer, "lease"), says);
+        assert!(answer.next_step.contains(next), "{}", answer.next_step);
+    }
+    let mut n2 = proven();
+    n2.1.leases.clear();
+    let unproven = ask(&n2, "shop/client", "shop/web", 80);
+    assert_eq!(
+        verdict(&unproven),
+        ("allowed", 0),
+        "what needs no proof needs no lease"
     );
 }
 
@@ -273,7 +369,6 @@ fn after(on: (Known, Kernel), change: impl FnOnce(&mut View)) -> (Known, Kernel)
         let value = IpcacheValue {
             identity: place.identity,
             node: place.node,
-            ..IpcacheValue::default()
         };
         (*cidr, value)
     };

@@ -3,10 +3,13 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use signet_abi::{AuthKey, AuthValue, Direction, IpcacheValue, Metric, NodeId, NodeState, maps};
+use signet_abi::{
+    AuthKey, AuthValue, Direction, IpcacheValue, Lease, LeaseEndKey, LeaseKey, Metric, NodeId, NodeState,
+    SecurityIdentity, maps,
+};
 use signet_maps::{
-    AuthMap, CounterName, CtMaps, EndpointsMap, IpcacheMap, IpcachePrefix, MapError, MapFill as Fill,
-    MetricsMap, NodesMap, PolicyMap, boottime_now,
+    AuthMap, CounterName, CtMaps, EndpointsMap, IpcacheMap, IpcachePrefix, LeaseEndsMap, LeasesMap, MapError,
+    MapFill as Fill, MetricsMap, NodesMap, PolicyMap, boottime_now,
 };
 use signet_proto::mesh::v1::{Counter, MapFill};
 
@@ -20,6 +23,8 @@ pub(crate) struct Lookups {
     endpoints: EndpointsMap,
     policy: PolicyMap,
     auth: AuthMap,
+    leases: LeasesMap,
+    lease_ends: LeaseEndsMap,
     nodes: NodesMap,
     connections: CtMaps,
     metrics: MetricsMap,
@@ -32,6 +37,8 @@ impl Lookups {
             endpoints: EndpointsMap::open(pins)?,
             policy: PolicyMap::open(pins)?,
             auth: AuthMap::open(pins)?,
+            leases: LeasesMap::open(pins)?,
+            lease_ends: LeaseEndsMap::open(pins)?,
             nodes: NodesMap::open(pins)?,
             connections: CtMaps::open(pins)?,
             metrics: MetricsMap::open(pins)?,
@@ -45,6 +52,7 @@ impl Lookups {
             (maps::ENDPOINTS, self.endpoints.fill()),
             (maps::POLICY, self.policy.fill()),
             (maps::AUTH, self.auth.fill()),
+            (maps::LEASES, self.leases.fill()),
             (maps::NODES, self.nodes.fill()),
             (maps::CT4, self.connections.v4.fill()),
             (maps::CT6, self.connections.v6.fill()),
@@ -105,6 +113,18 @@ impl Maps for Lookups {
 
     fn proof(&self, pair: &AuthKey) -> Option<AuthValue> {
         logged(self.auth.get(pair))
+    }
+
+    fn lease(&self, address: IpAddr) -> Option<Lease> {
+        logged(self.leases.get(&LeaseKey(address.into())))
+    }
+
+    fn lease_end(&self, node: NodeId) -> u64 {
+        logged(self.lease_ends.get(&LeaseEndKey(node))).map_or(0, |end| end.not_after)
+    }
+
+    fn endpoint(&self, address: IpAddr) -> Option<SecurityIdentity> {
+        logged(self.endpoints.get(&address.into())).map(|endpoint| endpoint.identity)
     }
 
     fn node(&self, id: NodeId) -> Option<NodeState> {

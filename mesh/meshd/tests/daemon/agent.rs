@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use signet_proto::agent::v1::agent_service_server::{AgentService, AgentServiceServer};
 use signet_proto::agent::v1::{
-    ListProofsRequest, ListProofsResponse, ListSessionsRequest, ListSessionsResponse, ListSvidsRequest,
-    ListSvidsResponse, ProofEntry, ProveRequest, StatusRequest, StatusResponse, WatchViewRequest,
+    ListLeasesRequest, ListLeasesResponse, ListProofsRequest, ListProofsResponse, ListSessionsRequest,
+    ListSessionsResponse, ListSvidsRequest, ListSvidsResponse, ProofEntry, ProveRequest, StatusRequest,
+    StatusResponse, WatchViewRequest,
 };
 use signet_proto::view::v1::{Cluster, Identity, Node, TrustBundle, Update};
 use signet_uds::{Access, serve_incoming};
@@ -147,6 +148,13 @@ impl AgentService for Service {
         &self,
         _: Request<ListSessionsRequest>,
     ) -> Result<Response<ListSessionsResponse>, Status> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    async fn list_leases(
+        &self,
+        _: Request<ListLeasesRequest>,
+    ) -> Result<Response<ListLeasesResponse>, Status> {
         Err(Status::unimplemented("not needed"))
     }
 

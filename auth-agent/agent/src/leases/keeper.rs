@@ -1,0 +1,82 @@
+//! Goes with the view, the time, and this node's endpoints.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use signet_lease::Table;
+use signet_session::ADDRESSES;
+use signet_spiffe::SpiffeId;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::handle::Leases;
+use crate::mesh::Endpoints;
+use crate::view::View;
+
+/// Lapses are looked for this often; the kernel judges them itself.
+const TICK: Duration = Duration::from_secs(1);
+/// The kernel's maps are compared with what should be in them this often.
+const COMPARE: Duration = Duration::from_secs(30);
+
+/// Runs until the view's owner has gone.
+pub async fn keep(
+    leases: Leases,
+    mut view: watch::Receiver<Option<Arc<View>>>,
+    mut endpoints: watch::Receiver<Option<Arc<Endpoints>>>,
+) {
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut compared = Instant::now();
+    loop {
+        tokio::select! {
+            changed = view.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                leases.review();
+            }
+            changed = endpoints.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            _ = tick.tick() => {
+                let due = compared.elapsed() >= COMPARE;
+                if due {
+                    compared = Instant::now();
+                }
+                leases.tick(due);
+                continue;
+            }
+        }
+        let known = endpoints.borrow_and_update().clone();
+        let trust = view.borrow_and_update().clone();
+        if let (Some(known), Some(trust)) = (known, trust) {
+            leases.set_own(own(&known, &trust));
+        }
+    }
+}
+
+/// What this node says: the addresses of its endpoints whose identity is registered here.
+fn own(endpoints: &Endpoints, view: &View) -> Table {
+    let registered: BTreeSet<&SpiffeId> = view
+        .registrations()
+        .map(|registration| &registration.spiffe_id)
+        .collect();
+    let addresses: BTreeMap<IpAddr, SpiffeId> = endpoints
+        .addresses()
+        .iter()
+        .filter(|(_, id)| registered.contains(id))
+        .map(|(address, id)| (*address, id.clone()))
+        .collect();
+    if addresses.len() > ADDRESSES {
+        tracing::warn!(
+            addresses = addresses.len(),
+            most = ADDRESSES,
+            "this node has more addresses than it may claim: other nodes refuse what must be proven from the rest"
+        );
+    }
+    Table::of(addresses)
+}
