@@ -30,7 +30,7 @@ use crate::ca::{
 };
 use crate::cli::{KeepState, RunArgs};
 use crate::clock::random;
-use crate::custody::{Custody, KernelKeys, Keys, Writer};
+use crate::custody::{Custody, Keep, KernelKeys, Writer};
 use crate::jwt::JwtSvids;
 use crate::leases::{KernelLeases, Leases};
 use crate::lists::ListKeeper;
@@ -217,16 +217,16 @@ fn custody(
     started_with: &str,
     status: &Arc<Status>,
 ) -> Arc<Custody> {
-    let keys: Option<Box<dyn Keys>> = match args.keep_state {
-        KeepState::Keyring => Some(Box::new(KernelKeys)),
-        KeepState::None => None,
+    let keep = match args.keep_state {
+        KeepState::Keyring => Keep::Under(Box::new(KernelKeys)),
+        KeepState::None => Keep::Nothing(Box::new(KernelKeys)),
     };
     Custody::new(
         &args.data_dir,
         &args.node,
         trust_domain,
         started_with,
-        keys,
+        keep,
         status,
     )
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use signet_agent::ca::{NodeAccess, StateFile};
-use signet_agent::custody::{Custody, Keys, KeysError, Restored, SealingKey, Writer};
+use signet_agent::custody::{Custody, Keep, Keys, KeysError, Restored, SealingKey, Writer};
 use signet_agent::status::Status;
 use signet_agent::svids::{Entry, SvidSet, WorkloadSvid};
 use signet_agent::view::{KeptFile, ViewStore};
@@ -118,13 +118,13 @@ impl Site {
     }
 
     fn begin(&self) -> Life {
-        self.begin_with(BUNDLE, Some(Box::new(self.keyring.clone())))
+        self.begin_with(BUNDLE, Keep::Under(Box::new(self.keyring.clone())))
     }
 
-    fn begin_with(&self, bundle: &str, keys: Option<Box<dyn Keys>>) -> Life {
+    fn begin_with(&self, bundle: &str, keep: Keep) -> Life {
         let (status, name, domain) = (Arc::new(Status::default()), node_name(1), &self.ca.domain);
         let place: &Path = self.directory.path();
-        let custody = Custody::new(place, &name, domain, bundle, keys, &status);
+        let custody = Custody::new(place, &name, domain, bundle, keep, &status);
         let store = ViewStore::new(name, domain.clone(), self.ca.bundles()).keeping(KeptFile::new(place));
         let store = Arc::new(store.forgetting(custody.clone()));
         let restored = custody.restore(&store, &StateFile::new(place).expect("is there"));
@@ -348,15 +348,15 @@ async fn a_life_that_may_not_have_it_destroys_it() {
     };
     // The operator has brought another bundle.
     site.leave().await;
-    let life = site.begin_with("another bundle", Some(Box::new(site.keyring.clone())));
+    let life = site.begin_with("another bundle", Keep::Under(Box::new(site.keyring.clone())));
     gone(&site, &life);
     drop(life);
-    // Nothing is to be kept any more: what was is of no use without its key, which ends by itself.
+    // Nothing is to be kept any more.
     site.leave().await;
-    let life = site.begin_with(BUNDLE, None);
-    assert!(life.restored.is_none() && !site.path().exists() && life.state() == State::Off);
+    let life = site.begin_with(BUNDLE, Keep::Nothing(Box::new(site.keyring.clone())));
+    gone(&site, &life);
+    assert_eq!(life.state(), State::Off);
     drop(life);
-    site.keyring.reboot();
     // The machine was restarted.
     site.leave().await;
     site.keyring.reboot();

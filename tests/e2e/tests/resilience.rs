@@ -11,7 +11,8 @@ use signet_abi::{Direction, Reason};
 use signet_e2e::{Ask, Case, Family, KernelWatch, Running, Stage, run};
 use signet_lab::Role;
 use signet_lab::capture::Capture;
-use signet_maps::{CounterName, MetricsMap};
+use signet_maps::{AuthMap, CounterName, MetricsMap};
+use signet_proto::agent::v1::StatusRequest as AgentStatusRequest;
 use signet_proto::ca::v1::ListNodesRequest;
 use signet_proto::mesh::v1::StatusRequest;
 use signet_proto::view::v1::EncryptionMode;
@@ -44,6 +45,10 @@ const CASES: &[Case] = &[
     Case {
         name: "a_restarted_agent_takes_over_its_proofs",
         run: a_restarted_agent_takes_over_its_proofs,
+    },
+    Case {
+        name: "agents_that_are_restarted_without_a_ca_prove_pairs_anew",
+        run: agents_that_are_restarted_without_a_ca_prove_pairs_anew,
     },
     Case {
         name: "a_restarted_ca_knows_what_it_knew",
@@ -157,6 +162,45 @@ fn a_restarted_agent_takes_over_its_proofs(stage: &mut Stage) -> Result<()> {
         drift <= 1 && after.epoch == before.epoch,
         "the proof was replaced: {before:?} {after:?}"
     );
+    Ok(())
+}
+
+/// With the keys that they have kept: the kernel has no proof left that they could take over.
+fn agents_that_are_restarted_without_a_ca_prove_pairs_anew(stage: &mut Stage) -> Result<()> {
+    Ask::tcp("client", "web", 8080).answered(stage, stage.patience())?;
+    stage.lab().hold("ca", Role::Ca)?;
+    for node in ["n1", "n2"] {
+        stage.eventually("the agent has kept its SVIDs", |stage| {
+            let mut clients = stage.clients(node)?;
+            let status = stage.block_on(clients.agent.status(AgentStatusRequest {}))?;
+            let custody = status.into_inner().custody;
+            Ok(custody.filter(|custody| custody.svids > 0).map(|_| ()))
+        })?;
+        stage.lab().hold(node, Role::Agent)?;
+        stage.eventually("the agent is gone", |stage| {
+            Ok(stage.lab().pid(node, Role::Agent)?.is_none().then_some(()))
+        })?;
+        let mut proofs = AuthMap::open(&stage.lab().paths().node_bpffs(node))?;
+        for (key, _) in proofs.entries()? {
+            proofs.remove(&key)?;
+        }
+    }
+    for node in ["n1", "n2"] {
+        stage.lab().release(node, Role::Agent)?;
+    }
+    Ask::tcp("client", "web", 8080).answered(stage, stage.patience())?;
+    for node in ["n1", "n2"] {
+        let mut clients = stage.clients(node)?;
+        let status = stage.block_on(clients.agent.status(AgentStatusRequest {}))?;
+        ensure!(!status.into_inner().ca_connected, "{node} has found a CA");
+    }
+    stage.lab().release("ca", Role::Ca)?;
+    for place in ["ca", "n1", "n2"] {
+        stage.eventually("all find each other again", |stage| {
+            stage.is_connected(place)?;
+            Ok(Some(()))
+        })?;
+    }
     Ok(())
 }
 

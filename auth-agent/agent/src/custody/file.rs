@@ -132,7 +132,15 @@ impl SealedFile {
         Ok(file)
     }
 
+    /// Whether there is a state, of whatever worth.
+    pub fn is_in(directory: &Path) -> bool {
+        directory.join(NAME).exists()
+    }
+
     /// Removes what an agent has left that kept its state, without asking for a keyring that works.
+    ///
+    /// # Errors
+    /// The system's.
     pub fn remove(directory: &Path) -> io::Result<bool> {
         match fs::remove_file(directory.join(NAME)) {
             Ok(()) => Ok(true),

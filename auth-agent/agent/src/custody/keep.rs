@@ -1,5 +1,6 @@
 //! The state of this life and of the one before.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +43,15 @@ struct Inner {
     sealed: Option<Vec<u8>>,
 }
 
+/// Whether something is kept, and what it is sealed under.
+#[derive(Debug)]
+pub enum Keep {
+    /// Under a key that is there.
+    Under(Box<dyn Keys>),
+    /// No more. There an earlier life may have had a key.
+    Nothing(Box<dyn Keys>),
+}
+
 /// What became of a write.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Written {
@@ -54,40 +64,44 @@ pub(super) enum Written {
 }
 
 impl Custody {
-    /// In this directory, which is there, for an agent that was started with that trust bundle. Without `keys` nothing is kept, and
-    /// nothing stays of what was.
+    /// In this directory, which is there, for an agent that was started with that trust bundle. Where nothing is to be kept, nothing
+    /// stays of what was.
     pub fn new(
-        directory: &std::path::Path,
+        directory: &Path,
         node: &NodeName,
         trust_domain: &TrustDomain,
         started_with: &str,
-        keys: Option<Box<dyn Keys>>,
+        keep: Keep,
         status: &Arc<Status>,
     ) -> Arc<Self> {
         let owner = SpiffeId::node(trust_domain, node);
-        let file = match keys.map(|keys| SealedFile::new(directory, &owner, keys)) {
-            Some(Ok(file)) => {
-                status
-                    .custody
-                    .set(State::Empty("there is nothing to keep yet".to_owned()));
-                Some(file)
-            }
-            Some(Err(error)) => {
-                tracing::warn!(%error, "nothing is kept for the agent's next life: restarted without a CA it will have nothing for its workloads");
-                status.custody.set(State::Unavailable(error.to_string()));
+        let file = match keep {
+            Keep::Under(keys) => match SealedFile::new(directory, &owner, keys) {
+                Ok(file) => {
+                    status
+                        .custody
+                        .set(State::Empty("there is nothing to keep yet".to_owned()));
+                    Some(file)
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "nothing is kept for the agent's next life: restarted without a CA it will have nothing for its workloads");
+                    status.custody.set(State::Unavailable(error.to_string()));
+                    remove(directory);
+                    None
+                }
+            },
+            Keep::Nothing(keys) => {
+                // A system that forbids the keyring altogether has let nobody make the file.
+                if SealedFile::is_in(directory)
+                    && let Ok(mut file) = SealedFile::new(directory, &owner, keys)
+                    && let Err(error) = file.destroy()
+                {
+                    tracing::warn!(%error, "the key of an earlier life's state cannot be removed");
+                }
+                remove(directory);
                 None
             }
-            None => None,
         };
-        if file.is_none() {
-            match SealedFile::remove(directory) {
-                Ok(false) => {}
-                Ok(true) => tracing::info!("removed the state that an earlier life had kept"),
-                Err(error) => {
-                    tracing::warn!(%error, "the state that an earlier life has kept cannot be removed");
-                }
-            }
-        }
         Arc::new(Self {
             node: node.clone(),
             trust_domain: trust_domain.clone(),
@@ -193,6 +207,16 @@ impl Custody {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn remove(directory: &Path) {
+    match SealedFile::remove(directory) {
+        Ok(false) => {}
+        Ok(true) => tracing::info!("removed the state that an earlier life had kept"),
+        Err(error) => {
+            tracing::warn!(%error, "the state that an earlier life has kept cannot be removed");
+        }
     }
 }
 

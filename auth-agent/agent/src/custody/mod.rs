@@ -13,7 +13,7 @@ mod restore;
 mod writer;
 
 pub use file::{SealedFile, Unsealable};
-pub use keep::Custody;
+pub use keep::{Custody, Keep};
 pub use keyring::{KernelKeys, Keys, KeysError, SealingKey};
 pub use report::{Report, State};
 pub use restore::{Refused, Restored, RestoredSvid};

@@ -51,12 +51,13 @@ impl Writer {
         let mut dirty = true;
         let mut was_somebody = false;
         let mut pause = PAUSE;
-        while !stop.is_cancelled() {
+        loop {
             if !dirty && !self.changed(&stop).await {
-                return;
+                break;
             }
             let begun = Instant::now();
-            loop {
+            let mut goes_on = true;
+            while goes_on {
                 let wait = if self.has_to_drop() {
                     PAUSE.min(pause)
                 } else {
@@ -64,18 +65,14 @@ impl Writer {
                 };
                 tokio::select! {
                     () = sleep_until(begun + wait) => break,
-                    more = self.changed(&stop) => if !more { break },
+                    more = self.changed(&stop) => goes_on = more,
                 }
             }
-            let is_somebody = self.access.borrow().is_some();
-            was_somebody |= is_somebody;
+            if !goes_on {
+                break;
+            }
             let begun = Instant::now();
-            let result = if was_somebody && !is_somebody {
-                self.custody.forget("this node has lost its SVID");
-                Ok(())
-            } else {
-                self.write().await
-            };
+            let result = self.write(&mut was_somebody).await;
             dirty = result.is_err();
             pause = match result {
                 Ok(()) => PAUSE.max((begun.elapsed() * REST).min(LONGEST_REST)),
@@ -84,6 +81,10 @@ impl Writer {
                     RETRY
                 }
             };
+        }
+        // Whatever has changed up to now.
+        if let Err(error) = self.write(&mut was_somebody).await {
+            self.custody.status.fail("state", &error);
         }
     }
 
@@ -105,8 +106,14 @@ impl Writer {
         view.is_some_and(|view| self.custody.holds_more_than(&serials(&view, &set, unix_now())))
     }
 
-    async fn write(&self) -> anyhow::Result<()> {
+    async fn write(&self, was_somebody: &mut bool) -> anyhow::Result<()> {
         let epoch = self.custody.epoch();
+        let is_somebody = self.access.borrow().is_some();
+        *was_somebody |= is_somebody;
+        if *was_somebody && !is_somebody {
+            self.custody.forget("this node has lost its SVID");
+            return Ok(());
+        }
         let Some(view) = self.view.borrow().clone() else {
             return Ok(());
         };
