@@ -187,7 +187,7 @@ impl World {
         let authority = Authority::new("t.example");
         let access = NodeAccess {
             identity: authority.identity(&node_name(1)),
-            channel: connect(&socket).expect("a channel"),
+            channel: connect(&socket).expect("a channel").into(),
         };
         let (access, access_watch) = watch::channel(Some(Arc::new(access)));
         let view = ViewStore::new(node_name(1), authority.domain.clone(), authority.bundles());

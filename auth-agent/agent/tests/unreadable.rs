@@ -286,7 +286,7 @@ async fn no_svid_is_asked_for_while_a_revocation_cannot_be_read_and_then_at_once
     );
     let access = NodeAccess {
         identity: node.authority.identity(&node_name(1)),
-        channel: connect(&socket).expect("a channel"),
+        channel: connect(&socket).expect("a channel").into(),
     };
     node.access.send_replace(Some(Arc::new(access)));
     let tokens = JwtSvids::new(

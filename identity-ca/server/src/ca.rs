@@ -18,6 +18,7 @@ use crate::authorities::Signing;
 use crate::authorities::Upstream;
 use crate::clock::Clock;
 use crate::connected::Connected;
+use crate::fitness::Fitness;
 use crate::known::Known;
 use crate::log::Log;
 use crate::operators::Operations;
@@ -68,6 +69,8 @@ pub(crate) struct Ca {
     /// Of what is written down of calls that were refused: of operators, and of nodes and strangers.
     pub(crate) refused_operators: Throttle,
     pub(crate) refused_calls: Throttle,
+    /// Whether nodes are better off with another CA.
+    pub(crate) fitness: Fitness,
     /// Ends the streams.
     pub(crate) shutdown: CancellationToken,
 }

@@ -15,6 +15,7 @@ mod config;
 mod connected;
 mod database;
 mod federation;
+mod fitness;
 #[cfg(test)]
 mod fuzz;
 mod health;

@@ -31,6 +31,7 @@ use crate::config::{Config, Storage};
 use crate::connected::Connected;
 use crate::database::{self, Database};
 use crate::federation;
+use crate::fitness::{self, Fitness};
 use crate::keys::Keys;
 use crate::known::Known;
 use crate::limits::{
@@ -96,7 +97,7 @@ impl Server {
         let honouring = config
             .storage
             .is_shared()
-            .then(|| tokio::spawn(database::honour_others(Arc::clone(&ca))));
+            .then(|| tokio::spawn(among_others(Arc::clone(&ca))));
         let rotation = tokio::spawn(authorities::run(Arc::clone(&ca)));
         let checkpoints = tokio::spawn(log_service::sign_now_and_then(Arc::clone(&ca)));
         let renewal = tokio::spawn(own_svid::renew(Arc::clone(&ca), bundles, shows, tls, own));
@@ -277,9 +278,15 @@ async fn assemble(config: &Config) -> anyhow::Result<(Arc<Ca>, Option<DataDirect
         operations: config.operations.clone(),
         refused_operators: Throttle::new(AUDITED, AUDITED_PER),
         refused_calls: Throttle::new(AUDITED, AUDITED_PER),
+        fitness: Fitness::default(),
         shutdown: CancellationToken::new(),
     });
     Ok((ca, opened.directory))
+}
+
+/// What a CA does for ever that is not the only one.
+async fn among_others(ca: Arc<Ca>) {
+    tokio::join!(database::honour_others(Arc::clone(&ca)), fitness::watch(&ca));
 }
 
 struct Opened {

@@ -43,6 +43,7 @@ impl Ca {
         peer: &Peer,
         request: &SyncRequest,
     ) -> Result<Updates, Status> {
+        self.fitness.check()?;
         let node = caller.node().name.clone();
         let announcement = announcement(peer, request)?;
         let mut others = self.connected.nodes();
@@ -154,6 +155,7 @@ impl Follower {
                     return Status::unavailable("the CA is shutting down");
                 },
                 () = self.ca.shutdown.cancelled() => return Status::unavailable("the CA is shutting down"),
+                unfit = self.ca.fitness.lost() => return unfit,
                 () = self.following.superseded().cancelled() => {
                     return Status::aborted("a newer stream of this node took over");
                 }

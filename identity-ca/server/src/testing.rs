@@ -19,6 +19,7 @@ use crate::authorities::{self, Maker, Rotation, Upstream};
 use crate::ca::Ca;
 use crate::clock::Clock;
 use crate::connected::Connected;
+use crate::fitness::Fitness;
 use crate::keys::Keys;
 use crate::known::Known;
 use crate::limits::{TOLD, TOLD_PER};
@@ -74,6 +75,7 @@ pub(crate) async fn ca() -> Arc<Ca> {
         operations: Operations::default(),
         refused_operators: Throttle::new(TOLD, TOLD_PER),
         refused_calls: Throttle::new(TOLD, TOLD_PER),
+        fitness: Fitness::default(),
         shutdown: CancellationToken::new(),
     })
 }

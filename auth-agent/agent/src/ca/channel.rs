@@ -1,7 +1,8 @@
 //! gRPC to the CA over mutual TLS.
 
 use std::io;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
@@ -10,13 +11,15 @@ use signet_node_attest::{ChannelBinding, EXPORTER};
 use signet_spiffe::{SpiffeId, TrustDomain};
 use signet_tls::{BundleSource, Expect, SvidKeyPair, TlsError, client_config};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
 use super::addresses::CaAddresses;
+use super::failover::{At, CaChannel};
+use crate::clock::random;
 
 /// For TCP and TLS together.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -25,20 +28,30 @@ const SHORTEST: Duration = Duration::from_secs(1);
 /// HTTP/2 pings keep a stream without news honest.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// A channel that connects at the first call, and again after a loss, to the first CA that answers. It shows `identity`;
-/// whoever has none attests first.
+/// A channel that connects at the first call, and again after a loss, to the first CA that answers, and leaves one that does not do its
+/// work. It shows `identity`; whoever has none attests first.
 pub fn channel(
     addresses: &CaAddresses,
     identity: Option<&SvidKeyPair>,
     bundles: Arc<dyn BundleSource>,
     trust_domain: &TrustDomain,
-) -> Result<Channel, TlsError> {
+) -> Result<CaChannel, TlsError> {
     let dialer = Dialer::new(addresses, identity, bundles, trust_domain)?;
+    Ok(CaChannel::new(dialer))
+}
+
+/// A channel of which `at` tells where it is connected.
+pub(super) fn connect(dialer: &Dialer, at: &At) -> Channel {
+    let (dialer, at) = (dialer.clone(), Arc::clone(at));
     let connect = service_fn(move |_: Uri| {
-        let dialer = dialer.clone();
-        async move { dialer.dial().await.map(TokioIo::new) }
+        let (dialer, at) = (dialer.clone(), Arc::clone(&at));
+        async move {
+            let (stream, address) = dialer.dial().await?;
+            *at.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
+            Ok::<_, io::Error>(TokioIo::new(stream))
+        }
     });
-    Ok(endpoint().connect_with_connector_lazy(connect))
+    endpoint().connect_with_connector_lazy(connect)
 }
 
 /// One connection without an identity, to attest over, and what nobody but its two ends knows. There is no other one after
@@ -49,7 +62,7 @@ pub(crate) async fn anonymous(
     trust_domain: &TrustDomain,
 ) -> anyhow::Result<(Channel, ChannelBinding)> {
     let dialer = Dialer::new(addresses, None, bundles, trust_domain)?;
-    let stream = dialer.dial().await?;
+    let (stream, _) = dialer.dial().await?;
     let exported = stream
         .get_ref()
         .1
@@ -72,11 +85,11 @@ fn endpoint() -> Endpoint {
 
 /// Connects to the first CA that answers.
 #[derive(Clone)]
-struct Dialer {
+pub(super) struct Dialer {
     connector: TlsConnector,
     /// Should it ever not be a DNS name, every connection fails.
     name: Option<DnsName<'static>>,
-    addresses: CaAddresses,
+    pub(super) addresses: CaAddresses,
 }
 
 impl Dialer {
@@ -98,10 +111,10 @@ impl Dialer {
         })
     }
 
-    async fn dial(&self) -> io::Result<TlsStream<TcpStream>> {
+    async fn dial(&self) -> io::Result<(TlsStream<TcpStream>, SocketAddr)> {
         let name = self.name.clone().ok_or(io::ErrorKind::InvalidInput)?;
         let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in self.addresses.in_order() {
+        for address in self.addresses.in_order(Instant::now().into_std()) {
             let connected = timeout(patience(self.addresses.count()), async {
                 let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
@@ -112,12 +125,14 @@ impl Dialer {
             match connected.await {
                 Ok(Ok(stream)) => {
                     self.addresses.answered(address);
-                    return Ok(stream);
+                    return Ok((stream, address));
                 }
                 Ok(Err(error)) => failure = error,
                 Err(_) => failure = io::Error::from(io::ErrorKind::TimedOut),
             }
             tracing::debug!(ca.address = %address, error = %failure, "a CA could not be reached");
+            self.addresses
+                .failed(address, Instant::now().into_std(), random());
         }
         Err(failure)
     }

@@ -10,12 +10,12 @@ use signet_spiffe::{NodeName, Revoked, TrustDomain, UnixTime};
 use signet_tls::BundleSource;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tonic::transport::Channel;
 
 use super::addresses::CaAddresses;
 use super::attest::{Exchange, NodeProver};
 use super::channel::{channel, refusal};
 use super::csr::new_request;
+use super::failover::CaChannel;
 use super::identity::NodeIdentity;
 use super::store::StateFile;
 use crate::clock::{backoff, random, scale, unix_now};
@@ -36,7 +36,7 @@ pub struct NodeAccess {
     /// The SVID.
     pub identity: NodeIdentity,
     /// The channel.
-    pub channel: Channel,
+    pub channel: CaChannel,
 }
 
 /// Gets and renews the node's SVID.
@@ -110,10 +110,18 @@ impl Keeper {
                     attempt = 0;
                     due = Some(plan(Due::issued, &identity));
                     self.save(&identity);
+                    if current.is_some() {
+                        // With each SVID of its own the node may belong to another CA.
+                        self.ca.spread(Instant::now().into_std(), random());
+                    }
                     self.publish(identity, &publish);
                 }
                 Err(error) => {
                     self.status.fail("ca", &error);
+                    if current.is_none() {
+                        // Another one may admit it: one that can sign, or whose clock is right.
+                        self.ca.turn();
+                    }
                     sleep(backoff(FIRST_RETRY, LAST_RETRY, attempt, random())).await;
                     attempt = attempt.saturating_add(1);
                 }

@@ -53,6 +53,7 @@ pub async fn follow(
         };
         let Some(current) = current else { continue };
         access.mark_unchanged();
+        let line = current.channel.line();
         let mut progressed = false;
         let result = tokio::select! {
             result = stream(&store, &current, &announcement, &status, &earlier, resume, &mut progressed) => result,
@@ -61,6 +62,9 @@ pub async fn follow(
                 Ok(()) => Ok(()),
                 Err(_) => return,
             },
+            // Another CA, where this one failed others, or is not the one that this node belongs to: on from there.
+            () = current.channel.left(line) => Ok(()),
+            () = current.channel.homesick() => Ok(()),
         };
         status.set_ca_connected(false);
         if progressed {
@@ -87,6 +91,7 @@ async fn stream(
     resume: bool,
     progressed: &mut bool,
 ) -> anyhow::Result<()> {
+    let line = access.channel.line();
     let current = store.current();
     let known = current.as_ref().map_or(earlier, |view| view.position());
     let request = SyncRequest {
@@ -106,8 +111,12 @@ async fn stream(
     status.set_ca_connected(true);
     tracing::info!(view.revision = known.revision, "following the CA's view");
     loop {
-        let next = updates.message().await.map_err(|status| refusal(&status));
+        let next = updates.message().await.map_err(|status| {
+            access.channel.heard(line, &status);
+            refusal(&status)
+        });
         let Some(update) = next.context("the CA's stream broke off")? else {
+            access.channel.fail(line);
             anyhow::bail!("the CA ended its stream");
         };
         let revision = update.revision;

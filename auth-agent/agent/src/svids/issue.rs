@@ -12,9 +12,8 @@ use signet_spiffe::{BundleSet, SpiffeId, SvidError, UnixTime, VerifiedSvid, veri
 use signet_workload_api::{X509Svid, X509SvidError};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use tonic::transport::Channel;
 
-use crate::ca::new_request_for;
+use crate::ca::{CaChannel, new_request_for};
 use crate::clock::seconds;
 use crate::tasks::Fault;
 use crate::view::Registration;
@@ -74,7 +73,7 @@ pub struct WorkloadSvid {
 #[derive(Clone, Debug)]
 pub struct Issuer {
     /// The node's channel to the CA.
-    pub channel: Channel,
+    pub channel: CaChannel,
     /// What answers are verified against.
     pub bundles: Arc<BundleSet>,
 }
