@@ -7,9 +7,34 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use signet_spiffe::{NodeName, SpiffeId, TrustDomain};
 use signet_telemetry::LogFormat;
 
+use crate::devid::{DevidArgs, TpmArgs};
+
 /// Gives the workloads of this node their identity, and proves pairs of them to the kernel.
 #[derive(Debug, Parser)]
 #[command(name = "signet-agent", version, about)]
+pub struct Program {
+    /// What to do.
+    #[command(subcommand)]
+    pub task: Task,
+}
+
+/// The daemon, or something for people.
+#[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one, and it is taken apart at once"
+)]
+pub enum Task {
+    /// The daemon.
+    #[command(flatten)]
+    Daemon(Command),
+    /// Device identities in this machine's TPM, to attest with.
+    Devid(DevidArgs),
+}
+
+/// The daemon's part of the command line alone.
+#[derive(Debug, Parser)]
+#[command(name = "signet-agent")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -21,8 +46,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the agent of one node.
     #[command(
-        after_long_help = "The first start trades a join token (`signet ca token NODE`), or the proof that it has a \
-        certificate's key, for the node's SVID, which is kept in --data-dir; later starts need neither while it is \
+        after_long_help = "The first start trades a join token (`signet ca token NODE`), the proof that it has a \
+        certificate's key, or a device identity in its TPM, for the node's SVID, which is kept in --data-dir; later starts need none of them while it is \
         valid.\n\nAll other daemons may start before, after or \
         never: the agent keeps trying."
     )]
@@ -78,6 +103,14 @@ pub struct RunArgs {
     /// The private key of that certificate, PEM.
     #[arg(long, value_name = "FILE", requires = "x509pop_cert")]
     pub x509pop_key: Option<PathBuf>,
+    /// A directory with a device identity (`signet-agent devid create`) and its certificate, to attest with by this machine's TPM:
+    /// the CA believes its authority and the TPM's maker (signet-ca run --tpm-devid-ca --tpm-ek-ca), and the operator allows it
+    /// (signet ca node allow --tpm-devid). Read anew at every attempt.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["join_token_file", "x509pop_cert"])]
+    pub tpm_devid: Option<PathBuf>,
+    /// The TPM.
+    #[command(flatten)]
+    pub tpm: TpmArgs,
     /// Directory for the node's own key and SVID, and for the sealed state of --keep-state (mode 0700).
     #[arg(long, value_name = "DIR", default_value = "/var/lib/signet/agent")]
     pub data_dir: PathBuf,

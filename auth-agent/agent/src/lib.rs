@@ -24,6 +24,7 @@ pub mod ca;
 pub mod cli;
 pub mod clock;
 pub mod custody;
+pub mod devid;
 pub mod jwt;
 pub mod leases;
 pub mod lists;

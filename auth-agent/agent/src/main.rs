@@ -1,10 +1,12 @@
 //! The node agent's process: command line, logging, signals.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use signet_agent::cli::{Cli, Command};
+use signet_agent::cli::{Command, Program, Task};
+use signet_agent::devid::DevidArgs;
 use signet_agent::run::run;
 use signet_agent::validate::validate;
 use signet_privileges::Capabilities;
@@ -21,8 +23,23 @@ fn main() -> ExitCode {
     }
 }
 
+/// A command for people: what went wrong is no line of a log.
+fn devid(args: &DevidArgs) -> ExitCode {
+    match signet_agent::devid::run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to hear that it cannot be said.
+            let _ = writeln!(std::io::stderr(), "signet-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn start() -> anyhow::Result<ExitCode> {
-    let Command::Run(args) = Cli::parse().command;
+    let args = match Program::parse().task {
+        Task::Daemon(Command::Run(args)) => args,
+        Task::Devid(args) => return Ok(devid(&args)),
+    };
     if args.validate {
         return Ok(validate(&args));
     }

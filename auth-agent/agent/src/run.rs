@@ -26,7 +26,7 @@ use crate::auth::KernelAuth;
 use crate::brokers::Endpoint;
 use crate::ca::{
     Acknowledger, Announcement, BundleFile, CaAddresses, JoinToken, Keeper, NoProof, NodeAccess, NodeProver,
-    PlaceFile, StateFile, X509Pop, follow, keep,
+    PlaceFile, StateFile, TpmDevid, X509Pop, follow, keep,
 };
 use crate::cli::{KeepState, RunArgs};
 use crate::clock::random;
@@ -346,6 +346,12 @@ fn keeper(
 
 /// How this node proves who it is: by what it was started with.
 fn prover(args: &RunArgs) -> Arc<dyn NodeProver> {
+    if let Some(directory) = &args.tpm_devid {
+        return Arc::new(TpmDevid {
+            tpm: args.tpm.clone(),
+            directory: directory.clone(),
+        });
+    }
     match (&args.join_token_file, &args.x509pop_cert, &args.x509pop_key) {
         (_, Some(certificate), Some(key)) => Arc::new(X509Pop {
             certificate: certificate.clone(),

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use signet_devid::Directory;
 use signet_preflight::Preflight;
 
 use crate::cli::RunArgs;
@@ -25,6 +26,9 @@ fn look(args: &RunArgs) -> Preflight {
     preflight.listen("--listen", args.listen);
     if let Some(address) = args.metrics_listen {
         preflight.listen("--metrics-listen", address);
+    }
+    if let Some(directory) = &args.tpm_devid {
+        tpm_devid(args, directory, &mut preflight);
     }
     match (&args.join_token_file, &args.x509pop_cert, &args.x509pop_key) {
         (Some(file), _, _) => {
@@ -49,7 +53,8 @@ fn look(args: &RunArgs) -> Preflight {
                 preflight.check("--x509pop-key", key.map(drop).map_err(|_| "there is no private key in it, PEM"));
             }
         }
-        (None, _, _) => preflight.remark("neither a join token nor a certificate to attest with is given: that is enough while the node has an SVID"),
+        (None, _, _) if args.tpm_devid.is_some() => {}
+        (None, _, _) => preflight.remark("neither a join token nor a certificate nor a TPM to attest with is given: that is enough while the node has an SVID"),
     }
     for broker in &args.broker {
         if let Some((domain, ..)) = &trusted {
@@ -68,6 +73,24 @@ fn look(args: &RunArgs) -> Preflight {
         ));
     }
     preflight
+}
+
+/// What lies in the directory; the TPM itself is not asked.
+fn tpm_devid(args: &RunArgs, directory: &std::path::Path, preflight: &mut Preflight) {
+    let directory = Directory::new(directory);
+    let keys = directory
+        .device_identity()
+        .and_then(|_| directory.attestation_key());
+    preflight.check("--tpm-devid", keys.map(drop));
+    preflight.check(
+        "--tpm-devid",
+        Directory::chain(&directory.certificate()).map(drop),
+    );
+    let passwords = args.tpm.passwords().map_err(|error| format!("{error:#}"));
+    preflight.check(
+        "--tpm-owner-password-file, --tpm-endorsement-password-file",
+        passwords.map(drop),
+    );
 }
 
 #[cfg(test)]

@@ -14,11 +14,13 @@ const AFTER: &str = "\
 Examples:
   signet ca node allow n1 --x509pop dns:n1.nodes.example --pod-cidr 10.244.1.0/24
   signet ca node allow n2 --x509pop sha256:$(openssl x509 -in n2.pem -outform DER | sha256sum | cut -d' ' -f1)
+  signet ca node allow n3 --tpm-devid ek-sha256:$(signet-agent devid show --dir /etc/signet/devid --ek-sha256)
   signet ca node list
   signet ca node disallow n1
 
-What can be asked of a certificate: dns:<name>, uri:<URI>, cn:<common name>, sha256:<hex of the certificate>; all that an
-entry asks for has to be there. Nodes that are in are listed by `signet ca list --nodes`, and put out by `signet ca ban` and
+What can be asked of a certificate: dns:<name>, uri:<URI>, cn:<common name>, sha256:<hex of the certificate>,
+issuer-cn:<common name>, serial:<hex>; of a TPM: ek-sha256:<hex of its endorsement key>. All that an entry asks for has to be
+there. Nodes that are in are listed by `signet ca list --nodes`, and put out by `signet ca ban` and
 `signet ca evict`, which take their entries away. See docs/attestation.md.";
 
 /// Arguments of `signet ca node`.
@@ -45,6 +47,16 @@ enum Command {
             action = ArgAction::Append
         )]
         x509pop: Vec<String>,
+        /// A device identity in a TPM that an authority of `signet-ca run --tpm-devid-ca` issued, and that is this; may be given
+        /// several times. Without a value where the CA finds the node's name in it (--tpm-devid-name).
+        #[arg(
+            long,
+            value_name = "SELECTOR",
+            num_args = 0..=1,
+            default_missing_value = "",
+            action = ArgAction::Append
+        )]
+        tpm_devid: Vec<String>,
         /// A range of its workloads' addresses; may be given several times.
         #[arg(long = "pod-cidr", value_name = "CIDR")]
         pod_cidrs: Vec<String>,
@@ -69,6 +81,7 @@ pub(crate) async fn run(arguments: &Arguments, ca: &Ca, output: &Output) -> Resu
         Command::Allow {
             name,
             x509pop,
+            tpm_devid,
             pod_cidrs,
             addresses,
         } => {
@@ -76,7 +89,7 @@ pub(crate) async fn run(arguments: &Arguments, ca: &Ca, output: &Output) -> Resu
                 node: name.clone(),
                 pod_cidrs: pod_cidrs.clone(),
                 addresses: addresses.iter().map(ToString::to_string).collect(),
-                ways: ways("x509pop", x509pop),
+                ways: [ways("x509pop", x509pop), ways("tpm_devid", tpm_devid)].concat(),
             };
             let made = ca.daemon.answer(client.allow_node(request)).await?;
             output.show(&EntryView::from(made))

@@ -79,7 +79,7 @@ impl View for EntriesView {
         }
         page.table(
             table,
-            "no node may attest without a join token; signet ca node allow NODE --x509pop …",
+            "no node may attest without a join token; signet ca node allow NODE --x509pop … or --tpm-devid …",
         );
     }
 }

@@ -226,6 +226,15 @@ fn said(der: &CertificateDer<'_>, parsed: &X509Certificate<'_>) -> Result<Facts,
     {
         texts.push(format!("cn:{name}"));
     }
+    let mut issuers = parsed.issuer().iter_common_name();
+    if let (Some(name), None) = (issuers.next(), issuers.next())
+        && let Ok(name) = name.as_str()
+    {
+        texts.push(format!("issuer-cn:{name}"));
+    }
+    let serial = parsed.raw_serial();
+    let zeros = serial.iter().take_while(|byte| **byte == 0).count();
+    texts.push(format!("serial:{}", HEXLOWER.encode(&serial[zeros..])));
     let names = parsed
         .subject_alternative_name()
         .map_err(|_| DeviceError::Malformed)?;
@@ -259,6 +268,12 @@ impl DeviceCertificate {
     /// What it says.
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// With one thing more that is known.
+    pub(crate) fn with_fact(self, fact: NodeSelector) -> Self {
+        let facts = self.facts.iter().cloned().chain([fact]).collect();
+        Self { facts, ..self }
     }
 
     /// Checks a signature of the certificate's key over `transcript`, which is over this certificate in any case.

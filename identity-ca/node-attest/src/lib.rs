@@ -7,13 +7,15 @@
 //! answer is of no use a second time, over another connection, for another node or for another key.
 //!
 //! [`DeviceAuthorities`] says whether a certificate is believed; only it makes a [`DeviceCertificate`], and only that one's
-//! [`verify`](DeviceCertificate::verify) makes a [`ProvenKey`].
+//! [`verify`](DeviceCertificate::verify) makes a [`ProvenKey`]. Where the key has to be in a TPM, a [`ResidentCertificate`] comes
+//! between the two.
 
 mod binding;
 mod device;
 mod facts;
 mod method;
 mod selector;
+mod tpm;
 mod transcript;
 
 pub use binding::{ChannelBinding, EXPORTER};
@@ -24,4 +26,8 @@ pub use device::{
 pub use facts::Facts;
 pub use method::{Method, MethodError};
 pub use selector::{NodeSelector, SelectorError};
+pub use tpm::{
+    Credential, EndorsementAuthorities, EndorsementError, EndorsementKey, Residency, ResidencyError,
+    ResidentCertificate, SealError,
+};
 pub use transcript::Transcript;

@@ -7,6 +7,8 @@ const MAX_DNS: usize = 253;
 const MAX_URI: usize = 2048;
 /// Longest common name, characters (`ub-common-name` of RFC 5280).
 const MAX_COMMON_NAME: usize = 64;
+/// Longest serial number, bytes (RFC 5280 §4.1.2.2).
+const MAX_SERIAL: usize = 20;
 
 /// One thing that a node's certificate has to say, or its TPM has to be: `kind:value`. Each meaning has one spelling.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +21,10 @@ pub enum NodeSelector {
     Uri(String),
     /// `cn:<name>`, the one common name of its subject.
     CommonName(String),
+    /// `issuer-cn:<name>`, the one common name of its issuer.
+    IssuerCommonName(String),
+    /// `serial:<hexadecimal digits>`, its serial number, in whole bytes without leading zeros. Another issuer may have the same.
+    Serial(String),
     /// `ek-sha256:<64 hexadecimal digits>` of the public key (`SubjectPublicKeyInfo`, DER) that endorses the TPM: this very TPM.
     EndorsementKey(String),
 }
@@ -28,7 +34,8 @@ pub enum NodeSelector {
 pub enum SelectorError {
     /// Not one of the known kinds.
     #[error(
-        "a node's certificate is told by sha256:<hex>, dns:<name>, uri:<URI> or cn:<common name>, its TPM by ek-sha256:<hex>"
+        "a node's certificate is told by sha256:<hex>, dns:<name>, uri:<URI>, cn:<common name>, issuer-cn:<common name> or \
+         serial:<hex>, its TPM by ek-sha256:<hex>"
     )]
     Kind,
     /// Not a SHA-256.
@@ -42,6 +49,11 @@ pub enum SelectorError {
     /// Not a URI.
     #[error("a URI has a scheme and printable characters without spaces, at most {MAX_URI}")]
     Uri,
+    /// Not a serial number in its shortest spelling.
+    #[error(
+        "a serial number has 1 to {MAX_SERIAL} whole bytes in lower-case hexadecimal digits, not beginning with 00"
+    )]
+    Serial,
     /// Not a common name.
     #[error("a common name has 1 to {MAX_COMMON_NAME} characters without control characters")]
     CommonName,
@@ -67,6 +79,12 @@ impl FromStr for NodeSelector {
                 is_common_name(value),
                 SelectorError::CommonName,
             ),
+            "issuer-cn" => (
+                Self::IssuerCommonName(owned),
+                is_common_name(value),
+                SelectorError::CommonName,
+            ),
+            "serial" => (Self::Serial(owned), is_serial(value), SelectorError::Serial),
             _ => return Err(SelectorError::Kind),
         };
         if valid { Ok(selector) } else { Err(otherwise) }
@@ -74,7 +92,18 @@ impl FromStr for NodeSelector {
 }
 
 fn is_sha256(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    text.len() == 64 && is_hexadecimal(text)
+}
+
+fn is_serial(text: &str) -> bool {
+    (2..=2 * MAX_SERIAL).contains(&text.len())
+        && text.len().is_multiple_of(2)
+        && !text.starts_with("00")
+        && is_hexadecimal(text)
+}
+
+fn is_hexadecimal(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn is_dns(text: &str) -> bool {
@@ -106,6 +135,8 @@ impl fmt::Display for NodeSelector {
             Self::Dns(value) => ("dns", value),
             Self::Uri(value) => ("uri", value),
             Self::CommonName(value) => ("cn", value),
+            Self::IssuerCommonName(value) => ("issuer-cn", value),
+            Self::Serial(value) => ("serial", value),
             Self::EndorsementKey(value) => ("ek-sha256", value),
         };
         write!(f, "{kind}:{value}")
@@ -127,6 +158,8 @@ mod tests {
             "dns:n1.nodes.example".into(),
             "uri:spiffe://device.example/n1".into(),
             "cn:Node No. 1: the first".into(),
+            "issuer-cn:Machines".into(),
+            "serial:0f10".into(),
         ] {
             assert_eq!(good.parse::<NodeSelector>().unwrap().to_string(), good);
         }
@@ -142,6 +175,10 @@ mod tests {
             ("uri:", SelectorError::Uri),
             ("uri:/n1", SelectorError::Uri),
             ("uri:a:b c", SelectorError::Uri),
+            ("serial:", SelectorError::Serial),
+            ("serial:00ff", SelectorError::Serial),
+            ("serial:fff", SelectorError::Serial),
+            ("serial:FF", SelectorError::Serial),
             ("cn:", SelectorError::CommonName),
             ("cn:a\nb", SelectorError::CommonName),
         ] {
@@ -152,7 +189,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_refused_or_reads_back_as_itself(text in "(dns:|uri:|cn:|sha256:)?\\PC{0,40}") {
+        fn any_text_is_refused_or_reads_back_as_itself(text in "(dns:|uri:|cn:|sha256:|serial:)?\\PC{0,40}") {
             if let Ok(selector) = text.parse::<NodeSelector>() {
                 prop_assert_eq!(selector.to_string(), text);
             }

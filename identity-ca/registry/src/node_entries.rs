@@ -101,7 +101,7 @@ pub struct NodeEntry {
 #[derive(Debug, thiserror::Error)]
 pub enum AllowError {
     /// Nobody could attest by it.
-    #[error("say with what the node may attest: --x509pop")]
+    #[error("say with what the node may attest: --x509pop or --tpm-devid")]
     NoWay,
     /// More than [`MAX_NODE_SELECTORS`].
     #[error("an entry has at most {MAX_NODE_SELECTORS} selectors, not {count}")]
@@ -167,7 +167,7 @@ pub enum AdmitError {
     /// Any certificate of the authorities would do, and nothing ties this one to the name.
     #[error(
         "the entry of the node {node} asks for nothing of its certificate, and this CA has no rule for the name in it: \
-         give the entry a selector, or the CA --x509pop-name"
+         give the entry a selector, or the CA --x509pop-name (--tpm-devid-name)"
     )]
     Unbound {
         /// Who it says it is.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use signet_ca::{AttestationConfig, NameRule, X509Pop};
+use signet_ca::{AttestationConfig, NameRule, TpmDevid, X509Pop};
 
 #[derive(Debug, Args)]
 pub(crate) struct AttestationArgs {
@@ -16,6 +16,19 @@ pub(crate) struct AttestationArgs {
     /// more than `--x509pop`.
     #[arg(long, value_enum, value_name = "WHERE", requires = "x509pop_ca")]
     x509pop_name: Option<Name>,
+
+    /// Authorities (PEM) of device identities whose key is in a TPM (`signet-agent devid create`): by such a key nodes may
+    /// attest, each node that `signet ca node allow --tpm-devid` names. Off unless given.
+    #[arg(long, value_name = "FILE", requires = "tpm_ek_ca")]
+    tpm_devid_ca: Option<PathBuf>,
+
+    /// Authorities (PEM) of the makers of those TPMs: whose endorsement certificates are believed.
+    #[arg(long, value_name = "FILE", requires = "tpm_devid_ca")]
+    tpm_ek_ca: Option<PathBuf>,
+
+    /// As --x509pop-name, of device identities.
+    #[arg(long, value_enum, value_name = "WHERE", requires = "tpm_devid_ca")]
+    tpm_devid_name: Option<Name>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -28,12 +41,23 @@ enum Name {
 
 impl AttestationArgs {
     pub(crate) fn config(self) -> AttestationConfig {
-        let name = self.x509pop_name.map(|name| match name {
+        let rule = |name| match name {
             Name::Cn => NameRule::CommonName,
             Name::Dns => NameRule::Dns,
-        });
+        };
         AttestationConfig {
-            x509pop: self.x509pop_ca.map(|authorities| X509Pop { authorities, name }),
+            x509pop: self.x509pop_ca.map(|authorities| X509Pop {
+                authorities,
+                name: self.x509pop_name.map(rule),
+            }),
+            tpm_devid: self
+                .tpm_devid_ca
+                .zip(self.tpm_ek_ca)
+                .map(|(authorities, endorsements)| TpmDevid {
+                    authorities,
+                    endorsements,
+                    name: self.tpm_devid_name.map(rule),
+                }),
         }
     }
 }

@@ -47,7 +47,7 @@ mod sync;
 mod testing;
 mod wire;
 
-pub use attestation::{AttestationConfig, NameRule, X509Pop};
+pub use attestation::{AttestationConfig, NameRule, TpmDevid, X509Pop};
 pub use audit::AuditLog;
 pub use authorities::{DiskUpstream, Rotation, RotationError, Upstream};
 pub use bundle_endpoint::{BundleEndpoint, EndpointIdentity, IssuerError, JwtIssuer};

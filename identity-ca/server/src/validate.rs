@@ -85,6 +85,16 @@ fn look(config: &Config, preflight: &mut Preflight) {
     {
         preflight.check("--x509pop-ca", certificates(&text));
     }
+    if let Some(tpm) = &config.attestation.tpm_devid {
+        for (option, path) in [
+            ("--tpm-devid-ca", &tpm.authorities),
+            ("--tpm-ek-ca", &tpm.endorsements),
+        ] {
+            if let Some(text) = preflight.file(option, path) {
+                preflight.check(option, certificates(&text));
+            }
+        }
+    }
     match &config.upstream {
         Upstream::Disk(upstream) => {
             // They need not be there but when an authority is prepared.

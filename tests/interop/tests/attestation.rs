@@ -60,6 +60,7 @@ async fn ca(directory: &Path) -> Server {
                 authorities: directory.join("machines.pem"),
                 name: Some(NameRule::Dns),
             }),
+            ..AttestationConfig::default()
         },
         ..Config::new(
             "td.example".parse().unwrap(),

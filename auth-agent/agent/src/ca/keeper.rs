@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::addresses::CaAddresses;
-use super::attest::{Exchange, NodeProver};
+use super::attest::{Exchange, NodeProver, prepare};
 use super::channel::{channel, refusal};
 use super::csr::new_request;
 use super::failover::CaChannel;
@@ -25,6 +25,8 @@ use crate::view::View;
 
 /// For one call to the CA.
 const CALL: Duration = Duration::from_secs(10);
+/// To get ready what is shown to the CA: a TPM may take most of a minute to make its RSA key.
+const PREPARE: Duration = Duration::from_mins(2);
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(15);
 /// Within so many nanoseconds all nodes whose SVIDs a tainted authority signed renew them.
@@ -189,7 +191,11 @@ impl Keeper {
             trust_domain: &self.trust_domain,
             request: request.csr(),
         };
-        let answer = timeout(CALL, exchange.run(&self.prover))
+        // Before the CA is asked, which does not wait for a TPM that makes its keys.
+        let evidence = timeout(PREPARE, prepare(&self.prover))
+            .await
+            .context("the TPM does not answer")??;
+        let answer = timeout(CALL, exchange.run(evidence))
             .await
             .with_context(|| format!("the CA at {} does not answer", self.ca))??;
         let svid = answer.svid.context("the CA answered without an SVID")?;

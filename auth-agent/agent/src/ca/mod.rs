@@ -16,7 +16,7 @@ mod sync;
 
 pub use acknowledge::Acknowledger;
 pub use addresses::CaAddresses;
-pub use attest::{Answerer, Asked, JoinToken, NoProof, NodeProver, X509Pop};
+pub use attest::{Answerer, Asked, JoinToken, NoProof, NodeProver, TpmDevid, X509Pop};
 pub use bundle::BundleFile;
 pub use channel::channel;
 pub(crate) use channel::refusal;

@@ -90,13 +90,14 @@ impl Ca {
         let (caller, admitted) = self.allowed(&claim).await;
         let node = admitted?;
         let way = caller.to_string();
+        let shown = claim.facts();
         let authorities = self.authorities().await;
         let authorities = authorities.map_err(|error| refusal::storage("attest", &error))?;
         let svid = self.issue_first_node_svid(key, &node, caller).await?;
         info!(
             target: AUDIT,
             {
-                peer.node = %node.name, peer.address = %peer.address, node.number = %node.number, by = way
+                peer.node = %node.name, peer.address = %peer.address, node.number = %node.number, by = way, shown
             },
             "a node attested"
         );

@@ -13,6 +13,7 @@ use signet_spiffe::{NodeName, UnixTime};
 use super::config::AttestationConfig;
 use super::refusal::Refusal;
 use super::token::JoinTokens;
+use super::tpm_devid::TpmDevidAttestor;
 use super::x509pop::X509PopAttestor;
 
 /// A way to attest. It says what was proven; whether that is allowed, the registry says.
@@ -57,6 +58,19 @@ pub(crate) enum Claim {
     Key(Key),
 }
 
+impl Claim {
+    /// What is known of its certificate and of its TPM, for people.
+    pub(crate) fn facts(&self) -> String {
+        match self {
+            Self::Token(_) => String::new(),
+            Self::Key(key) => {
+                let facts: Vec<_> = key.facts.iter().map(ToString::to_string).collect();
+                facts.join(", ")
+            }
+        }
+    }
+}
+
 /// What was proven of a node that has a key.
 #[derive(Debug)]
 pub(crate) struct Key {
@@ -95,15 +109,18 @@ impl Attempt {
 pub(crate) struct Attestors {
     tokens: JoinTokens,
     x509pop: Option<X509PopAttestor>,
+    tpm_devid: Option<TpmDevidAttestor>,
 }
 
 impl Attestors {
     /// Reads the files that are named.
     pub(crate) fn new(config: &AttestationConfig) -> anyhow::Result<Self> {
         let x509pop = config.x509pop.as_ref().map(X509PopAttestor::new).transpose();
+        let tpm_devid = config.tpm_devid.as_ref().map(TpmDevidAttestor::new).transpose();
         Ok(Self {
             tokens: JoinTokens,
             x509pop: x509pop.context("failed to set up x509pop")?,
+            tpm_devid: tpm_devid.context("failed to set up tpm_devid")?,
         })
     }
 
@@ -118,6 +135,14 @@ impl Attestors {
                 .ok_or(Refusal::Off {
                     method: Method::X509Pop,
                     option: "--x509pop-ca",
+                }),
+            Proof::TpmDevid(_) => self
+                .tpm_devid
+                .as_ref()
+                .map(|attestor| attestor as &dyn NodeAttestor)
+                .ok_or(Refusal::Off {
+                    method: Method::TpmDevid,
+                    option: "--tpm-devid-ca and --tpm-ek-ca",
                 }),
         }
     }

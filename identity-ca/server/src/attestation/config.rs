@@ -7,6 +7,19 @@ use std::path::PathBuf;
 pub struct AttestationConfig {
     /// By the key of a certificate.
     pub x509pop: Option<X509Pop>,
+    /// By a device identity in a TPM.
+    pub tpm_devid: Option<TpmDevid>,
+}
+
+/// By a device identity in a TPM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TpmDevid {
+    /// A file with the authorities of device identities, PEM.
+    pub authorities: PathBuf,
+    /// A file with the authorities of the TPMs' makers, PEM.
+    pub endorsements: PathBuf,
+    /// Where a certificate carries the node's name.
+    pub name: Option<NameRule>,
 }
 
 /// By the key of a certificate.

@@ -7,9 +7,10 @@ mod entries;
 mod exchange;
 mod refusal;
 mod token;
+mod tpm_devid;
 mod tried;
 mod x509pop;
 
 pub(crate) use attestor::Attestors;
-pub use config::{AttestationConfig, NameRule, X509Pop};
+pub use config::{AttestationConfig, NameRule, TpmDevid, X509Pop};
 pub(crate) use exchange::Exchanges;

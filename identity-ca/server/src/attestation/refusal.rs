@@ -1,7 +1,7 @@
 //! Why a node is not admitted, and what it is told.
 
 use signet_authority::RequestError;
-use signet_node_attest::{DeviceError, Method, SignatureError};
+use signet_node_attest::{DeviceError, EndorsementError, Method, ResidencyError, SealError, SignatureError};
 use signet_registry::{AdmitError, ConsumeError};
 use signet_spiffe::{NodeName, NodeNameError};
 use tonic::Status;
@@ -42,6 +42,12 @@ pub(crate) enum Refusal {
     #[error("the certificate is not for the node {node}: this CA asks that {rule}")]
     OtherName { node: NodeName, rule: &'static str },
     #[error(transparent)]
+    Endorsement(#[from] EndorsementError),
+    #[error(transparent)]
+    Residency(#[from] ResidencyError),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    #[error(transparent)]
     Signature(#[from] SignatureError),
     #[error(transparent)]
     Admit(#[from] AdmitError),
@@ -66,7 +72,11 @@ impl Refusal {
             Self::Slow => Status::deadline_exceeded(said),
             Self::Busy => Status::unavailable(said),
             Self::NoBinding | Self::Random(_) => internal("attest", self),
-            Self::Device(_) | Self::Signature(_) => Status::unauthenticated(said),
+            Self::Device(_)
+            | Self::Endorsement(_)
+            | Self::Residency(_)
+            | Self::Seal(_)
+            | Self::Signature(_) => Status::unauthenticated(said),
             Self::Admit(AdmitError::Storage(error)) | Self::Consume(ConsumeError::Storage(error)) => {
                 storage("attest", error)
             }

@@ -38,6 +38,11 @@ impl Tried {
                 let leaf = leaf.map(|der| Caller::X509Pop(Hash::sha256(der).0));
                 (Some(Method::X509Pop.as_str()), leaf)
             }
+            Some(Proof::TpmDevid(shown)) => {
+                let leaf = shown.chain.first();
+                let leaf = leaf.map(|der| Caller::TpmDevid(Hash::sha256(der).0));
+                (Some(Method::TpmDevid.as_str()), leaf)
+            }
         };
         Self {
             node: Some(node).filter(|name| !name.is_empty()),

@@ -1,5 +1,7 @@
 //! By proof of possession of the key of a certificate.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use signet_node_attest::{DeviceAuthorities, DeviceCertificate, Facts, Method, NodeSelector, Transcript};
 use signet_proto::ca::v1::node_evidence::Proof;
@@ -29,15 +31,20 @@ impl X509PopAttestor {
     }
 }
 
+fn authorities(path: &Path) -> anyhow::Result<DeviceAuthorities> {
+    let text = read_authorities(path)?;
+    DeviceAuthorities::from_pem(&text)
+        .with_context(|| format!("{} is no file of authorities", path.display()))
+}
+
 /// Reads a file of authorities.
-pub(super) fn authorities(path: &std::path::Path) -> anyhow::Result<DeviceAuthorities> {
+pub(super) fn read_authorities(path: &Path) -> anyhow::Result<Vec<u8>> {
     let file = path.display();
     let length = std::fs::metadata(path)
         .with_context(|| format!("failed to read {file}"))?
         .len();
     anyhow::ensure!(length <= LARGEST, "{file} is too long for a file of certificates");
-    let text = std::fs::read(path).with_context(|| format!("failed to read {file}"))?;
-    DeviceAuthorities::from_pem(&text).with_context(|| format!("{file} is no file of authorities"))
+    std::fs::read(path).with_context(|| format!("failed to read {file}"))
 }
 
 impl NodeAttestor for X509PopAttestor {
@@ -52,16 +59,10 @@ impl NodeAttestor for X509PopAttestor {
             .map(|der| CertificateDer::from(der.as_slice()))
             .collect();
         let certificate = self.authorities.verify(&chain, attempt.now)?;
-        if let Some(rule) = self.name
-            && !rule.names(node, certificate.facts())
-        {
-            return Err(Refusal::OtherName {
-                node: node.clone(),
-                rule: rule.describe(),
-            });
-        }
+        check_name(self.name, node, certificate.facts())?;
         let challenge = NodeChallenge {
             nonce: nonce.to_vec(),
+            tpm: None,
         };
         let question = Possession {
             certificate,
@@ -69,6 +70,17 @@ impl NodeAttestor for X509PopAttestor {
             carries_name: self.name.is_some(),
         };
         Ok(Begun::Asked(challenge, Box::new(question)))
+    }
+}
+
+/// A certificate that carries a name is for the node of that name.
+pub(super) fn check_name(rule: Option<NameRule>, node: &NodeName, facts: &Facts) -> Result<(), Refusal> {
+    match rule {
+        Some(rule) if !rule.names(node, facts) => Err(Refusal::OtherName {
+            node: node.clone(),
+            rule: rule.describe(),
+        }),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -122,6 +134,8 @@ impl NameRule {
                 | NodeSelector::Dns(_)
                 | NodeSelector::Uri(_)
                 | NodeSelector::CommonName(_)
+                | NodeSelector::IssuerCommonName(_)
+                | NodeSelector::Serial(_)
                 | NodeSelector::EndorsementKey(_),
             ) => None,
         }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use signet_proto::ca::v1::node_attestation_client::NodeAttestationClient;
+use signet_proto::ca::v1::node_evidence::Proof;
 use signet_proto::ca::v1::{
     AttestNodeRequest, AttestNodeResponse, AttestResponse, NodeEvidence, attest_node_request,
     attest_node_response,
@@ -13,7 +14,7 @@ use tokio::task::spawn_blocking;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use super::{Asked, NodeProver};
+use super::{Answerer, Asked, NodeProver};
 use crate::ca::addresses::CaAddresses;
 use crate::ca::channel::{anonymous, refusal};
 
@@ -27,12 +28,18 @@ pub(crate) struct Exchange<'a> {
     pub(crate) request: &'a [u8],
 }
 
+/// What a node shows, and what answers for it.
+pub(crate) type Evidence = (Proof, Box<dyn Answerer>);
+
+/// Gets the evidence ready: out of files, or of a TPM.
+pub(crate) async fn prepare(prover: &Arc<dyn NodeProver>) -> anyhow::Result<Evidence> {
+    let prover = Arc::clone(prover);
+    spawn_blocking(move || prover.begin()).await?
+}
+
 impl Exchange<'_> {
     /// Shows the evidence, answers what is asked, and comes back with what the CA gave.
-    pub(crate) async fn run(&self, prover: &Arc<dyn NodeProver>) -> anyhow::Result<AttestResponse> {
-        let prover = Arc::clone(prover);
-        // Files, or a TPM.
-        let (proof, answerer) = spawn_blocking(move || prover.begin()).await??;
+    pub(crate) async fn run(&self, (proof, answerer): Evidence) -> anyhow::Result<AttestResponse> {
         let unreachable = || format!("failed to reach the CA at {}", self.ca);
         let (channel, binding) = anonymous(self.ca, Arc::clone(self.bundles), self.trust_domain)
             .await

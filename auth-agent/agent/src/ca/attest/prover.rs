@@ -42,8 +42,8 @@ pub struct NoProof;
 impl NodeProver for NoProof {
     fn begin(&self) -> anyhow::Result<(Proof, Box<dyn Answerer>)> {
         bail!(
-            "this node has no valid SVID: start it with --join-token-file (`signet ca token NODE`), or with \
-             --x509pop-cert and --x509pop-key"
+            "this node has no valid SVID: start it with --join-token-file (`signet ca token NODE`), with \
+             --x509pop-cert and --x509pop-key, or with --tpm-devid"
         )
     }
 }

@@ -24,6 +24,7 @@ async fn audited(machines: &DeviceAuthority, log: &Path) -> Running {
                 authorities,
                 name: None,
             }),
+            ..AttestationConfig::default()
         };
     })
     .await

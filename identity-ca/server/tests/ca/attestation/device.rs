@@ -80,6 +80,7 @@ impl DeviceAuthority {
         let believe = |config: &mut signet_ca::Config| {
             config.attestation = AttestationConfig {
                 x509pop: Some(X509Pop { authorities, name }),
+                ..AttestationConfig::default()
             };
         };
         Running::configured(Storage::Memory, directory, believe)

@@ -6,7 +6,7 @@ use hyper_util::rt::TokioIo;
 use signet_node_attest::{ChannelBinding, EXPORTER};
 use signet_proto::ca::v1::node_attestation_client::NodeAttestationClient;
 use signet_proto::ca::v1::{
-    AttestNodeRequest, AttestNodeResponse, AttestResponse, NodeAnswer, NodeEvidence,
+    AttestNodeRequest, AttestNodeResponse, AttestResponse, NodeAnswer, NodeChallenge, NodeEvidence,
     attest_node_request::Step, attest_node_response,
 };
 use signet_spiffe::SpiffeId;
@@ -106,8 +106,12 @@ impl Exchange {
     }
 
     pub(super) async fn challenge(&mut self) -> Result<Vec<u8>, Status> {
+        Ok(self.asked().await?.nonce)
+    }
+
+    pub(super) async fn asked(&mut self) -> Result<NodeChallenge, Status> {
         match self.next().await? {
-            attest_node_response::Step::Challenge(challenge) => Ok(challenge.nonce),
+            attest_node_response::Step::Challenge(challenge) => Ok(challenge),
             attest_node_response::Step::Admitted(_) => panic!("admitted without a question"),
         }
     }

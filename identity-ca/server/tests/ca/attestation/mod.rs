@@ -4,4 +4,6 @@ mod audited;
 mod device;
 mod exchange;
 mod hostile;
+mod tpm;
+mod tpm_hostile;
 mod x509pop;
