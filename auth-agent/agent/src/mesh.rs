@@ -27,6 +27,7 @@ const MOST: usize = 16_384;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Endpoints {
     identities: BTreeSet<SpiffeId>,
+    names: BTreeSet<EndpointName>,
     namespaces: EndpointTable,
     addresses: BTreeMap<IpAddr, SpiffeId>,
 }
@@ -35,6 +36,7 @@ impl Endpoints {
     /// From meshd's word. An endpoint with a name or identity that cannot be is left out, and so has nothing.
     pub fn parse(wire: &Wire) -> Self {
         let mut identities = BTreeSet::new();
+        let mut names = BTreeSet::new();
         let mut namespaces = Vec::new();
         let mut addresses = Vec::new();
         for endpoint in wire.endpoints.iter().take(MOST) {
@@ -43,13 +45,17 @@ impl Endpoints {
                 addresses.extend(its.map(|address: IpAddr| (address.to_canonical(), id.clone())));
                 identities.insert(id);
             }
-            let name = EndpointName::new(&endpoint.namespace, &endpoint.name);
-            if let (Some(netns), Ok(name)) = (NetnsInode::new(endpoint.netns_inode), name) {
+            let Ok(name) = EndpointName::new(&endpoint.namespace, &endpoint.name) else {
+                continue;
+            };
+            names.insert(name.clone());
+            if let Some(netns) = NetnsInode::new(endpoint.netns_inode) {
                 namespaces.push((netns, name));
             }
         }
         Self {
             identities,
+            names,
             namespaces: namespaces.into_iter().collect(),
             addresses: unambiguous(addresses),
         }
@@ -71,6 +77,15 @@ impl Endpoints {
             identities: identities.into_iter().collect(),
             namespaces: EndpointTable::default(),
             addresses: BTreeMap::new(),
+            ..Self::default()
+        }
+    }
+
+    /// Endpoints that have these names.
+    pub fn with_names(names: impl IntoIterator<Item = EndpointName>) -> Self {
+        Self {
+            names: names.into_iter().collect(),
+            ..Self::default()
         }
     }
 
@@ -82,6 +97,11 @@ impl Endpoints {
     /// Whether an endpoint of this node has the identity.
     pub fn has(&self, id: &SpiffeId) -> bool {
         self.identities.contains(id)
+    }
+
+    /// Whether this node has an endpoint of that name.
+    pub fn has_named(&self, name: &EndpointName) -> bool {
+        self.names.contains(name)
     }
 
     /// Which network namespace is which endpoint.

@@ -191,6 +191,7 @@ fn svid_to_wire(entry: &Entry) -> SvidEntry {
     let state = match (&entry.svid, &entry.revoked, &entry.last_error) {
         (Some(_), _, _) => "ready",
         (None, Some(_), _) => "revoked",
+        (None, None, _) if entry.away => "away",
         (None, None, Some(_)) => "failed",
         (None, None, None) => "pending",
     };

@@ -14,10 +14,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use signet_agent::ca::{NodeAccess, StateFile};
-use signet_agent::custody::{Custody, Keep, Keys, KeysError, Restored, SealingKey, Writer};
+use signet_agent::custody::{Custody, Keep, Keys, KeysError, Restored, RestoredSvid, SealingKey, Writer};
+use signet_agent::jwt::JwtSvids;
+use signet_agent::mesh::Endpoints;
 use signet_agent::status::Status;
-use signet_agent::svids::{Entry, SvidSet, WorkloadSvid};
+use signet_agent::svids::{Entry, Manager, SvidSet, WorkloadSource, WorkloadSvid};
 use signet_agent::view::{KeptFile, ViewStore};
+use signet_attest::EndpointName;
 use signet_proto::agent::v1::custody::State;
 use signet_proto::view::v1 as wire;
 use signet_spiffe::SpiffeId;
@@ -181,6 +184,7 @@ impl Site {
                     last_error: None,
                     revoked: None,
                     outdated: false,
+                    away: false,
                 }
             });
         life.svids.send_replace(Arc::new(SvidSet::new(entries.collect())));
@@ -470,4 +474,63 @@ async fn a_crowd_of_changes_is_a_few_writes_and_the_last_one_is_written_at_the_e
     site.push(&life);
     life.stop.cancel();
     life.has(1).await;
+}
+
+/// The number's workload is the endpoint of that name.
+fn endpoint(number: u32) -> EndpointName {
+    EndpointName::new("shop", &format!("w{number}")).expect("valid")
+}
+
+#[tokio::test]
+async fn an_identity_whose_endpoint_goes_loses_its_key_here_and_in_the_file() {
+    let mut site = Site::new();
+    let life = site.begin();
+    let restored = [301, 302].map(|number| {
+        let id = workload(number);
+        let svid = WorkloadSvid::new(site.ca.issue(&id), &id, &site.ca.bundles()).expect("an SVID");
+        RestoredSvid {
+            registration: format!("registration-{number}"),
+            svid,
+            outdated: false,
+        }
+    });
+    let (endpoints, lists) = (watch::Sender::new(None), watch::Sender::new(None));
+    let nobody = watch::Sender::new(None);
+    let tokens = JwtSvids::new(life.store.subscribe(), nobody.subscribe(), life.status.clone());
+    let manager = Manager {
+        view: life.store.subscribe(),
+        access: nobody.subscribe(),
+        endpoints: endpoints.subscribe(),
+        revocation_list: lists.subscribe(),
+        publish: life.svids.clone(),
+        workloads: Arc::new(WorkloadSource::new(tokens)),
+        restored: restored.into(),
+        status: life.status.clone(),
+    };
+    tokio::spawn(manager.run());
+    site.cluster.workloads.push((1, 303));
+    let mut update = site.cluster.snapshot(&site.ca, 1);
+    for registration in &mut update.registrations {
+        registration.selectors = vec![format!("endpoint:{}", endpoint(registration.identity))];
+    }
+    life.store.apply(update).expect("applies");
+    // Nobody has said yet who lives here: what there is stays, and nothing is asked for.
+    life.has(2).await;
+    let entry = |number| {
+        let set = life.svids.borrow().clone();
+        let of = |entry: &&Entry| entry.registration.identity.0 == number;
+        set.entries().iter().find(of).cloned().expect("registered")
+    };
+    assert!(!entry(301).away && entry(303).away);
+    endpoints.send_replace(Some(Arc::new(Endpoints::with_names([301, 302].map(endpoint)))));
+    let held = Arc::downgrade(&entry(302).svid.expect("has one"));
+    endpoints.send_replace(Some(Arc::new(Endpoints::with_names([301, 303].map(endpoint)))));
+    eventually("the key is wiped", || held.upgrade().is_none()).await;
+    eventually("it is away", || entry(302).away && !entry(303).away).await;
+    assert!(entry(301).svid.is_some());
+    life.has(1).await;
+    // Its endpoint is back, its key is not.
+    endpoints.send_replace(Some(Arc::new(Endpoints::with_names([301, 302].map(endpoint)))));
+    eventually("it is here", || !entry(302).away).await;
+    assert!(entry(302).svid.is_none());
 }

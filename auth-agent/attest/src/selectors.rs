@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::{ParseSelectorError, Selector};
+use crate::{EndpointName, ParseSelectorError, Selector};
 
 /// Most selectors that one registration may ask for.
 pub const MAX_REQUIRED: usize = 64;
@@ -77,6 +77,17 @@ impl RequiredSelectors {
     /// Each of them.
     pub fn iter(&self) -> impl Iterator<Item = &Selector> {
         self.0.iter()
+    }
+
+    /// The endpoints among them: who satisfies all of these lives in each.
+    pub fn endpoints(&self) -> impl Iterator<Item = &EndpointName> {
+        self.0.iter().filter_map(|selector| {
+            if let Selector::Endpoint(name) = selector {
+                Some(name)
+            } else {
+                None
+            }
+        })
     }
 }
 

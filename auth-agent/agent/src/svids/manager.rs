@@ -69,10 +69,7 @@ impl Manager {
                     if changed.is_err() {
                         return;
                     }
-                    let table = self.endpoints.borrow_and_update().clone();
-                    if let Some(table) = table {
-                        self.workloads.set_endpoints(Arc::new(table.namespaces().clone()));
-                    }
+                    self.take_endpoints(&mut table);
                 }
                 changed = self.revocation_list.changed() => {
                     if changed.is_err() {
@@ -117,6 +114,17 @@ impl Manager {
         }
     }
 
+    fn take_endpoints(&mut self, table: &mut Table) {
+        let Some(endpoints) = self.endpoints.borrow_and_update().clone() else {
+            return;
+        };
+        if table.house(Some(&endpoints), Instant::now().into_std()) {
+            self.publish(table);
+        }
+        let namespaces = Arc::new(endpoints.namespaces().clone());
+        self.workloads.set_endpoints(namespaces);
+    }
+
     fn take_view(&mut self, table: &mut Table) {
         let Some(view) = self.view.borrow_and_update().clone() else {
             return;
@@ -128,6 +136,7 @@ impl Manager {
         for svid in std::mem::take(&mut self.restored) {
             table.adopt(svid, now, unix_now(), random());
         }
+        table.house(self.endpoints.borrow().as_deref(), now);
         if table.revoke(view.revocations(), now) {
             tracing::warn!("SVIDs of this node's workloads are revoked: their keys are gone");
         }

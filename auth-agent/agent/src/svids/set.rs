@@ -21,6 +21,8 @@ pub struct Entry {
     pub revoked: Option<Arc<str>>,
     /// Whether its SVID is to be replaced as soon as that can be.
     pub outdated: bool,
+    /// Whether it is for an endpoint that this node does not have: then there is no SVID, and none is asked for.
+    pub away: bool,
 }
 
 /// All registrations of this node, in the order in which they were made.

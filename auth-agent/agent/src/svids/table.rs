@@ -8,6 +8,7 @@ use super::issue::WorkloadSvid;
 use super::set::{Entry, SvidSet};
 use crate::clock::backoff;
 use crate::custody::RestoredSvid;
+use crate::mesh::Endpoints;
 use crate::renewal::Due;
 use crate::view::{Registration, RevocationTable, Tainted};
 
@@ -24,6 +25,13 @@ struct Slot {
     in_flight: bool,
     /// The CA issues nothing for it.
     closed: bool,
+}
+
+impl Slot {
+    /// Whether an SVID may be asked for.
+    fn may_ask(&self) -> bool {
+        !self.in_flight && !self.closed && !self.entry.away
+    }
 }
 
 /// The registrations of this node with the state of their SVIDs.
@@ -65,6 +73,7 @@ impl Table {
                         last_error: None,
                         revoked: None,
                         outdated: false,
+                        away: false,
                     };
                     self.slots.insert(
                         registration.id.clone(),
@@ -104,6 +113,33 @@ impl Table {
         slot.entry.svid = Some(Arc::new(svid));
     }
 
+    /// Takes over which endpoints this node has. A registration for one that it does not have has no key, and loses the one that it
+    /// had. Before anybody has said which there are, it keeps what it has from the life before. Says whether anything changed.
+    pub(super) fn house(&mut self, endpoints: Option<&Endpoints>, now: Instant) -> bool {
+        let mut changed = false;
+        for slot in self.slots.values_mut() {
+            let mut wanted = slot.entry.registration.selectors.endpoints();
+            let away = match endpoints {
+                Some(endpoints) => !wanted.all(|name| endpoints.has_named(name)),
+                None => wanted.next().is_some() && slot.entry.svid.is_none(),
+            };
+            drop(wanted);
+            if away == slot.entry.away {
+                continue;
+            }
+            changed = true;
+            slot.entry.away = away;
+            slot.plan = None;
+            slot.failures = 0;
+            slot.due = now;
+            if away {
+                slot.entry.svid = None;
+                slot.entry.last_error = None;
+            }
+        }
+        changed
+    }
+
     /// Moves renewals to where another target wants them.
     pub(super) fn aim_for(&mut self, target: Duration) {
         if target == self.target {
@@ -122,7 +158,7 @@ impl Table {
         let due = self
             .slots
             .values_mut()
-            .filter(|slot| !slot.in_flight && !slot.closed && slot.due <= now)
+            .filter(|slot| slot.may_ask() && slot.due <= now)
             .take(room);
         due.map(|slot| {
             slot.in_flight = true;
@@ -135,7 +171,7 @@ impl Table {
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.slots
             .values()
-            .filter(|slot| !slot.in_flight && !slot.closed)
+            .filter(|slot| slot.may_ask())
             .map(|slot| slot.due)
             .min()
     }
@@ -157,6 +193,10 @@ impl Table {
             return;
         }
         slot.in_flight = false;
+        // Its endpoint has gone meanwhile.
+        if slot.entry.away {
+            return;
+        }
         // Revoked while it was on its way.
         let result = result.and_then(|svid| match revocations.set().check(&svid.verified) {
             Ok(()) if slot.closed => Err("revoked, and nothing new is issued".to_owned()),
@@ -266,7 +306,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use signet_abi::SecurityIdentity;
-    use signet_attest::RequiredSelectors;
+    use signet_attest::{EndpointName, RequiredSelectors};
     use signet_proto::view::v1::Revocation;
     use signet_proto::view::v1::revocation::Subject;
     use signet_spiffe::{KeyType, SpiffeId, TrustDomain};
@@ -414,6 +454,38 @@ mod tests {
         table.finished(&before, Err("late".to_owned()), &none(), now, 0, 0);
         assert_eq!(table.to_set().entries()[0].last_error, None);
         assert_eq!(table.take_due(8, now), vec![after]);
+    }
+
+    #[test]
+    fn nothing_is_asked_for_an_endpoint_that_is_not_here() {
+        let (now, mut table) = (Instant::now(), Table::default());
+        let name = |text: &str| EndpointName::new("shop", text).expect("valid");
+        let here = |names: &[&str]| Endpoints::with_names(names.iter().map(|text| name(text)));
+        let lives = |id: &str, selectors: &[&str]| {
+            Arc::new(Registration {
+                selectors: RequiredSelectors::parse(selectors).expect("valid"),
+                ..Registration::clone(&registration(id, "spiffe://t.example/a"))
+            })
+        };
+        let web = lives("1", &["endpoint:shop/web"]);
+        let both = lives("2", &["endpoint:shop/web", "endpoint:shop/cache"]);
+        let host = lives("3", &["unix:uid:1"]);
+        table.set(&[web.clone(), both.clone(), host.clone()], now);
+        assert!(table.house(None, now));
+        assert_eq!(table.take_due(8, now), vec![host], "nobody has said who is here");
+        assert!(table.house(Some(&here(&["web"])), now) && !table.house(Some(&here(&["web"])), now));
+        assert_eq!(table.take_due(8, now), vec![web.clone()]);
+        table.house(Some(&here(&["web", "cache"])), now);
+        assert_eq!(table.take_due(8, now), vec![both]);
+        // It goes while its certificate is on its way, and comes back.
+        table.house(Some(&here(&[])), now);
+        table.finished(&web, Err("late".to_owned()), &none(), now, 0, 0);
+        assert_eq!(
+            (table.next_due(), &table.to_set().entries()[0].last_error),
+            (None, &None)
+        );
+        table.house(Some(&here(&["web"])), now);
+        assert_eq!(table.take_due(8, now), vec![web]);
     }
 
     #[test]

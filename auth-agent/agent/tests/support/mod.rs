@@ -416,6 +416,7 @@ impl TestNode {
                 last_error: None,
                 revoked: None,
                 outdated: false,
+                away: false,
             }
         });
         self.svids.send_replace(Arc::new(SvidSet::new(entries.collect())));
