@@ -66,7 +66,6 @@ impl Endpoints {
         let addresses: Vec<_> = addresses.into_iter().collect();
         Self {
             identities: addresses.iter().map(|(_, id)| id.clone()).collect(),
-            namespaces: EndpointTable::default(),
             addresses: unambiguous(addresses),
         }
     }
@@ -75,8 +74,6 @@ impl Endpoints {
     pub fn with_identities(identities: impl IntoIterator<Item = SpiffeId>) -> Self {
         Self {
             identities: identities.into_iter().collect(),
-            namespaces: EndpointTable::default(),
-            addresses: BTreeMap::new(),
             ..Self::default()
         }
     }
