@@ -52,17 +52,15 @@ impl Registry {
                 .await?;
         Ok(row.map(|(key,)| key))
     }
+}
 
-    /// Ends the waiting of a key. Its record stays valid.
-    pub async fn end_authority_request(&self, public_key: &[u8]) -> Result<(), StorageError> {
-        let mut write = self.write().await?;
-        sql::query("DELETE FROM authority_requests WHERE public_key = ?")
-            .bind(public_key)
-            .execute(write.connection())
-            .await?;
-        write.commit().await?;
-        Ok(())
-    }
+/// Ends the waiting of a key, whose record stays valid. False: it does not wait.
+pub(crate) async fn end(connection: &mut Connection, public_key: &[u8]) -> Result<bool, StorageError> {
+    let done = sql::query("DELETE FROM authority_requests WHERE public_key = ?")
+        .bind(public_key)
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected() > 0)
 }
 
 /// Records of the keys that wait, by their public halves' digests.

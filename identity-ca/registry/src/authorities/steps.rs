@@ -13,6 +13,7 @@ use signet_spiffe::{KeyId, NodeName, UnixTime, node_serials_since};
 use super::acknowledged::unacknowledged;
 use super::bundle::publish;
 use super::row::{self, NewAuthority, StoredAuthority};
+use crate::authority_requests;
 use crate::changes::Change;
 use crate::database::{Registry, StorageError, Write, seconds};
 use crate::revocation::RevokeError;
@@ -25,6 +26,9 @@ pub enum AuthorityError {
     /// It is not its time, or there is no such step.
     #[error(transparent)]
     Step(#[from] StepError),
+    /// The key of a request was given up, or its certificate has been taken already.
+    #[error("no request for this key waits any more: make a new one")]
+    NotWaiting,
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -85,13 +89,24 @@ impl Registry {
         now: UnixTime,
     ) -> Result<StoredAuthority, AuthorityError> {
         let mut write = self.write().await?;
-        prepare(new.kind, &lives(&of(&mut write, new.kind).await?))?;
-        let mut one = entry(new, State::Prepared, now);
-        row::put(write.connection(), &one).await?;
-        one.life.sequence = publish(&mut write).await?;
-        row::put(write.connection(), &one).await?;
-        note(&mut write, None, &one);
-        write.record(Change::Bundle).await?;
+        let one = publish_new(&mut write, new, now).await?;
+        write.commit().await?;
+        Ok(one)
+    }
+
+    /// The same of a key that waited for its certificate, which it does no more then. In one step: the keys of requests that are given
+    /// up are destroyed, and that of an authority must never be among them.
+    pub async fn prepare_requested_authority(
+        &self,
+        new: NewAuthority,
+        public_key: &[u8],
+        now: UnixTime,
+    ) -> Result<StoredAuthority, AuthorityError> {
+        let mut write = self.write().await?;
+        if !authority_requests::end(write.connection(), public_key).await? {
+            return Err(AuthorityError::NotWaiting);
+        }
+        let one = publish_new(&mut write, new, now).await?;
         write.commit().await?;
         Ok(one)
     }
@@ -343,4 +358,20 @@ async fn change(
 fn note(write: &mut Write<'_>, before: Option<&StoredAuthority>, after: &StoredAuthority) {
     let before = before.map(StoredAuthority::digest);
     write.log(ChangeKind::Authority, after.name(), before, Some(after.digest()));
+}
+
+/// Publishes another authority, in a transaction that is under way.
+async fn publish_new(
+    write: &mut Write<'_>,
+    new: NewAuthority,
+    now: UnixTime,
+) -> Result<StoredAuthority, AuthorityError> {
+    prepare(new.kind, &lives(&of(write, new.kind).await?))?;
+    let mut one = entry(new, State::Prepared, now);
+    row::put(write.connection(), &one).await?;
+    one.life.sequence = publish(write).await?;
+    row::put(write.connection(), &one).await?;
+    note(write, None, &one);
+    write.record(Change::Bundle).await?;
+    Ok(one)
 }

@@ -30,7 +30,7 @@ fn name(number: u8) -> AuthorityId {
     key_id(number).to_string().parse().unwrap()
 }
 
-fn x509(number: u8) -> NewAuthority {
+pub(crate) fn x509(number: u8) -> NewAuthority {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

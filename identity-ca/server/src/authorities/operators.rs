@@ -242,6 +242,7 @@ pub(super) fn step(error: &StepError) -> Status {
 pub(super) fn refuse(error: &AuthorityError) -> Status {
     match error {
         AuthorityError::Step(error) => step(error),
+        AuthorityError::NotWaiting => Status::failed_precondition(error.to_string()),
         AuthorityError::Storage(error) => refusal::storage("authority", error),
     }
 }

@@ -78,9 +78,8 @@ impl UpstreamService for Upstreams {
             Some(chain) => refused(chain),
             None => Status::unavailable(format!("{error:#}")),
         })?;
-        let prepared = registry.prepare_authority(new, now).await;
+        let prepared = registry.prepare_requested_authority(new, &public, now).await;
         let prepared = prepared.map_err(|error| operators::refuse(&error))?;
-        registry.end_authority_request(&public).await.map_err(storage)?;
         info!(
             target: AUDIT,
             { authority.id = %prepared.life.id, bundle.sequence = prepared.life.sequence },
