@@ -9,7 +9,8 @@ use clap::Args;
 use crate::repository;
 
 /// Packages with such tests. Their names begin with `fuzz_`.
-const PACKAGES: [&str; 5] = [
+const PACKAGES: [&str; 6] = [
+    "signet",
     "signet-fuzz",
     "signet-broker",
     "signet-ca",
@@ -26,6 +27,10 @@ pub(crate) struct Options {
     /// Only tests whose name has this in it.
     #[arg(default_value = "fuzz_")]
     target: String,
+    /// Write down inputs that were interesting: one for each reason for which something was refused, and a few that were
+    /// accepted. They are tried first ever after, once they are committed.
+    #[arg(long)]
+    keep: bool,
 }
 
 fn time(text: &str) -> Result<Duration, String> {
@@ -49,8 +54,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         options.target.contains("fuzz_"),
         "names of targets begin with fuzz_"
     );
-    let status = repository::cargo()
-        .args(["test", "--no-fail-fast", "--lib", "--tests"])
+    let mut cargo = repository::cargo();
+    if options.keep {
+        cargo.env("SIGNET_FUZZ_KEEP", "1");
+    }
+    let status = cargo
+        .args(["test", "--no-fail-fast", "--lib", "--bins", "--tests"])
         .args(PACKAGES.iter().flat_map(|package| ["-p", package]))
         .arg("--")
         .arg(&options.target)

@@ -2,7 +2,7 @@
 
 use prost::Message as _;
 use prost_types::Any;
-use signet_fuzz::{Counting, Fuzz};
+use signet_fuzz::{Counting, Fuzz, Refused};
 use signet_proto::broker;
 
 use crate::reference::Reference;
@@ -50,9 +50,7 @@ fn fuzz_references() {
         ))
         .inputs(50_000)
         .run(|bytes| {
-            let Ok(request) = broker::FetchJwtsvidRequest::decode(bytes) else {
-                return false;
-            };
+            let request = broker::FetchJwtsvidRequest::decode(bytes)?;
             match Reference::parse(request.reference.as_ref()) {
                 Ok(Reference::Pid(pid)) => assert!(pid > 0),
                 Ok(Reference::Kubernetes(object)) => {
@@ -61,9 +59,9 @@ fn fuzz_references() {
                 }
                 Err(error) => {
                     assert!(error.to_string().len() < 1024, "an error as long as its cause");
-                    return false;
+                    Err(error)?;
                 }
             }
-            true
+            Ok::<_, Refused>(())
         });
 }

@@ -1,23 +1,25 @@
-use std::fs;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::corpus::{Corpus, Expected};
+use crate::interest::Interest;
 use crate::memory::most_during;
 use crate::mutation::{Numbers, minimize, mutate};
+use crate::verdict::Verdict;
 use crate::watchdog::Watchdog;
 
 /// Seconds that each target runs, where it is set; else a fixed number of inputs.
 const FOR: &str = "SIGNET_FUZZ_FOR";
-/// Accepted inputs that are kept to be mutated further.
+/// Where it is set, inputs that a long run found interesting are written to the corpus.
+const KEEP: &str = "SIGNET_FUZZ_KEEP";
+/// Inputs that are kept to be mutated further.
 const POOL: usize = 256;
 
 /// One parser under attack.
 #[derive(Debug)]
 pub struct Fuzz {
     target: &'static str,
-    corpus: PathBuf,
+    corpus: Corpus,
     seeds: Vec<Vec<u8>>,
     inputs: u32,
     longest: usize,
@@ -29,7 +31,7 @@ impl Fuzz {
     pub fn new(crate_folder: &str, target: &'static str) -> Self {
         Self {
             target,
-            corpus: [crate_folder, "fuzz-corpus", target].iter().collect(),
+            corpus: Corpus::new(crate_folder, target),
             seeds: Vec::new(),
             inputs: 20_000,
             longest: 16 * 1024,
@@ -65,12 +67,12 @@ impl Fuzz {
         self
     }
 
-    /// Runs. `property` says whether the input was accepted, and panics where something is wrong with that.
+    /// Runs. `property` says whether the input was accepted, or why not, and panics where something is wrong with that.
     ///
     /// # Panics
     /// An input breaks the property or a bound, or a seed is not accepted, or memory is not counted.
     #[expect(clippy::panic, reason = "this is how a test fails")]
-    pub fn run(self, property: impl Fn(&[u8]) -> bool) {
+    pub fn run<V: Into<Verdict>>(self, property: impl Fn(&[u8]) -> V) {
         let (_, counted) = most_during(|| vec![1_u8; 4096]);
         assert!(
             counted >= 4096,
@@ -86,14 +88,18 @@ impl Fuzz {
                 Ok(_) if most > bound => Err(format!(
                     "it takes {most} bytes of memory, at most {bound} are right"
                 )),
-                Ok(accepted) => Ok(accepted),
+                Ok(verdict) => Ok(verdict.into()),
                 Err(panic) => Err(said(panic.as_ref())),
             }
         };
         let check = |input: &[u8]| {
             attempt(input).unwrap_or_else(|reason| {
                 let short = minimize(input.to_vec(), |input| attempt(input).is_err());
-                let kept = self.keep(&short);
+                let kept = self.corpus.keep(None, &short);
+                let kept = kept.map_or_else(
+                    |error| format!("it could not be kept in {}: {error}", self.corpus),
+                    |path| format!("kept as {}: commit it with what mends it", path.display()),
+                );
                 panic!(
                     "{}: {reason}\ninput: {}\n{kept}",
                     self.target,
@@ -107,30 +113,50 @@ impl Fuzz {
         }
         for seed in &self.seeds {
             assert!(
-                check(seed),
+                check(seed).is_accepted(),
                 "{}: a seed is not accepted: {}",
                 self.target,
                 seed.escape_ascii()
             );
         }
-        for (_, input) in self.committed() {
-            check(&input);
+        let mut interest = Interest::new(&self.seeds);
+        for (expected, input) in self.corpus.inputs() {
+            let verdict = check(&input);
+            let as_before = match expected {
+                None => true,
+                Some(Expected::Accepted) => verdict.is_accepted(),
+                Some(Expected::Refused) => !verdict.is_accepted(),
+            };
+            assert!(
+                as_before,
+                "{}: it was {expected:?} when it was put into {}, and now it is not: {}",
+                self.target,
+                self.corpus,
+                input.escape_ascii()
+            );
+            interest.note(&input, &verdict);
         }
-        self.mutants(check);
+        interest.settle();
+        self.mutants(&mut interest, &check);
+        if std::env::var_os(KEEP).is_some() {
+            self.write_down(&interest, &check);
+        }
     }
 
-    fn mutants(&self, check: impl Fn(&[u8]) -> bool) {
+    fn mutants(&self, interest: &mut Interest, check: impl Fn(&[u8]) -> Verdict) {
         let time = std::env::var(FOR).ok().and_then(|seconds| seconds.parse().ok());
         let end = time.map(|seconds| Instant::now() + Duration::from_secs(seconds));
         let mut numbers = Numbers::new(seed(end.is_some()));
         let mut pool = self.seeds.clone();
-        pool.extend(self.committed().into_iter().map(|(_, input)| input));
+        pool.extend(self.corpus.inputs().into_iter().map(|(_, input)| input));
         let mut tried = 0_u32;
         while end.map_or(tried < self.inputs, |end| Instant::now() < end) {
             tried = tried.saturating_add(1);
             let (one, other) = (numbers.below(pool.len()), numbers.below(pool.len()));
             let input = mutate(&mut numbers, &pool[one], &pool[other], self.longest);
-            if check(&input) && !pool.contains(&input) {
+            let verdict = check(&input);
+            let is_new = interest.note(&input, &verdict);
+            if (verdict.is_accepted() || is_new) && !pool.contains(&input) {
                 if pool.len() < POOL {
                     pool.push(input);
                 } else {
@@ -141,28 +167,14 @@ impl Fuzz {
         }
     }
 
-    /// What broke something once.
-    fn committed(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        let Ok(entries) = fs::read_dir(&self.corpus) else {
-            return Vec::new();
-        };
-        let mut inputs: Vec<_> = entries
-            .flatten()
-            .filter_map(|entry| Some((entry.path(), fs::read(entry.path()).ok()?)))
-            .collect();
-        inputs.sort();
-        inputs
-    }
-
-    /// Writes an input down; says where.
-    fn keep(&self, input: &[u8]) -> String {
-        let mut hasher = DefaultHasher::new();
-        input.hash(&mut hasher);
-        let path = self.corpus.join(format!("{:016x}", hasher.finish()));
-        let kept = fs::create_dir_all(&self.corpus).and_then(|()| fs::write(&path, input));
-        match kept {
-            Ok(()) => format!("kept as {}: commit it with what mends it", path.display()),
-            Err(error) => format!("it could not be kept as {}: {error}", path.display()),
+    /// As short as they are still refused for the same reason.
+    fn write_down(&self, interest: &Interest, check: impl Fn(&[u8]) -> Verdict) {
+        for (reason, input) in interest.refused() {
+            let short = minimize(input.to_vec(), |input| check(input).reason() == Some(reason));
+            drop(self.corpus.keep(Some(Expected::Refused), &short));
+        }
+        for input in interest.accepted() {
+            drop(self.corpus.keep(Some(Expected::Accepted), input));
         }
     }
 }

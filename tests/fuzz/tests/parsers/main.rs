@@ -1,7 +1,12 @@
 //! Every parser of what comes from others, under mutated input.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot make its inputs has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot make its inputs has failed"
+)]
 
+mod attestation;
 mod identity;
 mod mesh;
 mod support;

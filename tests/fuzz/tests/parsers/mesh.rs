@@ -6,19 +6,23 @@ use crate::fuzz;
 use crate::support::{domain, root};
 use prost::Message as _;
 use signet_agent::view::{RevocationTable, View};
+use signet_fuzz::Refused;
 use signet_proto::view::v1 as wire;
 use signet_session::{Decoder, Hello, Instance, Message, NodeNumber, encode};
 use signet_source::Set;
 use signet_spiffe::NodeName;
 
-fn messages(bytes: &[u8]) -> Option<Vec<Message>> {
+#[derive(Debug)]
+struct NoMessage;
+
+fn messages(bytes: &[u8]) -> Result<Vec<Message>, Refused> {
     let mut decoder = Decoder::default();
     decoder.push(bytes);
     let mut messages = Vec::new();
-    while let Some(message) = decoder.next_message().ok()? {
+    while let Some(message) = decoder.next_message()? {
         messages.push(message);
     }
-    Some(messages)
+    Ok(messages)
 }
 
 #[test]
@@ -35,11 +39,11 @@ fn fuzz_session_frames() {
         .seed(frames.concat())
         .inputs(50_000)
         .run(|bytes| {
-            let Some(read) = messages(bytes) else { return false };
+            let read = messages(bytes)?;
             // A route is written as the receiver sees it, so there and back are two journeys.
             let twice = |message: &Message| {
-                let there = messages(&encode(message).unwrap()).unwrap().remove(0);
-                messages(&encode(&there).unwrap()).unwrap().remove(0)
+                let there = messages(&encode(message).unwrap()).ok().unwrap().remove(0);
+                messages(&encode(&there).unwrap()).ok().unwrap().remove(0)
             };
             for message in &read {
                 assert_eq!(twice(message), *message);
@@ -54,7 +58,10 @@ fn fuzz_session_frames() {
                 }
             }
             assert_eq!(pieces, read);
-            !read.is_empty()
+            if read.is_empty() {
+                Err(NoMessage)?
+            }
+            Ok::<_, Refused>(())
         });
 }
 
@@ -102,12 +109,10 @@ fn fuzz_view_updates() {
         .inputs(10_000)
         .memory(1024 * 1024)
         .run(|bytes| {
-            let Ok(update) = wire::Update::decode(bytes) else {
-                return false;
-            };
+            let update = wire::Update::decode(bytes)?;
             // Revocations are read in any case, whatever else is wrong.
             drop(RevocationTable::new(&domain(), update.revocations.clone()));
-            let Ok(view) = read(&update) else { return false };
+            let view = read(&update)?;
             // What is told to the node's daemons means the same to them.
             let told = view.snapshot();
             let again = read(&told).unwrap();
@@ -117,7 +122,7 @@ fn fuzz_view_updates() {
                 snapshot: false,
                 ..update
             }));
-            true
+            Ok::<_, Refused>(())
         });
 }
 
@@ -153,12 +158,8 @@ fn fuzz_policies() {
         .memory(4 * 1024 * 1024)
         .longest(4096)
         .run(|bytes| {
-            let Ok(text) = str::from_utf8(bytes) else {
-                return false;
-            };
-            let Ok(set) = Set::parse([("a.yaml", text)]) else {
-                return false;
-            };
+            let text = str::from_utf8(bytes)?;
+            let set = Set::parse([("a.yaml", text)])?;
             // Order of files and a second look change nothing.
             assert_eq!(Set::parse([("a.yaml", text)]).unwrap(), set);
             let split = Set::parse([("b.yaml", ""), ("a.yaml", text)]).unwrap();
@@ -166,6 +167,6 @@ fn fuzz_policies() {
                 (split.workloads(), split.policies()),
                 (set.workloads(), set.policies())
             );
-            true
+            Ok::<_, Refused>(())
         });
 }
