@@ -9,6 +9,7 @@ mod bench;
 mod clients;
 mod commands;
 mod demo;
+mod faults;
 mod fuzz;
 mod page;
 mod process;
@@ -45,6 +46,8 @@ enum Task {
     Rows(rows::Options),
     /// Write docs/reference/clients.md, which client of others does what, each with its tests, or check that it is up to date.
     Clients(clients::Options),
+    /// Write docs/reference/faults.md, what can go wrong with the tests that do it, or check that it is up to date.
+    Faults(faults::Options),
     /// Mutate the inputs of parsers for as long as is said; `make test` does it for some seconds.
     Fuzz(fuzz::Options),
 }
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Task::Commands(options) => commands::run(&options),
         Task::Rows(options) => rows::run(&options),
         Task::Clients(options) => clients::run(&options),
+        Task::Faults(options) => faults::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
     };
     done.unwrap_or_else(|error| {

@@ -212,6 +212,7 @@ fn set_mode(socket: &Path, mode: u32) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use futures::StreamExt;
     use tokio::net::UnixStream;
@@ -291,6 +292,54 @@ mod tests {
         let _served = serve_incoming(&path, Access::Anyone).unwrap();
         assert!(std::fs::symlink_metadata(&path).unwrap().file_type().is_socket());
         assert!(!elsewhere.exists() && !temporary.exists());
+    }
+
+    #[tokio::test]
+    async fn links_that_come_and_go_while_sockets_are_made_lead_nobody_astray() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.sock");
+        let temporary = dir.path().join(format!("s.sock.{}", std::process::id()));
+        let (secret, elsewhere) = (dir.path().join("secret"), dir.path().join("elsewhere"));
+        std::fs::write(&secret, "secret").unwrap();
+        std::fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+        std::fs::create_dir(&elsewhere).unwrap();
+        let targets = [secret.clone(), elsewhere.join("socket")];
+        let ended = Arc::new(AtomicBool::new(false));
+        let (end, link) = (Arc::clone(&ended), dir.path().join("link"));
+        let places = [path.clone(), temporary];
+        let attacker = std::thread::spawn(move || {
+            for round in 0_usize.. {
+                if end.load(Ordering::Relaxed) {
+                    return round;
+                }
+                // In one step into the place of whatever is there.
+                std::os::unix::fs::symlink(&targets[round % 2], &link).unwrap();
+                std::fs::rename(&link, &places[round / 2 % 2]).unwrap();
+            }
+            0
+        });
+        let (mut served, mut refused) = (0, 0);
+        for _ in 0..3000 {
+            match serve_incoming(&path, Access::Anyone) {
+                Ok(_listening) => served += 1,
+                Err(_) => refused += 1,
+            }
+            // As an operator would, who finds a link there.
+            if path.is_symlink() {
+                let _gone = std::fs::remove_file(&path);
+            }
+        }
+        ended.store(true, Ordering::Relaxed);
+        assert!(
+            attacker.join().unwrap() > 0 && served > 0 && refused > 0,
+            "no race: {served} {refused}"
+        );
+        let mode = std::fs::metadata(&secret).unwrap().permissions().mode() & 0o777;
+        assert_eq!(
+            (mode, std::fs::read(&secret).unwrap()),
+            (0o600, b"secret".to_vec())
+        );
+        assert!(std::fs::read_dir(&elsewhere).unwrap().next().is_none());
     }
 
     #[tokio::test]

@@ -215,6 +215,8 @@ impl Site {
                 &socket,
                 "--key-passphrase-file",
                 &passphrase,
+                "--audit-log",
+                &self.at("audit.log"),
             ],
         )
     }
@@ -408,10 +410,15 @@ async fn no_secret_is_in_a_log_at_trace_level_or_in_a_core_dump() {
             bytes: node_key,
         },
     ];
-    for log in logs {
+    let audit = PathBuf::from(site.at("audit.log"));
+    for (log, sign) in logs
+        .into_iter()
+        .map(|log| (log, "TRACE"))
+        .chain([(audit, "CreateJoinToken")])
+    {
         let log_text = fs::read(&log).unwrap();
         let shown = String::from_utf8_lossy(&log_text);
-        assert!(shown.contains("TRACE"), "{} is no trace", log.display());
+        assert!(shown.contains(sign), "{} has no {sign}", log.display());
         for secret in &secrets {
             for needle in secret.needles() {
                 assert!(

@@ -6,8 +6,8 @@ use std::time::Duration;
 use signet_ca::{Clock, Database, Storage};
 use signet_proto::ca::v1::revoke_request::Subject;
 use signet_proto::ca::v1::{
-    GetCrlRequest, IssueJwtSvidRequest, IssueX509SvidRequest, RenewNodeSvidRequest, RevokeRequest,
-    StatusRequest, Svid,
+    CreateJoinTokenRequest, GetCrlRequest, IssueJwtSvidRequest, IssueX509SvidRequest, RenewNodeSvidRequest,
+    RevokeRequest, StatusRequest, Svid,
 };
 use signet_spiffe::{UnixTime, verify_x509_svid};
 use signet_test_postgres::{Error, Server};
@@ -48,6 +48,14 @@ async fn a_database_that_is_gone_for_ten_minutes_stops_issuance_loses_nothing_an
     let node = ca.node("n1", &[]).await;
     let web = ca.register(WEB, "n1", "unix:uid:1000").await.unwrap();
     let before = issue(&node, &web.id).await.unwrap();
+    let order = CreateJoinTokenRequest {
+        node: "n2".to_owned(),
+        ttl: 3_600,
+        addresses: vec!["192.0.2.1".to_owned()],
+        ..CreateJoinTokenRequest::default()
+    };
+    let token = ca.operator.clone().create_join_token(order).await.unwrap();
+    let token = token.into_inner().token;
     let mut stream = node.follow(0).await;
     stream.next().await;
     let (head, _) = checkpoint(&ca).await.unwrap();
@@ -66,6 +74,9 @@ async fn a_database_that_is_gone_for_ten_minutes_stops_issuance_loses_nothing_an
     assert_eq!(ended.code(), Code::Unavailable, "{ended}");
     let refused = node.announce(0, &["192.0.2.1"]).await.map(drop).unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    let refused = ca.attest_with(&token).await.map(drop).unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    all_are_turned_away(&node, &web.id).await;
     // What was issued is good without the CA and its database.
     let later = UnixTime::since_unix_epoch(Duration::from_secs(UnixTime::now().as_secs() + 600));
     let _ = verify_x509_svid(&chain(&before), &ca.bundles(), later).unwrap();
@@ -82,6 +93,10 @@ async fn a_database_that_is_gone_for_ten_minutes_stops_issuance_loses_nothing_an
     })
     .await
     .unwrap();
+    // The join token was not used up for nothing, and is used up now.
+    ca.attest_with(&token).await.unwrap();
+    let again = ca.attest_with(&token).await.map(drop).unwrap_err();
+    assert_eq!(again.code(), Code::Unauthenticated, "{again}");
     // Nothing is lost, and who followed still hears of changes.
     let (grown, _) = checkpoint(&ca).await.unwrap();
     assert!(grown.size() > head.size());
@@ -117,6 +132,39 @@ async fn a_database_that_is_gone_for_ten_minutes_stops_issuance_loses_nothing_an
     let classes = status.outage.unwrap().classes;
     let workloads = classes.iter().find(|class| class.ttl == 3_600).unwrap();
     assert_eq!((workloads.live, workloads.first), (1, after.not_after));
+}
+
+/// A crowd that asks for everything all the time that the database is gone: each call is answered, none waits for it to come back.
+async fn all_are_turned_away(node: &TestNode, registration: &str) {
+    let calls = (0..64).map(|number| {
+        let (mut client, registration) = (node.client.clone(), registration.to_owned());
+        tokio::spawn(async move {
+            let csr = request().1;
+            let answer = match number % 3 {
+                0 => client
+                    .renew_node_svid(RenewNodeSvidRequest { csr })
+                    .await
+                    .map(drop),
+                1 => {
+                    let audience = vec!["db".to_owned()];
+                    let call = IssueJwtSvidRequest {
+                        registration,
+                        audience,
+                    };
+                    client.issue_jwt_svid(call).await.map(drop)
+                }
+                _ => {
+                    let call = IssueX509SvidRequest { registration, csr };
+                    client.issue_x509_svid(call).await.map(drop)
+                }
+            };
+            answer.unwrap_err()
+        })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        let refused = timeout(SOON, call).await.unwrap().unwrap();
+        assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    }
 }
 
 /// Two CAs on one database, the second with another clock. Nothing where there is no PostgreSQL.

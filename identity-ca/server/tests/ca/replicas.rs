@@ -119,6 +119,25 @@ async fn what_is_done_at_one_ca_is_known_at_the_other_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_cas_that_are_shown_one_token_at_once_one_admits() {
+    let Some(database) = database("of_two_cas_that_are_shown_one_token_at_once_one_admits") else {
+        return;
+    };
+    let (one, two) = two(&database).await;
+    for round in 0..10 {
+        let token = one.token(&format!("n{round}"), &[]).await.unwrap();
+        let (first, second) = tokio::join!(one.attest_with(&token), two.attest_with(&token));
+        let codes = [first, second].map(|outcome| outcome.map_or_else(|status| status.code(), |_| Code::Ok));
+        let admitted = codes.iter().filter(|code| **code == Code::Ok).count();
+        assert_eq!(admitted, 1, "{codes:?}");
+        assert!(
+            codes.contains(&Code::Unauthenticated),
+            "the other one is refused, and not told to come back: {codes:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ca_without_what_the_keys_are_sealed_under_is_not_let_in() {
     let Some(database) = database("a_ca_without_what_the_keys_are_sealed_under_is_not_let_in") else {
         return;
