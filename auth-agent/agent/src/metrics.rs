@@ -185,4 +185,17 @@ mod tests {
             assert!(text.lines().any(|is| is == line), "no {line} in\n{text}");
         }
     }
+
+    #[test]
+    fn every_metric_is_documented_and_every_documented_one_is_there() {
+        let text = page(&StatusResponse::default()).to_string();
+        let exported = signet_metrics::exported(&text, "signet_agent");
+        let named = |page| signet_metrics::names(page, "signet_agent");
+        assert_eq!(
+            named(include_str!("../../../docs/reference/metrics.md")),
+            exported
+        );
+        let unknown = &named(include_str!("../../../docs/operations.md")) - &exported;
+        assert!(unknown.is_empty(), "docs/operations.md speaks of {unknown:?}");
+    }
 }

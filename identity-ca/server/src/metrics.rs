@@ -107,4 +107,25 @@ mod tests {
             assert!(text.lines().any(|is| is == line), "no {line} in\n{text}");
         }
     }
+
+    #[test]
+    fn every_metric_is_documented_and_every_documented_one_is_there() {
+        let status = StatusResponse {
+            outage: Some(OutageBudget {
+                classes: vec![Lapse::default()],
+                ..OutageBudget::default()
+            }),
+            ..StatusResponse::default()
+        };
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(970));
+        let text = page(&status, now).to_string();
+        let exported = signet_metrics::exported(&text, "signet_ca");
+        let named = |page| signet_metrics::names(page, "signet_ca");
+        assert_eq!(
+            named(include_str!("../../../docs/reference/metrics.md")),
+            exported
+        );
+        let unknown = &named(include_str!("../../../docs/operations.md")) - &exported;
+        assert!(unknown.is_empty(), "docs/operations.md speaks of {unknown:?}");
+    }
 }

@@ -83,4 +83,25 @@ mod tests {
         }
         assert!(!text.contains("signet_keyd_last_handshake_timestamp_seconds{"));
     }
+
+    #[test]
+    fn every_metric_is_documented_and_every_documented_one_is_there() {
+        let peer = PeerStatus {
+            last_handshake: 1,
+            ..PeerStatus::default()
+        };
+        let status = StatusResponse {
+            peers: vec![peer],
+            ..StatusResponse::default()
+        };
+        let text = page(&status).to_string();
+        let exported = signet_metrics::exported(&text, "signet_keyd");
+        let named = |page| signet_metrics::names(page, "signet_keyd");
+        assert_eq!(
+            named(include_str!("../../../docs/reference/metrics.md")),
+            exported
+        );
+        let unknown = &named(include_str!("../../../docs/operations.md")) - &exported;
+        assert!(unknown.is_empty(), "docs/operations.md speaks of {unknown:?}");
+    }
 }

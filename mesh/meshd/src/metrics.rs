@@ -100,4 +100,22 @@ mod tests {
             assert!(text.lines().any(|is| is == line), "no {line} in\n{text}");
         }
     }
+
+    #[test]
+    fn every_metric_is_documented_and_every_documented_one_is_there() {
+        let status = StatusResponse {
+            maps: vec![MapFill::default()],
+            counters: vec![Counter::default()],
+            ..StatusResponse::default()
+        };
+        let text = page(&status).to_string();
+        let exported = signet_metrics::exported(&text, "signet_meshd");
+        let named = |page| signet_metrics::names(page, "signet_meshd");
+        assert_eq!(
+            named(include_str!("../../../docs/reference/metrics.md")),
+            exported
+        );
+        let unknown = &named(include_str!("../../../docs/operations.md")) - &exported;
+        assert!(unknown.is_empty(), "docs/operations.md speaks of {unknown:?}");
+    }
 }

@@ -5,8 +5,10 @@
 
 #![forbid(unsafe_code)]
 
+mod names;
 mod page;
 mod server;
 
+pub use names::{exported, names};
 pub use page::{Labels, Page};
 pub use server::serve;
