@@ -1,22 +1,19 @@
+use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
+use std::task::Poll;
 
-use rustix::io::Errno;
+use tokio::sync::watch;
 
-use crate::executable::Executable;
-use crate::hash_cache::HashCache;
-use crate::proc::{self, Credentials};
-use crate::{EndpointTable, Facts, Process, Selectors};
-use crate::{ancestors, cgroup};
+use crate::cgroup::Cgroups;
+use crate::endpoint::Endpoints;
+use crate::unix::Unix;
+use crate::way::{Changes, Gone, Known, ObjectReference, ResolveError, WorkloadAttestor};
+use crate::{EndpointTable, Process};
 
-/// Longest executable that is hashed, bytes.
-const EXECUTABLE_LIMIT: u64 = 512 * 1024 * 1024;
-
-/// Reads facts about processes. Shared by all; keeps digests of executables.
-#[derive(Debug)]
-pub struct Attestor {
-    hashes: HashCache,
-    executable_limit: u64,
-}
+/// All the ways of telling what a process is, together. Shared by all; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Attestor(Arc<[Arc<dyn WorkloadAttestor>]>);
 
 /// Why a process is not attested.
 #[derive(Debug, thiserror::Error)]
@@ -33,87 +30,89 @@ pub enum AttestError {
 }
 
 impl Default for Attestor {
+    /// By what the kernel says of processes.
     fn default() -> Self {
-        Self::with_executable_limit(EXECUTABLE_LIMIT)
+        Self::new([
+            Arc::new(Cgroups) as Arc<dyn WorkloadAttestor>,
+            Arc::new(Unix::default()),
+        ])
     }
 }
 
 impl Attestor {
-    /// Executables longer than `limit` bytes get no `unix:sha256` selector. The default is 512 MiB.
-    pub fn with_executable_limit(limit: u64) -> Self {
-        Self {
-            hashes: HashCache::default(),
-            executable_limit: limit,
-        }
+    /// By these ways, asked in this order.
+    pub fn new(ways: impl IntoIterator<Item = Arc<dyn WorkloadAttestor>>) -> Self {
+        Self(ways.into_iter().collect())
     }
 
-    /// Reads the facts and makes selectors of them. Blocks: reads the whole executable the first time it is seen.
+    /// By what the kernel says of processes, and by this node's endpoints.
+    pub fn of_node(endpoints: watch::Receiver<Option<Arc<EndpointTable>>>) -> Self {
+        // Users and groups last: see `Unix`.
+        Self::new([
+            Arc::new(Endpoints::new(endpoints)) as Arc<dyn WorkloadAttestor>,
+            Arc::new(Cgroups),
+            Arc::new(Unix::default()),
+        ])
+    }
+
+    /// What all of them know of a process. Blocks: reads the whole executable the first time it is seen.
     ///
     /// # Errors
     /// See [`AttestError`]; none of them may end in an identity.
-    pub fn attest(&self, process: &Process, endpoints: &EndpointTable) -> Result<Selectors, AttestError> {
-        Ok(self.facts(process)?.selectors(endpoints))
-    }
-
-    /// Reads the facts. Blocks, like [`attest`](Self::attest).
-    ///
-    /// # Errors
-    /// See [`AttestError`].
-    pub fn facts(&self, process: &Process) -> Result<Facts, AttestError> {
-        let facts = self.read(process);
+    pub fn attest(&self, process: &Process) -> Result<Known, AttestError> {
+        let known = self.ask_all(process);
         // The PID named this process at every read above if it is alive now: a PID is free only after its process.
         if process.is_alive().map_err(AttestError::Proc)? {
-            facts
+            known
         } else {
             Err(AttestError::Ended)
         }
     }
 
-    fn read(&self, process: &Process) -> Result<Facts, AttestError> {
-        let (path, sha256) = match Executable::open(process.pid) {
-            // It may be another's, like the namespace below.
-            Ok(_) if !process.is_exact => (None, None),
-            Ok(executable) => {
-                let path = executable.path(process.pid).map_err(AttestError::Proc)?;
-                (
-                    path,
-                    executable
-                        .sha256(self.executable_limit, &self.hashes)
-                        .map_err(AttestError::Proc)?,
-                )
-            }
-            Err(error) if is_denied(&error) => (None, None),
-            Err(error) => return Err(AttestError::Proc(error)),
-        };
-        let netns = proc::netns(process.pid).map_err(AttestError::Proc)?;
-        // Whose they are is known by the pidfd alone.
-        let (ancestors, cgroup) = if process.is_exact {
-            let cgroup = cgroup::cgroup(process.pid).map_err(AttestError::Proc)?;
-            (ancestors::paths(process.pid), cgroup)
-        } else {
-            (Vec::new(), None)
-        };
-        // Last, so that the executable above cannot be that of a set-user-ID program it has turned into meanwhile.
-        let Credentials { uid, gid, groups } = proc::credentials(process.pid).map_err(AttestError::Proc)?;
-        if (uid, gid) != (process.uid, process.gid) {
-            return Err(AttestError::CredentialsChanged);
+    fn ask_all(&self, process: &Process) -> Result<Known, AttestError> {
+        let mut all = Known::all([]);
+        for way in &*self.0 {
+            let known = way.attest(process)?;
+            all.selectors.absorb(known.selectors);
+            all.complete &= known.complete;
         }
-        Ok(Facts {
-            uid: process.uid,
-            gid: process.gid,
-            path,
-            sha256,
-            groups: if process.is_exact { groups } else { Vec::new() },
-            ancestors,
-            cgroup,
-            netns: netns.filter(|_| process.is_exact),
-        })
+        Ok(all)
+    }
+
+    /// Changes of what any of them would say, from now on.
+    pub fn changes(&self) -> AllChanges {
+        AllChanges(self.0.iter().filter_map(|way| way.changes()).collect())
+    }
+
+    /// The process that stands for an object, held; by the first of them that knows such objects. May block.
+    ///
+    /// # Errors
+    /// See [`ResolveError`].
+    pub fn resolve(&self, object: &ObjectReference) -> Result<Process, ResolveError> {
+        let answers = self.0.iter().map(|way| way.resolve(object));
+        let mut known = answers.filter(|answer| !matches!(answer, Err(ResolveError::Unsupported)));
+        known.next().unwrap_or(Err(ResolveError::Unsupported))
     }
 }
 
-/// A file system that root may not read (FUSE, NFS with root squash): the selectors are withheld, the others stand.
-fn is_denied(error: &io::Error) -> bool {
-    [Errno::ACCESS, Errno::PERM]
-        .iter()
-        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+/// Changes by any of several ways.
+pub struct AllChanges(Vec<Box<dyn Changes>>);
+
+impl AllChanges {
+    /// Comes back after the next change, or at once after one that was not waited for. To stop waiting loses none.
+    ///
+    /// # Errors
+    /// One of those who tell is gone.
+    pub async fn changed(&mut self) -> Result<(), Gone> {
+        let mut waiting: Vec<_> = self.0.iter_mut().map(|one| one.changed()).collect();
+        poll_fn(|context| {
+            for one in &mut waiting {
+                if let Poll::Ready(changed) = one.as_mut().poll(context) {
+                    return Poll::Ready(changed);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
 }

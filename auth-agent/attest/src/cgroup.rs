@@ -7,7 +7,10 @@ use std::str::FromStr;
 
 use rustix::process::Pid;
 
+use crate::attestor::AttestError;
 use crate::proc;
+use crate::way::{Known, WorkloadAttestor};
+use crate::{Process, Selector};
 
 /// Longest path that is taken, bytes (`PATH_MAX`).
 const MAX_PATH: usize = 4096;
@@ -101,6 +104,24 @@ impl FromStr for UnitName {
 impl fmt::Display for UnitName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// Gives `cgroup:` and `systemd:` selectors.
+#[derive(Clone, Copy, Debug)]
+pub struct Cgroups;
+
+impl WorkloadAttestor for Cgroups {
+    fn attest(&self, process: &Process) -> Result<Known, AttestError> {
+        if !process.is_exact {
+            return Ok(Known::all([]));
+        }
+        let group = cgroup(process.pid).map_err(AttestError::Proc)?;
+        let unit = group.as_ref().and_then(CgroupPath::unit);
+        let unit = unit.map(Selector::SystemdUnit);
+        Ok(Known::all(
+            group.map(Selector::CgroupPath).into_iter().chain(unit),
+        ))
     }
 }
 

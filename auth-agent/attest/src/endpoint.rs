@@ -2,6 +2,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::attestor::AttestError;
+use crate::proc;
+use crate::way::{Changes, Known, WorkloadAttestor};
+use crate::{Process, Selector};
 
 /// Longest Kubernetes namespace, bytes (RFC 1123 label).
 const MAX_LABEL: usize = 63;
@@ -96,6 +104,36 @@ pub struct EndpointTable(HashMap<NetnsInode, Owner>);
 enum Owner {
     One(EndpointName),
     Contested,
+}
+
+/// Gives `endpoint:` selectors, by a table that somebody publishes; nothing until there is one.
+#[derive(Clone, Debug)]
+pub struct Endpoints(watch::Receiver<Option<Arc<EndpointTable>>>);
+
+impl Endpoints {
+    /// By the table of each moment.
+    pub fn new(table: watch::Receiver<Option<Arc<EndpointTable>>>) -> Self {
+        Self(table)
+    }
+}
+
+impl WorkloadAttestor for Endpoints {
+    fn attest(&self, process: &Process) -> Result<Known, AttestError> {
+        let Some(table) = self.0.borrow().clone() else {
+            return Ok(Known::nothing_yet());
+        };
+        let netns = proc::netns(process.pid).map_err(AttestError::Proc)?;
+        let netns = netns.filter(|_| process.is_exact);
+        let endpoint = netns.and_then(|netns| table.get(netns));
+        Ok(Known::all(endpoint.cloned().map(Selector::Endpoint)))
+    }
+
+    fn changes(&self) -> Option<Box<dyn Changes>> {
+        let mut changes = self.0.clone();
+        // What is there already is no change.
+        changes.mark_unchanged();
+        Some(Box::new(changes))
+    }
 }
 
 impl EndpointTable {

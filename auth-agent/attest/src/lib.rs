@@ -1,8 +1,8 @@
 //! Workload attestation by peer credentials and pidfd.
 //!
-//! What is known of a process that connected to a Unix socket ([`Process`]) becomes [`Facts`], read from `/proc` by an
-//! [`Attestor`] while the pidfd vouches that the PID still names the same process. Facts become [`Selectors`], which a
-//! registration's [`RequiredSelectors`] are compared with. The second half is pure.
+//! What is known of a process that connected to a Unix socket ([`Process`]) becomes [`Selectors`], told by an [`Attestor`] while
+//! the pidfd vouches that the PID still names the same process, and compared with a registration's [`RequiredSelectors`]. The
+//! second half is pure. An attestor is made of ways ([`WorkloadAttestor`]): [`Unix`], [`Cgroups`] and [`Endpoints`].
 //!
 //! What the selectors are worth:
 //!
@@ -29,19 +29,21 @@ mod attestor;
 mod cgroup;
 mod endpoint;
 mod executable;
-mod facts;
 mod hash_cache;
 mod number;
 mod proc;
 mod process;
 mod selector;
 mod selectors;
+mod unix;
+mod way;
 
 pub use ancestors::MAX_ANCESTORS;
-pub use attestor::{AttestError, Attestor};
-pub use cgroup::{CgroupPath, CgroupPathError, UnitName, UnitNameError};
-pub use endpoint::{EndpointName, EndpointNameError, EndpointTable, NetnsInode};
-pub use facts::Facts;
+pub use attestor::{AllChanges, AttestError, Attestor};
+pub use cgroup::{CgroupPath, CgroupPathError, Cgroups, UnitName, UnitNameError};
+pub use endpoint::{EndpointName, EndpointNameError, EndpointTable, Endpoints, NetnsInode};
 pub use process::{Process, ProcessError};
 pub use selector::{ParseSelectorError, Selector, Sha256, UnixPath};
 pub use selectors::{MAX_REQUIRED, RequiredSelectors, RequiredSelectorsError, Selectors};
+pub use unix::Unix;
+pub use way::{Changes, Gone, Known, ObjectReference, ResolveError, WorkloadAttestor};

@@ -64,6 +64,12 @@ impl Process {
         self.pid.as_raw_nonzero().get()
     }
 
+    /// Whether the pidfd came with the connection, or is what the number was asked for. Of another one the number may have been
+    /// somebody else's before.
+    pub fn is_exact(&self) -> bool {
+        self.is_exact
+    }
+
     /// Effective user at `connect`.
     pub fn uid(&self) -> u32 {
         self.uid

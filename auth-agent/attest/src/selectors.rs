@@ -16,6 +16,11 @@ impl Selectors {
         !required.0.is_empty() && required.0.is_subset(&self.0)
     }
 
+    /// Takes in what else is known.
+    pub(crate) fn absorb(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     /// In order of type and value.
     pub fn iter(&self) -> impl Iterator<Item = &Selector> {
         self.0.iter()

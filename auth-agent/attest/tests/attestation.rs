@@ -6,8 +6,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use signet_attest::{AttestError, Attestor, EndpointTable, NetnsInode, Process, Selectors};
+use tokio::sync::watch;
 
 /// A `cat` that runs, or what became it.
 struct Running(Child);
@@ -89,7 +91,7 @@ fn sha256(path: &Path) -> String {
 }
 
 fn attest(process: &Process) -> Result<Selectors, AttestError> {
-    Attestor::default().attest(process, &EndpointTable::default())
+    Attestor::default().attest(process).map(|known| known.selectors)
 }
 
 fn has(selectors: &Selectors, text: &str) -> bool {
@@ -116,11 +118,15 @@ fn a_process_has_its_user_group_path_and_digest() {
 fn a_process_that_may_be_another_of_its_user_gets_user_and_group_alone() {
     let program = program();
     let running = Running::start(Command::new(&program.path).uid(4242).gid(4343));
-    let facts = Attestor::default()
-        .facts(&running.process_by_number(4242, 4343))
-        .unwrap();
-    assert_eq!((facts.path, facts.sha256, facts.netns), (None, None, None));
-    assert_eq!((facts.uid, facts.gid), (4242, 4343));
+    let table: EndpointTable = [(running.netns(), "shop/web".parse().unwrap())]
+        .into_iter()
+        .collect();
+    let (_publish, table) = watch::channel(Some(Arc::new(table)));
+    let known = Attestor::of_node(table).attest(&running.process_by_number(4242, 4343));
+    assert_eq!(
+        known.unwrap().selectors.to_string(),
+        "unix:uid:4242, unix:gid:4343"
+    );
 }
 
 #[test]
@@ -210,9 +216,7 @@ fn the_digest_follows_the_content_and_not_the_cache() {
     let attestor = Attestor::default();
     let attest = |path: &Path| {
         let running = Running::start(&mut Command::new(path));
-        attestor
-            .attest(&running.process(0, 0), &EndpointTable::default())
-            .unwrap()
+        attestor.attest(&running.process(0, 0)).unwrap().selectors
     };
     assert!(has(&attest(&program.path), &sha256(&program.path)));
     std::fs::OpenOptions::new()
@@ -232,13 +236,18 @@ fn the_network_namespace_gives_the_endpoint_and_another_does_not() {
     let table: EndpointTable = [(inside.netns(), "shop/web".parse().unwrap())]
         .into_iter()
         .collect();
-    let attest = |running: &Running| {
-        Attestor::default()
-            .attest(&running.process(0, 0), &table)
-            .unwrap()
-    };
-    assert!(has(&attest(&inside), "endpoint:shop/web"));
-    assert!(!attest(&outside).to_string().contains("endpoint"));
+    let (publish, published) = watch::channel(None);
+    let attestor = Attestor::of_node(published);
+    let mut changes = attestor.changes();
+    let attest = |running: &Running| attestor.attest(&running.process(0, 0)).unwrap();
+    assert!(!attest(&inside).complete, "nobody has told of endpoints yet");
+    publish.send_replace(Some(Arc::new(table)));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(changes.changed()).unwrap();
+    assert!(has(&attest(&inside).selectors, "endpoint:shop/web") && attest(&inside).complete);
+    assert!(!attest(&outside).selectors.to_string().contains("endpoint"));
+    drop(publish);
+    runtime.block_on(changes.changed()).unwrap_err();
 }
 
 /// A control group of the unified hierarchy, gone when dropped.

@@ -76,7 +76,7 @@ pub(crate) fn info(status: &Status) -> (String, String) {
     (info.domain, info.reason)
 }
 
-async fn all_refused(
+pub(crate) async fn all_refused(
     client: &mut Client,
     reference: impl Into<Option<WorkloadReference>>,
     code: Code,

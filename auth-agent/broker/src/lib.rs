@@ -28,6 +28,8 @@ mod conformance;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
+mod pods;
+#[cfg(test)]
 mod testing;
 
 pub use brokers::{BrokerError, Brokers};

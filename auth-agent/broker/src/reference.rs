@@ -1,6 +1,7 @@
 //! Which workload is meant: a reference, read. Pure.
 
 use prost::Message as _;
+use signet_attest::ObjectReference;
 use signet_proto::broker;
 
 /// What names types in an `Any`; what stands before the last `/` means nothing.
@@ -16,18 +17,8 @@ pub(crate) enum Reference {
     /// A process by its number in our PID namespace, above 0.
     Pid(i32),
     /// An object in Kubernetes.
-    Kubernetes(KubernetesReference),
-}
-
-/// An object in Kubernetes; it has a key or a UID, or both, which then must be one object's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct KubernetesReference {
-    /// Plural and group.
-    pub(crate) kind: (String, String),
-    /// Namespace, empty where there is none, and name.
-    pub(crate) key: Option<(String, String)>,
-    /// As Kubernetes writes it.
-    pub(crate) uid: Option<String>,
+    /// It has a key or a UID, or both.
+    Kubernetes(ObjectReference),
 }
 
 /// Why a reference names nothing.
@@ -71,7 +62,7 @@ impl Reference {
             KUBERNETES => {
                 let decoded = broker::KubernetesObjectReference::decode(any.value.as_slice());
                 let object = decoded.map_err(|_| ReferenceError::Damaged(KUBERNETES))?;
-                KubernetesReference::parse(object).map(Self::Kubernetes)
+                kubernetes(object).map(Self::Kubernetes)
             }
             other => Err(ReferenceError::UnknownType(
                 other.chars().take(MAX_NAME).collect(),
@@ -80,34 +71,30 @@ impl Reference {
     }
 }
 
-impl KubernetesReference {
-    fn parse(object: broker::KubernetesObjectReference) -> Result<Self, ReferenceError> {
-        let is_name = |text: &str| !text.is_empty() && text.len() <= MAX_NAME;
-        let kind = object.r#type.ok_or(ReferenceError::Kind)?;
-        if !is_name(&kind.plural) || !is_name(&kind.group) {
-            return Err(ReferenceError::Kind);
-        }
-        let key = match object.key {
-            Some(key) if is_name(&key.name) && key.namespace.len() <= MAX_NAME => {
-                Some((key.namespace, key.name))
-            }
-            Some(_) => return Err(ReferenceError::Key),
-            None => None,
-        };
-        let uid = match object.uid {
-            uid if uid.is_empty() => None,
-            uid if is_uuid(&uid) => Some(uid),
-            _ => return Err(ReferenceError::Uid),
-        };
-        if key.is_none() && uid.is_none() {
-            return Err(ReferenceError::NeitherKeyNorUid);
-        }
-        Ok(Self {
-            kind: (kind.plural, kind.group),
-            key,
-            uid,
-        })
+fn kubernetes(object: broker::KubernetesObjectReference) -> Result<ObjectReference, ReferenceError> {
+    let is_name = |text: &str| !text.is_empty() && text.len() <= MAX_NAME;
+    let kind = object.r#type.ok_or(ReferenceError::Kind)?;
+    if !is_name(&kind.plural) || !is_name(&kind.group) {
+        return Err(ReferenceError::Kind);
     }
+    let key = match object.key {
+        Some(key) if is_name(&key.name) && key.namespace.len() <= MAX_NAME => Some((key.namespace, key.name)),
+        Some(_) => return Err(ReferenceError::Key),
+        None => None,
+    };
+    let uid = match object.uid {
+        uid if uid.is_empty() => None,
+        uid if is_uuid(&uid) => Some(uid),
+        _ => return Err(ReferenceError::Uid),
+    };
+    if key.is_none() && uid.is_none() {
+        return Err(ReferenceError::NeitherKeyNorUid);
+    }
+    Ok(ObjectReference {
+        kind: (kind.plural, kind.group),
+        key,
+        uid,
+    })
 }
 
 /// Five groups of hexadecimal digits (RFC 9562 §4).

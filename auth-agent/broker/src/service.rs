@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use signet_attest::{Process, ProcessError};
+use signet_attest::{Process, ProcessError, ResolveError};
 use signet_proto::broker::api_server::Api;
 use signet_proto::broker::{
     FetchJwtsvidRequest, FetchJwtsvidResponse, Jwtsvid, SubscribeToJwtBundlesRequest,
@@ -63,7 +63,7 @@ impl Service {
         })?;
         let reference =
             Reference::parse(reference).map_err(|error| Reason::Invalid.status(error.to_string()))?;
-        let process = resolve(&caller, reference).await?;
+        let process = self.resolve(&caller, reference).await?;
         Ok(Call {
             caller,
             process,
@@ -72,17 +72,39 @@ impl Service {
     }
 }
 
-/// The process that is meant, held.
-async fn resolve(caller: &Caller, reference: Reference) -> Result<Process, Status> {
-    let pid = match reference {
-        Reference::Pid(pid) => pid,
-        Reference::Kubernetes(object) => {
-            tracing::debug!(caller.id = %caller.id(), ?object, "refused a Kubernetes reference");
-            return Err(Reason::Invalid.status(
-                "this agent does not resolve Kubernetes references, because it attests no Kubernetes objects; name a process",
-            ));
+impl Service {
+    /// The process that is meant, held.
+    async fn resolve(&self, caller: &Caller, reference: Reference) -> Result<Process, Status> {
+        match reference {
+            Reference::Pid(pid) => by_number(caller, pid).await,
+            Reference::Kubernetes(object) => {
+                let resolved = self.workloads.resolve(object.clone()).await;
+                resolved.map_err(|error| {
+                    tracing::debug!(caller.id = %caller.id(), ?object, %error, "a Kubernetes reference names nothing");
+                    of_object(&error)
+                })
+            }
         }
-    };
+    }
+}
+
+/// What a broker is told whose reference to an object leads to no process.
+fn of_object(error: &ResolveError) -> Status {
+    match error {
+        ResolveError::Unsupported => Reason::Invalid.status(
+            "this agent does not resolve Kubernetes references, because it attests no Kubernetes objects; name a process",
+        ),
+        ResolveError::NotFound | ResolveError::Process(ProcessError::Ended | ProcessError::NotVisible) => {
+            Reason::NotFound.status(error.to_string())
+        }
+        ResolveError::Process(ProcessError::NoPidfd(_)) | ResolveError::Unavailable(_) => {
+            Status::unavailable(error.to_string())
+        }
+    }
+}
+
+/// A process by its number.
+async fn by_number(caller: &Caller, pid: i32) -> Result<Process, Status> {
     let peer = caller.peer().clone();
     let work = tokio::task::spawn_blocking(move || {
         // What a number means is a matter of the PID namespace: elsewhere it is another process's.

@@ -14,7 +14,7 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
-use signet_attest::{EndpointTable, RequiredSelectors};
+use signet_attest::{Attestor, EndpointTable, RequiredSelectors, Unix, WorkloadAttestor};
 use signet_spiffe::{
     Audience, BundleSet, Revocations, SerialNumber, SpiffeId, Subject, TrustDomain, UnixTime, X509Bundle,
 };
@@ -30,6 +30,7 @@ use tokio_rustls::TlsConnector;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::pods::{PodAttestor, Pods};
 use crate::service::Service;
 use crate::{Brokers, Host, ServeError, server};
 
@@ -113,6 +114,8 @@ pub(crate) struct FakeAgent {
     pub(crate) bundles: watch::Sender<Arc<BundleSet>>,
     pub(crate) offers: watch::Sender<Arc<Offers>>,
     pub(crate) endpoints: watch::Sender<Option<Arc<EndpointTable>>>,
+    /// Pods, for whoever attests those.
+    pub(crate) pods: Option<watch::Receiver<Pods>>,
 }
 
 impl FakeAgent {
@@ -161,6 +164,14 @@ impl SvidSource for FakeAgent {
         self.endpoints.subscribe()
     }
 
+    fn attestor(&self) -> Attestor {
+        let Some(pods) = self.pods.clone() else {
+            return Attestor::of_node(self.endpoints());
+        };
+        let pods = Arc::new(PodAttestor(pods)) as Arc<dyn WorkloadAttestor>;
+        Attestor::new([pods, Arc::new(Unix::default())])
+    }
+
     fn jwt_svid<'a>(
         &'a self,
         id: &'a SpiffeId,
@@ -192,6 +203,15 @@ impl Served {
 
     /// With these bounds on calls: of each broker, and of all.
     pub(crate) fn bounded(each: usize, total: usize) -> Self {
+        Self::start(each, total, None)
+    }
+
+    /// On a node where somebody knows of pods.
+    pub(crate) fn with_pods(pods: watch::Receiver<Pods>) -> Self {
+        Self::start(1024, 2048, Some(pods))
+    }
+
+    fn start(each: usize, total: usize, pods: Option<watch::Receiver<Pods>>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("broker.sock");
         let authority = Authority::new("td.test");
@@ -200,6 +220,7 @@ impl Served {
             bundles: watch::Sender::new(Arc::new(authority.bundles())),
             offers: watch::Sender::new(Arc::new(Offers::starting())),
             endpoints: watch::Sender::new(Some(Arc::default())),
+            pods,
         });
         let (serving, stopping) = watch::channel(());
         let limits = signet_workload_api::Limits::default();

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use signet_attest::{AttestError, Attestor, EndpointTable, Process, Selectors};
+use signet_attest::{AllChanges, AttestError, Attestor, Known, ObjectReference, Process, ResolveError};
 use signet_uds::PeerInfo;
 use tokio::sync::Semaphore;
 use tonic::Status;
@@ -19,27 +19,37 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Attests callers, off the executor's threads.
 #[derive(Clone, Debug)]
 pub(crate) struct Attestations {
-    attestor: Arc<Attestor>,
+    attestor: Attestor,
     permits: Arc<Semaphore>,
 }
 
-impl Default for Attestations {
-    fn default() -> Self {
+impl Attestations {
+    pub(crate) fn new(attestor: Attestor) -> Self {
         Self {
-            attestor: Arc::default(),
+            attestor,
             permits: Arc::new(Semaphore::new(AT_ONCE)),
         }
     }
-}
 
-impl Attestations {
-    pub(crate) async fn attest(
-        &self,
-        process: &Process,
-        endpoints: Arc<EndpointTable>,
-    ) -> Result<Selectors, Status> {
-        match tokio::time::timeout(DEADLINE, self.run(process.clone(), endpoints)).await {
-            Ok(Ok(selectors)) => Ok(selectors),
+    /// When to attest anew.
+    pub(crate) fn changes(&self) -> AllChanges {
+        self.attestor.changes()
+    }
+
+    /// The process that stands for an object. Waits with the others, for it may cost as much.
+    pub(crate) async fn resolve(&self, object: ObjectReference) -> Result<Process, ResolveError> {
+        let late = || ResolveError::Unavailable("too many processes are being attested".to_owned());
+        let resolve = self.blocking(move |attestor| attestor.resolve(&object));
+        match tokio::time::timeout(DEADLINE, resolve).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(stopped)) => Err(ResolveError::Unavailable(stopped.to_string())),
+            Err(_) => Err(late()),
+        }
+    }
+
+    pub(crate) async fn attest(&self, process: &Process) -> Result<Known, Status> {
+        match tokio::time::timeout(DEADLINE, self.run(process.clone())).await {
+            Ok(Ok(known)) => Ok(known),
             Ok(Err(error)) => Err(refusal(process, &error)),
             Err(_) => Err(Status::unavailable(
                 "too many processes are being attested; try again",
@@ -47,18 +57,25 @@ impl Attestations {
         }
     }
 
-    async fn run(&self, process: Process, endpoints: Arc<EndpointTable>) -> Result<Selectors, Failure> {
+    async fn run(&self, process: Process) -> Result<Known, Failure> {
+        Ok(self.blocking(move |attestor| attestor.attest(&process)).await??)
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Attestor) -> T + Send + 'static,
+    ) -> Result<T, Failure> {
         let permit = Arc::clone(&self.permits)
             .acquire_owned()
             .await
             .map_err(|_| Failure::Stopped)?;
-        let attestor = Arc::clone(&self.attestor);
+        let attestor = self.attestor.clone();
         let work = tokio::task::spawn_blocking(move || {
             // Held until the work is done, even if nobody waits for it any more.
             let _permit = permit;
-            attestor.attest(&process, &endpoints)
+            ask(&attestor)
         });
-        Ok(work.await.map_err(|_| Failure::Stopped)??)
+        work.await.map_err(|_| Failure::Stopped)
     }
 }
 
@@ -82,18 +99,14 @@ pub(crate) fn process(peer: Option<&PeerInfo>) -> Result<Process, Status> {
 }
 
 /// What a process gets that was attested to be this.
-pub(crate) fn granted(
-    process: &Process,
-    selectors: &Selectors,
-    offers: &Offers,
-    endpoints_known: bool,
-) -> Result<Grant, Status> {
+pub(crate) fn granted(process: &Process, known: &Known, offers: &Offers) -> Result<Grant, Status> {
+    let selectors = &known.selectors;
     match entitlement(selectors, offers) {
         Entitlement::Granted(grant) => Ok(grant),
         Entitlement::NotReady => Err(Status::unavailable(
             "the agent has not heard from the CA yet; try again",
         )),
-        Entitlement::Nothing if !endpoints_known => Err(Status::unavailable(
+        Entitlement::Nothing if !known.complete => Err(Status::unavailable(
             "this node's endpoints are not known yet; try again",
         )),
         Entitlement::Nothing => {

@@ -55,9 +55,10 @@ pub struct Visit {
 impl Entrance {
     /// Streams end when the sender of `stopping` is dropped.
     pub(crate) fn new(source: Arc<dyn SvidSource>, limits: Limits, stopping: watch::Receiver<()>) -> Self {
+        let attestations = Attestations::new(source.attestor());
         Self {
             source,
-            attestations: Attestations::default(),
+            attestations,
             places: Places::new(limits),
             calls: Arc::new(Paces::new(limits.calls)),
             stopping,
@@ -115,14 +116,9 @@ impl Entrance {
                 "this process asks too often; keep tokens until they end, and try again",
             ));
         }
-        let endpoints = self.source.endpoints().borrow().clone();
-        let endpoints_known = endpoints.is_some();
-        let selectors = self
-            .attestations
-            .attest(&process, endpoints.unwrap_or_default())
-            .await?;
+        let known = self.attestations.attest(&process).await?;
         let offers = Arc::clone(&self.source.offers().borrow());
-        caller::granted(&process, &selectors, &offers, endpoints_known)
+        caller::granted(&process, &known, &offers)
     }
 }
 

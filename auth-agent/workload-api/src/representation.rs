@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use signet_attest::Process;
+use signet_attest::{ObjectReference, Process, ResolveError};
 use signet_proto::workload::{
     JwtBundlesResponse, JwtsvidRequest, JwtsvidResponse, X509BundlesResponse, X509svidResponse,
 };
@@ -34,9 +34,10 @@ pub struct Representation {
 impl Representation {
     /// Streams end when the sender of `stopping` is dropped. Of `limits`, those on streams count.
     pub fn new(source: Arc<dyn SvidSource>, limits: Limits, stopping: watch::Receiver<()>) -> Self {
+        let attestations = Attestations::new(source.attestor());
         Self {
             source,
-            attestations: Attestations::default(),
+            attestations,
             places: Places::new(limits),
             stopping,
         }
@@ -77,15 +78,18 @@ impl Representation {
         request: &JwtsvidRequest,
     ) -> Result<JwtsvidResponse, Status> {
         let wanted = jwt_calls::wanted(request)?;
-        let endpoints = self.source.endpoints().borrow().clone();
-        let endpoints_known = endpoints.is_some();
-        let selectors = self
-            .attestations
-            .attest(process, endpoints.unwrap_or_default())
-            .await?;
+        let known = self.attestations.attest(process).await?;
         let offers = Arc::clone(&self.source.offers().borrow());
-        let grant = granted(process, &selectors, &offers, endpoints_known)?;
+        let grant = granted(process, &known, &offers)?;
         jwt_calls::fetch(&*self.source, &grant, &wanted).await
+    }
+
+    /// The process on this node that stands for an object, held. Whoever names an object gets what that process is entitled to.
+    ///
+    /// # Errors
+    /// There is none, or nobody here knows of such objects.
+    pub async fn resolve(&self, object: ObjectReference) -> Result<Process, ResolveError> {
+        self.attestations.resolve(object).await
     }
 
     async fn subscribe<P: Profile>(&self, process: Process) -> Result<Messages<P::Message>, Status> {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use signet_attest::EndpointTable;
+use signet_attest::{Attestor, EndpointTable};
 use signet_spiffe::{Audience, SpiffeId};
 use tokio::sync::watch;
 
@@ -26,6 +26,12 @@ pub trait SvidSource: Send + Sync + 'static {
     /// since an `endpoint:` selector might have entitled it. Keep the last table while meshd is away; take a namespace out
     /// as soon as its endpoint goes. Streams are attested anew at each change.
     fn endpoints(&self) -> watch::Receiver<Option<Arc<EndpointTable>>>;
+
+    /// How callers are attested: by what the kernel says of a process, and by [`endpoints`](Self::endpoints). An agent that knows
+    /// more ways of telling what a process is puts them beside these.
+    fn attestor(&self) -> Attestor {
+        Attestor::of_node(self.endpoints())
+    }
 
     /// A JWT-SVID of an identity that the caller is entitled to, for these audiences: one that was made before, as long as
     /// it has some life left, or a new one. Asked for at the callers' pace, so it must bound what it costs others.

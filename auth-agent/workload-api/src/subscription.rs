@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::ready;
 use futures::stream::{once, unfold};
 use futures::{Stream, StreamExt};
-use signet_attest::{EndpointTable, Process, Selectors};
+use signet_attest::{AllChanges, Gone, Known, Process};
 use tokio::sync::watch;
 use tonic::Status;
 
@@ -23,10 +23,9 @@ pub(crate) struct Subscription {
     process: Process,
     attestations: Attestations,
     offers: watch::Receiver<Arc<Offers>>,
-    endpoints: watch::Receiver<Option<Arc<EndpointTable>>>,
+    changes: AllChanges,
     stopping: watch::Receiver<()>,
-    selectors: Selectors,
-    endpoints_known: bool,
+    known: Known,
     ended: Ended,
     _place: Place,
 }
@@ -43,12 +42,11 @@ impl Subscription {
         let watched = process.clone();
         Self {
             process,
+            changes: attestations.changes(),
             attestations,
             offers: source.offers(),
-            endpoints: source.endpoints(),
             stopping,
-            selectors: Selectors::default(),
-            endpoints_known: false,
+            known: Known::nothing_yet(),
             ended: Box::pin(async move { watched.ended().await }),
             _place: place,
         }
@@ -77,8 +75,8 @@ impl Subscription {
     /// Waits until something else than `sent` is due, or until there is a reason to end.
     async fn next<P: Profile>(&mut self, sent: &P::Content) -> Result<P::Content, Status> {
         loop {
-            let endpoints_changed = self.change().await?;
-            if !endpoints_changed && self.judge::<P>().is_ok_and(|content| content == *sent) {
+            let told_anew = self.change().await?;
+            if !told_anew && self.judge::<P>().is_ok_and(|content| content == *sent) {
                 continue;
             }
             // The process may have become another program since: nothing is sent on old facts.
@@ -90,31 +88,26 @@ impl Subscription {
         }
     }
 
-    /// Waits for a change; true: of the endpoints.
+    /// Waits for a change; true: of what the process may be.
     async fn change(&mut self) -> Result<bool, Status> {
         let changed = tokio::select! {
             biased;
             _ = &mut self.ended => return Err(Status::permission_denied("the process has ended")),
-            changed = self.stopping.changed() => changed.map(|()| false),
-            changed = self.endpoints.changed() => changed.map(|()| true),
-            changed = self.offers.changed() => changed.map(|()| false),
+            changed = self.stopping.changed() => changed.map(|()| false).map_err(|_| ()),
+            changed = self.changes.changed() => changed.map(|()| true).map_err(|Gone| ()),
+            changed = self.offers.changed() => changed.map(|()| false).map_err(|_| ()),
         };
-        changed.map_err(|_| Status::unavailable("the agent is stopping"))
+        changed.map_err(|()| Status::unavailable("the agent is stopping"))
     }
 
     async fn attest(&mut self) -> Result<(), Status> {
-        let endpoints = self.endpoints.borrow_and_update().clone();
-        self.endpoints_known = endpoints.is_some();
-        self.selectors = self
-            .attestations
-            .attest(&self.process, endpoints.unwrap_or_default())
-            .await?;
+        self.known = self.attestations.attest(&self.process).await?;
         Ok(())
     }
 
     fn judge<P: Profile>(&mut self) -> Result<P::Content, Status> {
         let offers = Arc::clone(&self.offers.borrow_and_update());
-        let grant = granted(&self.process, &self.selectors, &offers, self.endpoints_known)?;
+        let grant = granted(&self.process, &self.known, &offers)?;
         P::content(grant).ok_or_else(|| Status::unavailable("the SVID has not been issued yet; try again"))
     }
 }
@@ -150,7 +143,13 @@ mod tests {
         };
         let process = Process::new(pid, uid, gid, None).unwrap();
         let place = Places::new(Limits::default()).take(&peer).unwrap();
-        Subscription::new(process, agent, Attestations::default(), stopping, place)
+        Subscription::new(
+            process,
+            agent,
+            Attestations::new(agent.attestor()),
+            stopping,
+            place,
+        )
     }
 
     #[tokio::test]
