@@ -202,11 +202,11 @@ fn forbid(stage: &Stage) -> Result<()> {
         Ok(rules.iter().any(|(_, rule)| rule.verdict == Verdict::Deny as u8))
     };
     put(&file, FORBIDDEN)?;
-    becomes("the rule is in the kernel", true, denies)?;
+    becomes("the rule is in the kernel", &true, denies)?;
     // From here on it may not be answered once.
     is_silent(stage, ask)?;
     fs::remove_file(&file)?;
-    becomes("the rule is out of the kernel", false, denies)?;
+    becomes("the rule is out of the kernel", &false, denies)?;
     is_answered(stage, ask)
 }
 
@@ -228,10 +228,10 @@ fn swap(stage: &Stage) -> Result<()> {
     let (chameleon, outsider) = (identity("chameleon")?, identity("outsider")?);
     is_answered(stage, ask)?;
     put(&file, &other)?;
-    becomes("the address is the other's", outsider, || identity("chameleon"))?;
+    becomes("the address is the other's", &outsider, || identity("chameleon"))?;
     is_silent(stage, ask)?;
     put(&file, &own)?;
-    becomes("the address is its own again", chameleon, || {
+    becomes("the address is its own again", &chameleon, || {
         identity("chameleon")
     })?;
     is_answered(stage, ask)
@@ -239,10 +239,9 @@ fn swap(stage: &Stage) -> Result<()> {
 
 fn becomes<T: PartialEq + std::fmt::Debug>(
     what: &str,
-    wanted: T,
+    wanted: &T,
     mut look: impl FnMut() -> Result<T>,
 ) -> Result<()> {
-    let wanted = &wanted;
     persist(what, || {
         let found = &look()?;
         ensure!(found == wanted, "found {found:?}, wanted {wanted:?}");
