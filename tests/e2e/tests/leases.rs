@@ -247,7 +247,7 @@ fn hand_over(stage: &Stage) -> Result<()> {
             "replace",
             &theirs,
             "lladdr",
-            &thief.mac.to_string(),
+            &thief.mac.clone(),
             "dev",
             &thief.interface,
             "nud",
