@@ -23,19 +23,23 @@ use crate::shares::{Share, Shares};
 
 /// For TLS.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// Connections of one process, and of all.
+/// Connections of one process, of all processes of one user, and of all.
 const EACH: usize = 16;
+const OF_USER: usize = 128;
 const TOTAL: usize = 256;
 /// What those without a right can make the agent log, and in what time.
 const TOLD: u32 = 10;
 const TOLD_PER: Duration = Duration::from_secs(10);
+
+/// Its places among those of its process and of its user.
+type Held = (Share<i32>, Share<u32>);
 
 /// A connection of somebody who has shown who it is.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: Box<TlsStream<PeerStream>>,
     caller: Caller,
-    _share: Share<i32>,
+    _held: Held,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -58,22 +62,23 @@ pub(crate) fn authenticated(
     host: Arc<dyn Host>,
     trust_domain: TrustDomain,
 ) -> impl Stream<Item = io::Result<Connection>> + Send {
-    let shares = Shares::new(EACH, TOTAL);
+    let (shares, of_users) = (Shares::new(EACH, TOTAL), Shares::new(OF_USER, TOTAL));
     let refusals = Arc::new(Throttle::new(TOLD, TOLD_PER));
     incoming
         .filter_map(move |stream| {
             let admitted = stream.ok().and_then(|stream| {
                 // Turned away rather than queued.
+                let of_user = of_users.take(stream.peer().uid)?;
                 let share = shares.take(stream.peer().pid)?;
-                Some((stream, share))
+                Some((stream, (share, of_user)))
             });
             std::future::ready(admitted)
         })
-        .map(move |(stream, share)| {
+        .map(move |(stream, held)| {
             let (host, trust_domain, refusals) = (host.clone(), trust_domain.clone(), refusals.clone());
             async move {
                 let (pid, uid) = (stream.peer().pid, stream.peer().uid);
-                match accept(stream, share, host, trust_domain).await {
+                match accept(stream, held, host, trust_domain).await {
                     Ok(connection) => Some(Ok(connection)),
                     Err(error) => {
                         if let Some(untold) = refusals.admit(Instant::now()) {
@@ -97,7 +102,7 @@ pub(crate) fn authenticated(
 
 async fn accept(
     stream: PeerStream,
-    share: Share<i32>,
+    held: Held,
     host: Arc<dyn Host>,
     trust_domain: TrustDomain,
 ) -> Result<Connection, Refused> {
@@ -123,7 +128,7 @@ async fn accept(
     Ok(Connection {
         stream: Box::new(stream),
         caller,
-        _share: share,
+        _held: held,
     })
 }
 

@@ -85,11 +85,18 @@ impl Sink {
         }
     }
 
-    /// Until it is on the disk.
+    /// Until it is on the disk. After a failure the file is opened anew: the kernel tells of lost pages once, and the next sync of this
+    /// one would succeed without them.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         match self {
             Self::Stdout | Self::File { file: None, .. } => Ok(()),
-            Self::File { file: Some(file), .. } => file.sync_data(),
+            Self::File { file, .. } => {
+                let synced = file.as_ref().map_or(Ok(()), File::sync_data);
+                if synced.is_err() {
+                    *file = None;
+                }
+                synced
+            }
         }
     }
 }
