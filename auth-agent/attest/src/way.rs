@@ -55,8 +55,7 @@ pub trait WorkloadAttestor: Debug + Send + Sync {
     ///
     /// # Errors
     /// See [`ResolveError`]; [`Unsupported`](ResolveError::Unsupported) has the next way asked.
-    fn resolve(&self, object: &ObjectReference) -> Result<Process, ResolveError> {
-        let _nothing_of_it = object;
+    fn resolve(&self, _object: &ObjectReference) -> Result<Process, ResolveError> {
         Err(ResolveError::Unsupported)
     }
 }

@@ -137,9 +137,9 @@ impl Fuzz {
             interest.note(&input, &verdict);
         }
         interest.settle();
-        self.mutants(&mut interest, &check);
+        self.mutants(&mut interest, check);
         if std::env::var_os(KEEP).is_some() {
-            self.write_down(&interest, &check);
+            self.write_down(&interest, check);
         }
     }
 

@@ -59,7 +59,7 @@ fn fuzz_session_frames() {
             }
             assert_eq!(pieces, read);
             if read.is_empty() {
-                Err(NoMessage)?
+                Err(NoMessage)?;
             }
             Ok::<_, Refused>(())
         });
