@@ -67,6 +67,7 @@ impl Endpoints {
         Self {
             identities: addresses.iter().map(|(_, id)| id.clone()).collect(),
             addresses: unambiguous(addresses),
+            ..Self::default()
         }
     }
 

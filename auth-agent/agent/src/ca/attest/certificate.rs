@@ -154,7 +154,13 @@ mod tests {
         let answer = |nonce: Vec<u8>| {
             let (proof, answerer) = prover.begin().expect("is ready");
             assert!(matches!(proof, Proof::X509pop(evidence) if evidence.chain.len() == 1));
-            answerer.answer(&NodeChallenge { nonce }, &asked)
+            answerer.answer(
+                &NodeChallenge {
+                    nonce,
+                    ..NodeChallenge::default()
+                },
+                &asked,
+            )
         };
         assert_eq!(answer(vec![1; 32]).expect("answers").scheme, 0x0403);
         for nonce in [vec![], vec![1; 31], vec![1; 33]] {
