@@ -14,6 +14,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "signet/ca/v1/ca.proto",
         "signet/ca/v1/authority.proto",
         "signet/ca/v1/upstream.proto",
+        "signet/ca/v1/nested.proto",
+        "signet/ca/v1/watch.proto",
         "signet/agent/v1/agent.proto",
         "signet/mesh/v1/mesh.proto",
         "signet/keyd/v1/keyd.proto",

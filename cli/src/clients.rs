@@ -10,6 +10,7 @@ use signet_proto::agent::v1::{self as agent, WatchViewRequest};
 use signet_proto::ca::v1::authority_service_client::AuthorityServiceClient;
 use signet_proto::ca::v1::operator_service_client::OperatorServiceClient;
 use signet_proto::ca::v1::upstream_service_client::UpstreamServiceClient;
+use signet_proto::ca::v1::watch_service_client::WatchServiceClient;
 use signet_proto::keyd::v1::key_service_client::KeyServiceClient;
 use signet_proto::keyd::v1::{self as keyd};
 use signet_proto::mesh::v1::mesh_service_client::MeshServiceClient;
@@ -218,6 +219,8 @@ pub(crate) struct Ca {
     pub(crate) authorities: AuthorityServiceClient<Channel>,
     /// For what is above those.
     pub(crate) upstream: UpstreamServiceClient<Channel>,
+    /// For what happens.
+    pub(crate) watch: WatchServiceClient<Channel>,
 }
 
 /// What went wrong at the bottom of it.
@@ -242,7 +245,8 @@ impl Ca {
             daemon,
             client: OperatorServiceClient::new(channel.clone()),
             authorities: AuthorityServiceClient::new(channel.clone()),
-            upstream: UpstreamServiceClient::new(channel),
+            upstream: UpstreamServiceClient::new(channel.clone()),
+            watch: WatchServiceClient::new(channel),
         }
     }
 
@@ -254,7 +258,8 @@ impl Ca {
             daemon,
             client: OperatorServiceClient::new(channel.clone()),
             authorities: AuthorityServiceClient::new(channel.clone()),
-            upstream: UpstreamServiceClient::new(channel),
+            upstream: UpstreamServiceClient::new(channel.clone()),
+            watch: WatchServiceClient::new(channel),
         })
     }
 }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use signet_proto::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use signet_proto::workload::{X509svid, X509svidRequest};
-use signet_spiffe::{BundleSet, SpiffeId, TrustDomain, X509Bundle};
+use signet_spiffe::{BundleSet, SpiffeId, TrustDomain, X509Bundle, split_certificates};
 use signet_tls::{Expect, FixedBundles, SvidKeyPair, client_config};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -87,65 +87,10 @@ async fn svid(socket: &Path, wanted: Option<&SpiffeId>) -> io::Result<(SvidKeyPa
     };
     let malformed = || failed("its answer is malformed".to_owned());
     let id = SpiffeId::parse(&svid.spiffe_id).map_err(|_| malformed())?;
-    let chain = split(&svid.x509_svid).ok_or_else(malformed)?;
-    let authorities = split(&svid.bundle).ok_or_else(malformed)?;
+    let chain = split_certificates(&svid.x509_svid).ok_or_else(malformed)?;
+    let authorities = split_certificates(&svid.bundle).ok_or_else(malformed)?;
     let domain: TrustDomain = id.trust_domain().clone();
     let bundle = X509Bundle::new(domain, authorities).map_err(|error| failed(error.to_string()))?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(svid.x509_svid_key.clone()));
     Ok((SvidKeyPair { chain, key }, bundle))
-}
-
-/// Certificates one behind the other (Workload API §5.2.1): each says how long it is (X.690 §8.1).
-fn split(mut bytes: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
-    let mut certificates = Vec::new();
-    while let Some((0x30, rest)) = bytes.split_first().map(|(tag, rest)| (*tag, rest)) {
-        let (first, rest) = rest.split_first()?;
-        let (header, length) = if *first < 0x80 {
-            (2, usize::from(*first))
-        } else {
-            let count = usize::from(first & 0x7f);
-            if !(1..=3).contains(&count) {
-                return None;
-            }
-            let digits = rest.get(..count)?;
-            let length = digits
-                .iter()
-                .fold(0, |length, digit| length << 8 | usize::from(*digit));
-            (2 + count, length)
-        };
-        let (certificate, behind) = bytes.split_at_checked(header + length)?;
-        certificates.push(CertificateDer::from(certificate.to_vec()));
-        bytes = behind;
-    }
-    (bytes.is_empty() && !certificates.is_empty()).then_some(certificates)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn certificates_are_told_apart_by_their_lengths_and_nothing_is_left_over() {
-        let short = [0x30, 2, 1, 2];
-        let long = [&[0x30, 0x81, 0x80][..], &[7; 128]].concat();
-        let longer = [&[0x30, 0x82, 1, 0][..], &[7; 256]].concat();
-        let all = [&short[..], &long, &longer].concat();
-        let split_up = split(&all).unwrap();
-        assert_eq!(
-            split_up.iter().map(|one| one.len()).collect::<Vec<_>>(),
-            [4, 131, 260]
-        );
-        for bad in [
-            &b""[..],
-            &all[..all.len() - 1],
-            &[&all[..], &[0]].concat(),
-            &[0x30],
-            &[0x30, 0x80],
-            &[0x30, 0x84, 0, 0, 0, 0],
-            &[0x30, 0x82, 1],
-            &[0x31, 0],
-        ] {
-            assert_eq!(split(bad), None, "{bad:?}");
-        }
-    }
 }

@@ -23,7 +23,7 @@ fn words(bytes: &[u8]) -> String {
 }
 
 /// Every command that asks a daemon, as it is typed, with the socket of the one that is not there.
-const ASKING: [(&str, &str); 54] = [
+const ASKING: [(&str, &str); 57] = [
     ("status", "agent.sock"),
     ("auth list", "agent.sock"),
     ("auth sessions", "agent.sock"),
@@ -43,6 +43,12 @@ const ASKING: [(&str, &str); 54] = [
         "ca register spiffe://td/a --on n1 --selector unix:uid:1",
         "ca.sock",
     ),
+    (
+        "ca register spiffe://td/ca --on n1 --selector unix:uid:1 --downstream",
+        "ca.sock",
+    ),
+    ("ca watch", "ca.sock"),
+    ("ca watch --kind authority -o json", "ca.sock"),
     ("ca update x --hint y", "ca.sock"),
     ("ca deregister x", "ca.sock"),
     ("ca list", "ca.sock"),

@@ -57,9 +57,9 @@ fn deliver(
 ) -> Result<Vec<Event>, SessionError> {
     let mut events = Vec::new();
     for message in messages {
-        match session.on_message(message, now)? {
-            Event::Nothing => {}
-            event => events.push(event),
+        let event = session.on_message(message, now)?;
+        if event != Event::Nothing {
+            events.push(event);
         }
     }
     Ok(events)

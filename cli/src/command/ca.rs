@@ -14,6 +14,7 @@ use crate::command::import;
 use crate::command::node_entries;
 use crate::command::registrations;
 use crate::command::revocation;
+use crate::command::watch;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::target::Target;
@@ -38,6 +39,9 @@ Examples:
   signet ca bundle --format spiffe               what another trust domain is given
   signet ca revoke --serial 3fa9… --reason key-compromise
   signet ca ban n3 --reason stolen               keep a node out
+  signet ca register spiffe://cluster.local/ca/west --on n9 --selector unix:uid:990 --downstream
+                                                 let that process run a CA below this one
+  signet ca watch -o json                        changes as they happen
 
 Selectors: endpoint:<namespace>/<name>, unix:uid:<n>, unix:gid:<n>, unix:supplementary_gid:<n>,
 unix:path:<file>, unix:sha256:<hex>, unix:parent:path:<file>, cgroup:path:<path>,
@@ -122,6 +126,8 @@ enum Command {
     Node(node_entries::Arguments),
     /// Read and check the log of all that was issued and changed.
     Log(ca_log::Arguments),
+    /// Show changes of registrations, nodes, authorities, revocations and settings as they happen.
+    Watch(watch::Arguments),
 }
 
 fn token_life(text: &str) -> Result<u32, String> {
@@ -196,6 +202,7 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
         Command::Federation(arguments) => federation::run(arguments, &ca, output).await,
         Command::Node(arguments) => node_entries::run(arguments, &ca, output).await,
         Command::Log(arguments) => ca_log::run(arguments, &ca, output).await,
+        Command::Watch(arguments) => watch::run(arguments, &ca, output).await,
         Command::Deregister { what } => registrations::deregister(&ca, what, output).await,
         Command::List { nodes: true, .. } => {
             let nodes = ca.daemon.answer(client.list_nodes(ListNodesRequest {})).await?;

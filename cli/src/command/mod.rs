@@ -20,5 +20,6 @@ pub(crate) mod registrations;
 pub(crate) mod revocation;
 mod run;
 pub(crate) mod status;
+mod watch;
 
 pub(crate) use run::run;

@@ -38,6 +38,10 @@ pub(crate) struct Terms {
     /// What the SPIFFE ID may do to the CA as an operator: reader or admin [default: nothing].
     #[arg(long, value_parser = ["reader", "admin"])]
     role: Option<String>,
+    /// Its holder may run a CA below this one (`signet-ca run --upstream signet`), which can give anybody of the trust domain's names to its
+    /// own nodes and workloads.
+    #[arg(long)]
+    downstream: bool,
 }
 
 impl Terms {
@@ -55,6 +59,7 @@ impl Terms {
             key_type: text(self.key_type.map(|kind| kind.to_string())),
             jwt_ttl: self.jwt_ttl.unwrap_or(0),
             role: text(self.role.clone()),
+            downstream: self.downstream,
         }
     }
 }
@@ -91,6 +96,7 @@ enum Term {
     Hint,
     DnsNames,
     Role,
+    Downstream,
 }
 
 impl Update {
@@ -107,6 +113,7 @@ impl Update {
             (Term::Hint, terms.hint.is_some()),
             (Term::DnsNames, !dns_names.is_empty()),
             (Term::Role, terms.role.is_some()),
+            (Term::Downstream, terms.downstream),
         ];
         if twice.into_iter().any(|(term, given)| given && without(term)) {
             return Err(Failure::Usage(
@@ -129,6 +136,7 @@ impl Update {
             key_type: terms.key_type.map(|kind| kind.to_string()),
             jwt_ttl: terms.jwt_ttl.or(without(Term::JwtTtl).then_some(0)),
             role: terms.role.clone().or(without(Term::Role).then(String::new)),
+            downstream: (terms.downstream || without(Term::Downstream)).then_some(terms.downstream),
         };
         let nothing = UpdateRegistrationRequest {
             id: id.to_owned(),

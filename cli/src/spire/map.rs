@@ -46,9 +46,6 @@ pub(crate) fn map(entry: &Entry, rules: &Rules) -> Mapped {
         .filter_map(|one| keep(selector(&one.kind, &one.value)))
         .collect();
     let nodes = nodes(&entry.parent_id.text(), rules).map_err(|why| against.push(why));
-    if entry.downstream {
-        against.push("`downstream`: registrations give nobody a signing certificate; a CA below this one is set up as such".to_owned());
-    }
     if entry.store_svid {
         against
             .push("`store_svid`: SVIDs are given to attested processes alone, never to a store".to_owned());
@@ -78,6 +75,11 @@ pub(crate) fn map(entry: &Entry, rules: &Rules) -> Mapped {
     let [most_x509, most_jwt] = MOST;
     let ttl = life("X.509-SVID", entry.x509_svid_ttl.value(), most_x509);
     let jwt_ttl = life("JWT-SVID", entry.jwt_svid_ttl.value(), most_jwt);
+    if entry.downstream {
+        notes.push(
+            "`downstream`: it may run a CA below this one (`signet-ca run --upstream signet`)".to_owned(),
+        );
+    }
     let role = match (entry.admin, rules.with_admin) {
         (true, true) => "admin",
         (true, false) => {
@@ -102,6 +104,7 @@ pub(crate) fn map(entry: &Entry, rules: &Rules) -> Mapped {
         key_type: String::new(),
         jwt_ttl,
         role: role.to_owned(),
+        downstream: entry.downstream,
     };
     let result = match nodes {
         Ok(nodes) if against.is_empty() => Ok(nodes.iter().map(request).collect()),
@@ -247,6 +250,18 @@ mod tests {
     }
 
     #[test]
+    fn a_downstream_server_s_entry_is_a_downstream_ca_s() {
+        let text = SHOWN.replace("\"downstream\": false", "\"downstream\": true");
+        let mapped = one(&text, &rules());
+        assert!(
+            mapped.notes.iter().any(|note| note.contains("a CA below")),
+            "{:?}",
+            mapped.notes
+        );
+        assert!(mapped.result.unwrap()[0].downstream);
+    }
+
+    #[test]
     fn selectors_that_mean_the_same_are_spelt_as_here() {
         let spelt = |kind, value| selector(kind, value).unwrap();
         assert_eq!(spelt("unix", "supplementary_gid:27"), "unix:supplementary_gid:27");
@@ -268,7 +283,6 @@ mod tests {
             "unix:user:www-data",
             "docker:label:a:b",
             "--node-map",
-            "downstream",
             "store_svid",
             "expires_at",
             "later_field",

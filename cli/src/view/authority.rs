@@ -3,6 +3,7 @@
 use serde::Serialize;
 use signet_proto::ca::v1::{Authority, AuthorityStepResponse, ListAuthoritiesResponse};
 
+use super::upstream::{BelowRow, draw_below};
 use crate::output::{Cell, Page, Table, Tone, View};
 use crate::text;
 
@@ -108,6 +109,8 @@ pub(crate) struct AuthoritiesView {
     sequence: u64,
     publish_interval: u64,
     automatic: bool,
+    /// Signing certificates of CAs below.
+    below: Vec<BelowRow>,
 }
 
 impl From<ListAuthoritiesResponse> for AuthoritiesView {
@@ -117,6 +120,7 @@ impl From<ListAuthoritiesResponse> for AuthoritiesView {
             sequence: answer.sequence,
             publish_interval: answer.publish_interval,
             automatic: answer.automatic,
+            below: answer.below.into_iter().map(BelowRow::from).collect(),
         }
     }
 }
@@ -153,6 +157,7 @@ impl View for AuthoritiesView {
             ]);
         }
         page.table(table, "there are no authorities");
+        draw_below(&self.below, page);
         if !self.automatic {
             page.line("The CA takes none of these steps by itself (--manual-rotation).");
         }

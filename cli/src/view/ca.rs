@@ -10,6 +10,7 @@ use signet_proto::view::v1::revocation::Subject;
 
 use super::encryption::mode_name;
 use super::outage::OutageView;
+use super::upstream::UpstreamView;
 use crate::output::{Cell, Page, Table, Tone, View};
 use crate::text;
 
@@ -29,6 +30,10 @@ pub(crate) struct StatusView {
     issued_jwt: u64,
     encryption: &'static str,
     outage: OutageView,
+    /// Who is above this CA; nobody: null.
+    upstream: Option<UpstreamView>,
+    /// What the authorities' lives wait for.
+    waits: Vec<String>,
 }
 
 impl From<StatusResponse> for StatusView {
@@ -53,6 +58,8 @@ impl From<StatusResponse> for StatusView {
             issued_jwt: status.issued_jwt,
             encryption,
             outage: OutageView::from(status.outage.unwrap_or_default()),
+            upstream: status.upstream.map(UpstreamView::from),
+            waits: status.waits,
         }
     }
 }
@@ -80,6 +87,12 @@ impl View for StatusView {
         ];
         for (name, value) in lines {
             page.line(format!("{name:<15}{value}"));
+        }
+        if let Some(upstream) = &self.upstream {
+            upstream.draw(page);
+        }
+        for what in &self.waits {
+            page.line(format!("{:<15}{what}", "waits"));
         }
         self.outage.draw(page);
     }
@@ -125,6 +138,7 @@ pub(crate) struct RegistrationView {
     key_type: String,
     jwt_ttl: u32,
     role: String,
+    downstream: bool,
     ordinal: u64,
 }
 
@@ -143,6 +157,7 @@ impl From<Registration> for RegistrationView {
             key_type: registration.key_type,
             jwt_ttl: registration.jwt_ttl,
             role: registration.role,
+            downstream: registration.downstream,
             ordinal: registration.ordinal,
         }
     }
@@ -172,6 +187,14 @@ impl View for RegistrationView {
             ("DNS names", self.dns_names.join(", ")),
             ("hint", self.hint.clone()),
             ("role", self.role.clone()),
+            (
+                "may run",
+                if self.downstream {
+                    "a CA below this one".to_owned()
+                } else {
+                    String::new()
+                },
+            ),
         ];
         for (name, value) in more.into_iter().filter(|(_, value)| !value.is_empty()) {
             page.line(format!("{name:<11}{value}"));
@@ -198,6 +221,9 @@ impl RegistrationView {
         }
         if !self.role.is_empty() {
             terms.push(self.role.clone());
+        }
+        if self.downstream {
+            terms.push("downstream CA".to_owned());
         }
         terms.join(", ")
     }

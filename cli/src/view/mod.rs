@@ -17,3 +17,5 @@ pub(crate) mod outage;
 pub(crate) mod policy;
 pub(crate) mod revocation;
 pub(crate) mod status;
+pub(crate) mod upstream;
+pub(crate) mod watch;

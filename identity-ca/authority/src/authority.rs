@@ -313,7 +313,7 @@ pub(crate) fn named(trust_domain: &TrustDomain, serial: Serial) -> Result<Certif
     Ok(params)
 }
 
-fn key_identifier(certificate: &X509Certificate<'_>) -> Option<KeyId> {
+pub(crate) fn key_identifier(certificate: &X509Certificate<'_>) -> Option<KeyId> {
     certificate.iter_extensions().find_map(|extension| {
         if let ParsedExtension::SubjectKeyIdentifier(key) = extension.parsed_extension() {
             KeyId::new(key.0).ok()

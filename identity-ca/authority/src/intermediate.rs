@@ -5,10 +5,12 @@ use std::time::Duration;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyUsagePurpose, SanType};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use signet_spiffe::{BundleSet, SpiffeId, SvidError, TrustDomain, UnixTime, verify_x509_svid};
+use signet_spiffe::{BundleSet, KeyId, SpiffeId, SvidError, TrustDomain, UnixTime, verify_x509_svid};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::authority::{Authority, AuthorityError, BACKDATE, IssueError, date, earlier, later, named};
+use crate::authority::{
+    Authority, AuthorityError, BACKDATE, IssueError, date, earlier, key_identifier, later, named,
+};
 use crate::contents::LeafContents;
 use crate::key::SigningKey;
 use crate::request::RequestedKey;
@@ -108,9 +110,23 @@ pub fn request_authority(
     })
 }
 
+/// Another authority's certificate that was just signed.
+#[derive(Debug, Clone)]
+pub struct IssuedAuthority {
+    /// Its own certificate first, the root last.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Its subject key identifier.
+    pub key_id: KeyId,
+    /// Its serial number.
+    pub serial: Serial,
+    /// Start of its validity.
+    pub not_before: UnixTime,
+    /// End of its validity.
+    pub not_after: UnixTime,
+}
+
 impl Authority {
-    /// Signs another authority's certificate (X509-SVID §3.2, §4): the trust domain's ID without a path, `cA`, and nothing
-    /// but leaves below it. Returns its chain, its own certificate first and the root last.
+    /// As [`Authority::issue_authority_after`], from now on.
     pub fn issue_authority(
         &self,
         key: &RequestedKey,
@@ -118,6 +134,25 @@ impl Authority {
         serial: Serial,
         now: UnixTime,
     ) -> Result<Vec<CertificateDer<'static>>, IssueError> {
+        let issued = self.issue_authority_after(key, life, serial, now, None)?;
+        Ok(issued.chain)
+    }
+
+    /// Whether there may be another authority below this one: pathlen of its certificates.
+    pub fn has_room_below(&self) -> bool {
+        check_room(&self.chain, 1).is_ok()
+    }
+
+    /// Signs another authority's certificate (X509-SVID §3.2, §4): the trust domain's ID without a path, `cA`, and nothing
+    /// but leaves below it. Its validity begins after `floor`.
+    pub fn issue_authority_after(
+        &self,
+        key: &RequestedKey,
+        life: Duration,
+        serial: Serial,
+        now: UnixTime,
+        floor: Option<UnixTime>,
+    ) -> Result<IssuedAuthority, IssueError> {
         if now < self.not_before() || now >= self.not_after() {
             return Err(IssueError::RootNotValid);
         }
@@ -125,14 +160,28 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.use_authority_key_identifier_extension = true;
-        let not_before = earlier(now, BACKDATE).max(self.not_before());
+        let mut not_before = earlier(now, BACKDATE).max(self.not_before());
+        if let Some(floor) = floor {
+            not_before = not_before.max(later(floor, Duration::from_secs(1)));
+        }
+        if not_before > now {
+            return Err(IssueError::NotYet);
+        }
+        let not_after = later(now, life).min(self.not_after());
         params.not_before = date(not_before).ok_or(IssueError::Time)?;
-        params.not_after = date(later(now, life).min(self.not_after())).ok_or(IssueError::Time)?;
+        params.not_after = date(not_after).ok_or(IssueError::Time)?;
         let issuer = self.issuer().map_err(IssueError::Sign)?;
         let signed = params.signed_by(&key.0, &issuer).map_err(IssueError::Sign)?;
-        Ok(std::iter::once(signed.der().clone())
-            .chain(self.chain().iter().cloned())
-            .collect())
+        let key_id = key_id_of(signed.der()).ok_or(IssueError::Time)?;
+        Ok(IssuedAuthority {
+            chain: std::iter::once(signed.der().clone())
+                .chain(self.chain().iter().cloned())
+                .collect(),
+            key_id,
+            serial,
+            not_before,
+            not_after,
+        })
     }
 
     /// An authority of a chain that somebody else gave for the key: its own certificate first, the root last. It is checked by what it
@@ -199,7 +248,12 @@ pub fn chain_from_pem(pem: &str) -> Result<Vec<CertificateDer<'static>>, ChainEr
 }
 
 fn check_path_lengths(chain: &[CertificateDer<'static>]) -> Result<(), ChainError> {
-    for (below, certificate) in chain.iter().enumerate() {
+    check_room(chain, 0)
+}
+
+/// The same for so many more below the first.
+fn check_room(chain: &[CertificateDer<'static>], more: usize) -> Result<(), ChainError> {
+    for (below, certificate) in (more..).zip(chain) {
         let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
             return Err(ChainError::Pem);
         };
@@ -216,6 +270,11 @@ fn check_path_lengths(chain: &[CertificateDer<'static>]) -> Result<(), ChainErro
         }
     }
     Ok(())
+}
+
+fn key_id_of(certificate: &CertificateDer<'static>) -> Option<KeyId> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    key_identifier(&parsed)
 }
 
 fn is_self_signed(certificate: &CertificateDer<'static>) -> bool {

@@ -18,7 +18,8 @@ pub use contents::LeafContents;
 pub use crl::{RevocationList, RevokedSerial};
 pub use directory::{DataDirectory, DirectoryError, EarlierAuthority, PrivateFile};
 pub use intermediate::{
-    AuthorityRequest, ChainError, MAX_CHAIN, MAX_CHAIN_BYTES, chain_from_pem, public_key, request_authority,
+    AuthorityRequest, ChainError, IssuedAuthority, MAX_CHAIN, MAX_CHAIN_BYTES, chain_from_pem, public_key,
+    request_authority,
 };
 pub use jwt::{IssuedJwtSvid, JwtAuthority, JwtIssueError, JwtSigningKey, MAX_JWT_SVID_LIFE};
 pub use key::{KeyError, SigningKey};

@@ -5,14 +5,15 @@ use aws_lc_rs::signature::{
     VerificationAlgorithm,
 };
 use rcgen::{PublicKeyData as _, SubjectPublicKeyInfo as PublicKeyInfo};
-use signet_spiffe::KeyType;
+use signet_spiffe::{KeyType, SpiffeId, TrustDomain};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::der_parser::asn1_rs::{Any, Tag};
+use x509_parser::extensions::GeneralName;
 use x509_parser::oid_registry::{
     OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_PKCS1_RSAENCRYPTION,
     OID_PKCS1_SHA256WITHRSA, OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ED25519, Oid,
 };
-use x509_parser::prelude::FromDer;
+use x509_parser::prelude::{FromDer, ParsedExtension};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
@@ -57,6 +58,12 @@ pub enum RequestError {
     /// Not signed as goes with the key: ECDSA with SHA-256 for P-256 and SHA-384 for P-384, PKCS#1 with SHA-256 for RSA.
     #[error("the certificate request is not signed with the hash that goes with its key")]
     SignatureType,
+    /// Another CA's request asks for what no CA below this one has.
+    #[error("the certificate request asks for {what}, which no CA below another one gets")]
+    Wants {
+        /// For people.
+        what: &'static str,
+    },
     /// Signed by another key than the one it asks for.
     #[error("the certificate request is not signed by the key that it is for")]
     Signature,
@@ -71,6 +78,22 @@ impl RequestedKey {
     /// The same for another authority's key, of whichever kind authorities have.
     pub fn from_authority_request(der: &[u8]) -> Result<Self, RequestError> {
         Self::check(der, &KeyType::ALL, RequestError::KeyType)
+    }
+
+    /// The same for a CA of this trust domain that is to be below: what its request asks for beside the key is left behind as well, but
+    /// whoever asks for another name, for none of a CA's rights, or for room below it, is told so.
+    pub fn from_downstream_request(der: &[u8], trust_domain: &TrustDomain) -> Result<Self, RequestError> {
+        let key = Self::from_authority_request(der)?;
+        let Ok(([], request)) = X509CertificationRequest::from_der(der) else {
+            return Err(RequestError::Malformed);
+        };
+        let own = SpiffeId::authority(trust_domain);
+        for asked in request.requested_extensions().into_iter().flatten() {
+            if let Some(what) = outside(asked, own.as_str()) {
+                return Err(RequestError::Wants { what });
+            }
+        }
+        Ok(key)
     }
 
     /// The same where the key has to be of one kind.
@@ -108,6 +131,28 @@ impl RequestedKey {
             .map(Self)
             .map_err(|_| RequestError::KeyType)
     }
+}
+
+/// What an extension asks for that a CA below another one does not get. There are many kinds, and there will be others: none is a CA's
+/// to choose but these.
+fn outside(asked: &ParsedExtension<'_>, own: &str) -> Option<&'static str> {
+    if let ParsedExtension::BasicConstraints(constraints) = asked {
+        if !constraints.ca {
+            return Some("no CA's certificate (cA is false)");
+        }
+        let is_long = constraints.path_len_constraint.is_some_and(|length| length > 0);
+        return is_long.then_some("authorities below it (pathlen)");
+    }
+    if let ParsedExtension::SubjectAlternativeName(names) = asked {
+        let is_own = |name: &GeneralName<'_>| matches!(name, GeneralName::URI(uri) if *uri == own);
+        let others = names.general_names.iter().any(|name| !is_own(name));
+        return others.then_some("other names than the trust domain's own SPIFFE ID");
+    }
+    if let ParsedExtension::KeyUsage(usage) = asked {
+        return (!usage.key_cert_sign()).then_some("a key that signs no certificates (keyUsage)");
+    }
+    let is_known = matches!(asked, ParsedExtension::SubjectKeyIdentifier(_));
+    (!is_known).then_some("extensions that are not its to choose")
 }
 
 /// How a request for such a key is signed.

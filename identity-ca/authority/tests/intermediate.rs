@@ -8,12 +8,12 @@
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
-    SubjectPublicKeyInfo,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType, SubjectPublicKeyInfo,
 };
 use signet_authority::{
-    Authority, AuthorityError, ChainError, MAX_CHAIN, RequestedKey, Serial, SigningKey, chain_from_pem,
-    request_authority,
+    Authority, AuthorityError, ChainError, IssueError, MAX_CHAIN, RequestError, RequestedKey, Serial,
+    SigningKey, chain_from_pem, request_authority,
 };
 use signet_keys::{KeyKind, KeyManager as _, MemoryKeys};
 use signet_spiffe::{BundleSet, CertificateDer, SpiffeId, TrustDomain, UnixTime, verify_x509_svid};
@@ -205,6 +205,46 @@ fn chains_that_break_a_rule_are_refused_with_the_rule() {
         |own| own.key_usages = vec![KeyUsagePurpose::DigitalSignature],
     );
     assert!(matches!(cannot_sign, ChainError::Refused(_)), "{cannot_sign}");
+}
+
+/// Why intermediates of ours have none: RFC 5280 §4.2.1.10 has constraints on URIs, and the verifier of every Rust client refuses all that is
+/// below one. Were this not so any more, nested CAs' intermediates should have it.
+#[test]
+fn a_constraint_on_uris_makes_what_is_below_unusable() {
+    let id_ce_name_constraints = [2, 5, 29, 30];
+    let permitted = vec![0x30, 8, 0xa0, 6, 0x30, 4, 0x86, 2, b't', b'd'];
+    let (asks, signs) = twice(KeyKind::P256);
+    let chain = foreign(
+        &asks,
+        |_| {},
+        |own| {
+            let mut constraint = CustomExtension::from_oid_content(&id_ce_name_constraints, permitted);
+            constraint.set_criticality(true);
+            own.custom_extensions.push(constraint);
+        },
+    );
+    let constrained = certified(chain, signs).unwrap_err();
+    assert!(matches!(constrained, ChainError::Refused(_)), "{constrained}");
+}
+
+#[test]
+fn a_request_of_a_ca_below_asks_for_nothing_that_it_does_not_get() {
+    let own = request_authority(&SigningKey::generate().unwrap(), &domain("td")).unwrap();
+    let _ = RequestedKey::from_downstream_request(&own.der, &domain("td")).unwrap();
+    let other = RequestedKey::from_downstream_request(&own.der, &domain("other")).unwrap_err();
+    assert!(matches!(other, RequestError::Wants { .. }), "{other}");
+    let root = root();
+    assert!(root.has_room_below());
+    let key = RequestedKey::from_authority_request(&own.der).unwrap();
+    let floor = UnixTime::now();
+    let early = root
+        .issue_authority_after(&key, HOUR, serial(3), floor, Some(floor))
+        .unwrap_err();
+    assert!(matches!(early, IssueError::NotYet), "{early}");
+    let issued = root
+        .issue_authority_after(&key, 100 * HOUR, serial(3), UnixTime::now(), None)
+        .unwrap();
+    assert_eq!(issued.not_after, root.not_after(), "no longer than its root");
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod lists;
 mod live;
 mod log;
 mod many;
+mod nested;
 mod node_entries;
 mod nodes;
 mod position;
@@ -38,7 +39,9 @@ mod terms;
 mod tokens;
 
 pub use addresses::is_dialable;
-pub use authorities::{Adopted, Authorities, AuthorityError, NewAuthority, PublishedBundle, StoredAuthority};
+pub use authorities::{
+    Adopted, Authorities, AuthorityError, NewAuthority, PublishedBundle, RequestedError, StoredAuthority,
+};
 pub use authority_requests::MAX_AUTHORITY_REQUESTS;
 pub use changes::{Changes, MAX_CHANGES, Revision};
 pub use cidr::{CidrError, PodCidr};
@@ -49,6 +52,7 @@ pub use identities::{FIRST_IDENTITY, Identity, QUARANTINE};
 pub use issued::{RevokedCertificate, weigh};
 pub use live::{Live, LiveSvids};
 pub use log::{AppendError, LogWriter, MAX_WAITING, StoredCheckpoint, StoredLeaf};
+pub use nested::{Above, BelowError, FromAbove, Intermediate, MAX_DOWNSTREAM_KEYS, MAX_INTERMEDIATES};
 pub use node_entries::{
     AdmitError, AllowError, MAX_NODE_ENTRIES, MAX_NODE_SELECTORS, NewNodeEntry, NodeEntry, Proven, Way,
 };

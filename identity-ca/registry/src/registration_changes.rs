@@ -5,6 +5,7 @@ use signet_spiffe::{DnsName, Hint, KeyType, TrustDomain, UnixTime};
 
 use crate::changes::Change;
 use crate::database::{Registry, StorageError};
+use crate::nested;
 use crate::registration_id::RegistrationId;
 use crate::registration_rows::{self, find};
 use crate::registrations::{NewRegistration, RegisterError, Registration, Surroundings, in_order, register};
@@ -37,6 +38,8 @@ pub struct TermsUpdate {
     pub key_type: Option<KeyType>,
     /// Life of JWT-SVIDs, seconds.
     pub jwt_ttl: Option<u32>,
+    /// Whether their holder may run a CA below this one.
+    pub downstream: Option<bool>,
 }
 
 /// Why a registration was not changed.
@@ -92,6 +95,9 @@ impl Registry {
         write.record(Change::Registration(id, &after.node)).await?;
         let (was, is) = (before.digest(), after.digest());
         write.log(ChangeKind::Registration, id.to_string(), Some(was), Some(is));
+        if before.terms.downstream && !after.terms.downstream {
+            nested::withdraw(&mut write, &after.spiffe_id, &id.to_string(), now).await?;
+        }
         write.commit().await?;
         Ok(after)
     }
@@ -155,6 +161,7 @@ impl RegistrationUpdate {
                 dns_names: self.terms.dns_names.unwrap_or(terms.dns_names),
                 key_type: self.terms.key_type.unwrap_or(terms.key_type),
                 jwt_ttl: self.terms.jwt_ttl.unwrap_or(terms.jwt_ttl),
+                downstream: self.terms.downstream.unwrap_or(terms.downstream),
             },
             role: self.role.unwrap_or(role),
         }

@@ -15,7 +15,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, spiffe_id, node, selectors, number, ttl, federates_with, hint, dns_names, key_type, jwt_ttl, role,
-                    ordinal
+                    ordinal, downstream
              FROM registrations JOIN identities USING (spiffe_id) ",
             $rest
         )
@@ -23,7 +23,7 @@ macro_rules! select {
 }
 
 /// Id, SPIFFE ID, node, selectors, identity number, TTL, other trust domains, hint, DNS names, key type, TTL of tokens,
-/// role, ordinal.
+/// role, ordinal, whether it may run a CA.
 type Row = (
     String,
     String,
@@ -37,6 +37,7 @@ type Row = (
     String,
     i64,
     String,
+    i64,
     i64,
 );
 
@@ -106,8 +107,8 @@ pub(crate) async fn insert(
     let terms = &new.terms;
     sql::query(
         "INSERT INTO registrations (id, spiffe_id, node, selectors, ttl, created_at, federates_with, hint, dns_names,
-                                    key_type, jwt_ttl, role, ordinal)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT COALESCE(MAX(ordinal), 0) + 1 FROM registrations))",
+                                    key_type, jwt_ttl, role, downstream, ordinal)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT COALESCE(MAX(ordinal), 0) + 1 FROM registrations))",
     )
     .bind(new.id.to_string())
     .bind(new.spiffe_id.as_str())
@@ -121,6 +122,7 @@ pub(crate) async fn insert(
     .bind(terms.key_type.as_str())
     .bind(terms.jwt_ttl)
     .bind(role(new.role))
+    .bind(terms.downstream)
     .execute(connection)
     .await?;
     Ok(())
@@ -131,7 +133,7 @@ pub(crate) async fn update(connection: &mut Connection, to: &NewRegistration) ->
     let terms = &to.terms;
     sql::query(
         "UPDATE registrations SET selectors = ?, ttl = ?, federates_with = ?, hint = ?, dns_names = ?, key_type = ?,
-                                  jwt_ttl = ?, role = ?
+                                  jwt_ttl = ?, role = ?, downstream = ?
          WHERE id = ?",
     )
     .bind(lists::join(&to.selectors))
@@ -142,6 +144,7 @@ pub(crate) async fn update(connection: &mut Connection, to: &NewRegistration) ->
     .bind(terms.key_type.as_str())
     .bind(terms.jwt_ttl)
     .bind(role(to.role))
+    .bind(terms.downstream)
     .bind(to.id.to_string())
     .execute(connection)
     .await?;
@@ -178,6 +181,7 @@ fn parse(row: Row) -> Result<Registration, StorageError> {
         jwt_ttl,
         role,
         ordinal,
+        downstream,
     ) = row;
     let corrupt = |column| StorageError::Corrupt { column };
     let given = |text: &String| !text.is_empty();
@@ -189,6 +193,7 @@ fn parse(row: Row) -> Result<Registration, StorageError> {
         dns_names: lists::split(&dns_names, "registrations.dns_names")?,
         key_type: key_type.parse().map_err(|_| corrupt("registrations.key_type"))?,
         jwt_ttl: jwt_ttl.try_into().map_err(|_| corrupt("registrations.jwt_ttl"))?,
+        downstream: downstream != 0,
     };
     Ok(Registration {
         id: id.parse().map_err(|_| corrupt("registrations.id"))?,

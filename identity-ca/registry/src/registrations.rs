@@ -10,6 +10,7 @@ use crate::database::{Registry, StorageError, Write};
 use crate::federation::{self, MAX_RELATIONSHIPS};
 use crate::identities;
 use crate::lists;
+use crate::nested;
 use crate::nodes;
 use crate::registration_id::RegistrationId;
 use crate::registration_rows::{self, count, find};
@@ -78,6 +79,9 @@ impl Registration {
                 jwt_ttl.as_str(),
                 self.role.map_or("", Role::as_str),
             ]);
+        }
+        if self.terms.downstream {
+            fields.push("downstream");
         }
         Logged::digest(&fields)
     }
@@ -200,6 +204,9 @@ impl Registry {
         }
         let digest = registration.digest();
         write.log(ChangeKind::Registration, id.to_string(), Some(digest), None);
+        if registration.terms.downstream {
+            nested::withdraw(&mut write, &registration.spiffe_id, &id.to_string(), now).await?;
+        }
         write.commit().await?;
         Ok(registration)
     }

@@ -8,6 +8,7 @@ use crate::changes::Change;
 use crate::database::{Registry, StorageError, Write, moment, seconds};
 use crate::issued;
 use crate::log;
+use crate::nested;
 use crate::node_entries;
 use crate::nodes::{self, NodeNumber};
 use crate::revocation::{
@@ -71,6 +72,7 @@ impl Registry {
                 put(&mut write, &target, &row, at).await?;
             }
         }
+        nested::revoke_meant(&mut write, new, at, now).await?;
         if count(write.connection()).await? > MAX_REVOCATIONS {
             return Err(RevokeError::TooMany);
         }
@@ -163,6 +165,25 @@ struct Row<'a> {
     cause: Option<String>,
     /// Nothing: as it was.
     banned: Option<bool>,
+}
+
+/// Enters a row that follows from another one: of a CA below, whose certificates end later than others.
+pub(crate) async fn put_beside(
+    write: &mut Write<'_>,
+    target: &Target,
+    new: &NewRevocation,
+    until: UnixTime,
+    cause: Option<String>,
+    at: UnixTime,
+) -> Result<(), StorageError> {
+    let row = Row {
+        new,
+        until,
+        owner: None,
+        cause,
+        banned: None,
+    };
+    put(write, target, &row, at).await
 }
 
 /// Enters a row, or merges it into the one of the same target: what was revoked stays revoked.

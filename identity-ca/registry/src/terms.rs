@@ -19,6 +19,8 @@ pub struct SvidTerms {
     pub key_type: KeyType,
     /// Life of JWT-SVIDs, seconds; 0: the CA's default, and no longer than X.509-SVIDs live.
     pub jwt_ttl: u32,
+    /// Whether their holder may run a CA below this one.
+    pub downstream: bool,
 }
 
 /// What somebody may do as an operator.

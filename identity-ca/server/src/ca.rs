@@ -21,6 +21,7 @@ use crate::connected::Connected;
 use crate::fitness::Fitness;
 use crate::known::Known;
 use crate::log::Log;
+use crate::nested::Link;
 use crate::operators::Operations;
 use crate::sync::Feed;
 
@@ -31,6 +32,8 @@ pub(crate) struct Ca {
     pub(crate) signing: Signing,
     /// Who signs its authorities.
     pub(crate) upstream: Upstream,
+    /// The way to the one above, where that is another Signet CA.
+    pub(crate) link: Option<Arc<Link>>,
     pub(crate) registry: Registry,
     pub(crate) log: Log,
     pub(crate) known: Known,

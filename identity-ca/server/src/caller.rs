@@ -51,7 +51,9 @@ impl Caller {
         let Some(name) = svid.id().node_name() else {
             return Err(internal("caller", &"a node's SVID without a node's name"));
         };
-        match ca.known.node(&ca.registry, &name).await {
+        let known = ca.known.node(&ca.registry, &name).await;
+        ca.check_signed_here(&svid).await?;
+        match known {
             Ok(Some(node)) => match ca.registry.recognize(&name, svid.serial()).await {
                 Ok(Standing::Good) => Ok(Self { node, svid }),
                 Ok(Standing::Replaced) => {

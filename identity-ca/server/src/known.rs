@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use signet_registry::{
-    Changes, Node, Position, Registration, RegistrationId, Registry, Revocation, Role, StorageError, Target,
-    Withheld, weigh,
+    Changes, Node, NodeNumber, Position, Registration, RegistrationId, Registry, Revocation, Role,
+    StorageError, Target, Withheld, weigh,
 };
 use signet_spiffe::{DnsName, KeyType, NodeName, SpiffeId, UnixTime};
 use tokio::sync::Mutex;
@@ -51,6 +51,8 @@ pub(crate) struct Grant {
     /// Seconds; 0: the CA's default.
     pub(crate) jwt_ttl: u32,
     pub(crate) role: Option<Role>,
+    /// Whether it may run a CA below this one.
+    pub(crate) downstream: bool,
 }
 
 impl Known {
@@ -101,6 +103,27 @@ impl Known {
         }
         let of_id = state.grants.values().filter(|grant| grant.spiffe_id == *id);
         Ok(of_id.map(|grant| grant.role).min().flatten())
+    }
+
+    /// Whether a SPIFFE ID may run a CA below this one: all its registrations say so, as for [`Known::role`].
+    pub(crate) async fn downstream(&self, registry: &Registry, id: &SpiffeId) -> Result<bool, StorageError> {
+        let state = self.up_to_date(registry).await?;
+        let mut of_id = state
+            .grants
+            .values()
+            .filter(|grant| grant.spiffe_id == *id)
+            .peekable();
+        Ok(of_id.peek().is_some() && of_id.all(|grant| grant.downstream))
+    }
+
+    /// A node that has attested, by its number.
+    pub(crate) async fn node_by_number(
+        &self,
+        registry: &Registry,
+        number: NodeNumber,
+    ) -> Result<Option<Arc<Node>>, StorageError> {
+        let state = self.up_to_date(registry).await?;
+        Ok(state.nodes.values().find(|node| node.number == number).cloned())
     }
 
     /// As [`Registry::may_issue`]. The log has the last word: it looks again in the transaction that takes the certificate.
@@ -195,6 +218,7 @@ impl State {
                 dns_names: terms.dns_names,
                 jwt_ttl: terms.jwt_ttl,
                 role,
+                downstream: terms.downstream,
             };
             if grant.role.is_some() {
                 *self.with_role.entry(grant.spiffe_id.clone()).or_default() += 1;

@@ -30,6 +30,7 @@ mod listener;
 mod log;
 mod log_service;
 mod metrics;
+mod nested;
 mod node_service;
 mod operator_service;
 mod operators;
@@ -45,6 +46,7 @@ mod stream;
 mod sync;
 #[cfg(test)]
 mod testing;
+mod watch;
 mod wire;
 
 pub use attestation::{AttestationConfig, NameRule, TpmDevid, X509Pop};
@@ -57,6 +59,7 @@ pub use config::{
 };
 pub use database::{Database, DatabaseError};
 pub use keys::{KekSource, KeyManagerName, KeyOptions, Rewrap};
+pub use nested::SignetUpstream;
 pub use operators::{Access, Operations, Principals};
 pub use outage::TargetError;
 pub use server::Server;

@@ -12,6 +12,9 @@ pub(crate) const ANONYMOUS: usize = 256;
 /// The same, from one address.
 pub(crate) const ANONYMOUS_PER_ADDRESS: usize = 32;
 
+/// Operators at once that watch what happens.
+pub(crate) const WATCHERS: usize = 64;
+
 /// For the TLS handshake.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(5);
 

@@ -50,8 +50,8 @@ pub(crate) struct Listener {
 /// Whose connections may last, and do not count among those of strangers. What a call may do is judged call by call.
 #[derive(Clone)]
 pub(crate) enum Welcome {
-    /// Nodes.
-    Nodes,
+    /// Nodes, and CAs that are registered below this one.
+    Nodes(Arc<Ca>),
     /// Whoever has a role.
     Operators(Arc<Ca>),
 }
@@ -60,7 +60,15 @@ impl Welcome {
     /// Who cannot be looked up now is a stranger, and may come back.
     async fn is_for(&self, svid: &VerifiedSvid) -> bool {
         match self {
-            Self::Nodes => svid.id().node_name().is_some(),
+            Self::Nodes(ca) => {
+                let is_node = svid.id().node_name().is_some();
+                is_node
+                    || ca
+                        .known
+                        .downstream(&ca.registry, svid.id())
+                        .await
+                        .is_ok_and(|is_one| is_one)
+            }
             Self::Operators(ca) => role(ca, svid.id()).await.is_ok_and(|role| role.is_some()),
         }
     }

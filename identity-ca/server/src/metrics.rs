@@ -39,12 +39,45 @@ pub(crate) fn page(status: &StatusResponse, now: UnixTime) -> Page {
         "SVIDs issued since the start, by kind",
         issued.map(|(kind, count)| (vec![("kind", kind.to_owned())], count)),
     );
+    above(&mut page, status);
     outage(
         &mut page,
         &status.outage.clone().unwrap_or_default(),
         unix_seconds(now),
     );
     page
+}
+
+/// Of a CA above, if it is another Signet CA.
+fn above(page: &mut Page, status: &StatusResponse) {
+    page.gauge(
+        "authority_waits",
+        "What the authorities' lives wait for an operator, or something that is away, to do",
+        status.waits.len().try_into().unwrap_or(u32::MAX),
+    );
+    let Some(above) = status.upstream.as_ref().filter(|above| above.kind == "signet") else {
+        return;
+    };
+    page.gauge(
+        "upstream_connected",
+        "1 while the CA above is followed",
+        i64::from(above.connected),
+    );
+    page.gauge(
+        "upstream_since_timestamp_seconds",
+        "Since when it is, or is not",
+        above.since,
+    );
+    page.gauge(
+        "upstream_heard_timestamp_seconds",
+        "When it last told something",
+        above.heard,
+    );
+    page.gauge(
+        "upstream_until_timestamp_seconds",
+        "Until when this CA goes on without it",
+        above.until,
+    );
 }
 
 fn outage(page: &mut Page, budget: &OutageBudget, now: i64) {
@@ -82,6 +115,11 @@ mod tests {
         let status = StatusResponse {
             connected: 2,
             issued_jwt: 8,
+            upstream: Some(signet_proto::ca::v1::UpstreamStatus {
+                kind: "signet".to_owned(),
+                since: 7,
+                ..signet_proto::ca::v1::UpstreamStatus::default()
+            }),
             outage: Some(OutageBudget {
                 classes: vec![Lapse {
                     kind: Kind::Nodes.into(),
@@ -101,6 +139,9 @@ mod tests {
         for line in [
             "signet_ca_nodes_connected 2",
             "signet_ca_encryption 0",
+            "signet_ca_authority_waits 0",
+            "signet_ca_upstream_connected 0",
+            "signet_ca_upstream_since_timestamp_seconds 7",
             "signet_ca_outage_budget_seconds{class=\"nodes\",ttl=\"60\"} 30",
             "signet_ca_svids_issued_total{kind=\"jwt\"} 8",
         ] {

@@ -104,6 +104,11 @@ impl OperatorService for Operators {
             },
             "deregistered workloads"
         );
+        if gone.terms.downstream {
+            // What it signed as a CA is revoked with it.
+            let honoured = ca.honour().await;
+            honoured.map_err(|error| refusal::storage("deregister", &error))?;
+        }
         Ok(Response::new(DeregisterResponse {}))
     }
 
@@ -418,6 +423,8 @@ impl Ca {
             key_storage: self.key_storage.clone(),
             bundle_pem: authorities.bundle.x509.to_pem(),
             outage: Some(self.outage(exactly).await?),
+            upstream: self.upstream_status(&authorities).await?,
+            waits: self.signing.troubles(),
         })
     }
 }

@@ -51,10 +51,10 @@ pub(crate) struct Shows {
 }
 
 impl Shows {
-    /// Nodes, some of which have no SVID yet.
+    /// Nodes, some of which have no SVID yet, and CAs below this one, which are workloads. Each call says whom it is for.
     pub(crate) fn to_nodes(ca: &Ca) -> Self {
         Self {
-            expect: Expect::AnyNode(ca.trust_domain().clone()),
+            expect: Expect::AnyInTrustDomain(ca.trust_domain().clone()),
             client: ClientAuth::Optional,
         }
     }

@@ -55,6 +55,7 @@ impl Ca {
                 dns_names: list(request.dns_names.as_ref(), MAX_DNS_NAMES)?,
                 key_type: request.key_type.as_deref().map(key_type).transpose()?,
                 jwt_ttl: request.jwt_ttl.map(jwt_ttl).transpose()?,
+                downstream: request.downstream,
             },
             role: request.role.as_deref().map(optional).transpose()?,
         };
@@ -67,6 +68,11 @@ impl Ca {
                 UpdateError::Storage(error) => refusal::storage("update registration", error),
             })?;
         tell_of(&changed, "changed a registration");
+        if request.downstream == Some(false) {
+            // What it signed as a CA is revoked with its permission.
+            let honoured = self.honour().await;
+            honoured.map_err(|error| refusal::storage("update registration", &error))?;
+        }
         Ok(wire::registration(&changed))
     }
 
@@ -144,6 +150,7 @@ impl Ca {
                 dns_names: parse_all(&request.dns_names, MAX_DNS_NAMES)?,
                 key_type: key_type(&request.key_type)?,
                 jwt_ttl: jwt_ttl(request.jwt_ttl)?,
+                downstream: request.downstream,
             },
             role: optional(&request.role)?,
         })

@@ -23,6 +23,10 @@ pub(crate) struct RotationArgs {
     #[arg(long, value_name = "DURATION", default_value = "25m", value_parser = interval)]
     publish_interval: Duration,
 
+    /// How long the authority of a CA below this one (`--upstream signet`) is good at most, as in 720h or 30d.
+    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = life)]
+    downstream_life: Duration,
+
     /// Leave all steps of the authorities' lives to the operator (`signet ca authority`).
     #[arg(long)]
     manual_rotation: bool,
@@ -35,6 +39,7 @@ impl RotationArgs {
             jwt_key_life: self.jwt_key_life,
             publish_interval: self.publish_interval,
             automatic: !self.manual_rotation,
+            downstream_life: self.downstream_life,
         }
     }
 }

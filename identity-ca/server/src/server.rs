@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use anyhow::{Context, bail};
 use signet_authority::{DataDirectory, DirectoryError, IssuedSvid};
 use signet_log::Caller;
+use signet_proto::ca::v1::downstream_service_server::DownstreamServiceServer;
 use signet_proto::ca::v1::node_attestation_server::NodeAttestationServer;
 use signet_proto::ca::v1::node_service_server::NodeServiceServer;
 use signet_registry::Registry;
@@ -19,11 +20,12 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::attestation::{Attestors, Exchanges};
 use crate::audit::{Audit, Event, Gate, Gated, Record};
-use crate::authorities::{self, Maker};
+use crate::authorities::{self, Maker, Upstream};
 use crate::bundle_endpoint::Endpoint;
 use crate::ca::Ca;
 use crate::caller::Applicant;
@@ -42,6 +44,7 @@ use crate::listener::{Listener, Welcome};
 use crate::log::{self, Log};
 use crate::log_service;
 use crate::metrics;
+use crate::nested::{self, Downstreams, Link};
 use crate::node_service::Nodes;
 use crate::operators;
 use crate::outage;
@@ -55,52 +58,54 @@ pub struct Server {
     ca: Arc<Ca>,
     address: SocketAddr,
     services: JoinSet<anyhow::Result<()>>,
-    renewal: JoinHandle<()>,
+    rest: Rest,
     /// Where other CAs may revoke, too.
     honouring: Option<JoinHandle<()>>,
     checkpoints: JoinHandle<()>,
     rotation: JoinHandle<()>,
     following: JoinHandle<()>,
-    endpoint: Option<SocketAddr>,
-    operators: Option<SocketAddr>,
+    /// Where another Signet CA is above.
+    nested: Option<JoinHandle<()>>,
     /// Held for its lock.
     _directory: Option<DataDirectory>,
 }
 
 impl Server {
-    /// Opens the storage, binds both sockets and begins to serve.
+    /// Opens the storage, binds both sockets and begins to serve. Where the authority that signs has ended and none can be made in its
+    /// place, only operators are served, who can do something about it; all else follows as soon as one signs.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let (ca, directory) = assemble(&config).await?;
         ca.honour().await.context("failed to read the revocations")?;
-        let bundles: Arc<dyn BundleSource> = ca.bundles.clone();
-        let shows = Shows::to_nodes(&ca);
-        let own = own_svid::make(&ca, &bundles, &shows).await?;
-        let (tls, current) = watch::channel(Arc::clone(&own.config));
         let tcp = TcpListener::bind(config.listen)
             .await
             .with_context(|| format!("failed to listen on {}", config.listen))?;
         let address = tcp.local_addr()?;
-        let listener = Listener {
-            tcp,
-            tls: current,
-            bundles: Arc::clone(&bundles),
-            clock: config.clock.clone(),
-            welcome: Welcome::Nodes,
-        };
         let mut services = JoinSet::new();
         operators::serve_socket(&mut services, &ca, &config.socket)?;
-        let operators = operators::serve_remote(&mut services, &ca, &bundles).await?;
         listen_for_scrapes(&mut services, &ca, config.metrics).await?;
-        services.spawn(serve_nodes(Arc::clone(&ca), listener));
-        let endpoint = listen_for_bundles(&mut services, &ca, &config).await?;
+        let nested = ca.link.as_ref().map(|link| {
+            let (ca, link) = (Arc::clone(&ca), Arc::clone(link));
+            tokio::spawn(nested::run(ca, link))
+        });
+        let rotation = tokio::spawn(authorities::run(Arc::clone(&ca)));
+        let rest = if authorities::signs_soon(&ca).await {
+            serve_rest(&mut services, &ca, &config, tcp).await?
+        } else {
+            let (ca, config) = (Arc::clone(&ca), config.clone());
+            services.spawn(async move {
+                authorities::until_it_signs(&ca).await;
+                let mut services = JoinSet::new();
+                let _rest = serve_rest(&mut services, &ca, &config, tcp).await?;
+                services.join_next().await.unwrap_or(Ok(Ok(())))?
+            });
+            Rest::default()
+        };
         let following = tokio::spawn(federation::follow(Arc::clone(&ca)));
         let honouring = config
             .storage
             .is_shared()
             .then(|| tokio::spawn(among_others(Arc::clone(&ca))));
-        let rotation = tokio::spawn(authorities::run(Arc::clone(&ca)));
         let checkpoints = tokio::spawn(log_service::sign_now_and_then(Arc::clone(&ca)));
-        let renewal = tokio::spawn(own_svid::renew(Arc::clone(&ca), bundles, shows, tls, own));
         info!(
             trust.domain = %ca.trust_domain(), listen = %address, socket = %config.socket.display(),
             key.storage = ca.key_storage, "the CA is ready"
@@ -109,13 +114,12 @@ impl Server {
             ca,
             address,
             services,
-            renewal,
+            rest,
             honouring,
             checkpoints,
             rotation,
             following,
-            endpoint,
-            operators,
+            nested,
             _directory: directory,
         })
     }
@@ -127,12 +131,12 @@ impl Server {
 
     /// Where the bundle endpoint listens, if there is one.
     pub fn bundle_endpoint(&self) -> Option<SocketAddr> {
-        self.endpoint
+        self.rest.endpoint
     }
 
     /// Where operators connect over TLS, if they may.
     pub fn operators(&self) -> Option<SocketAddr> {
-        self.operators
+        self.rest.operators
     }
 
     /// Goes on in a new audit log if the old one was renamed.
@@ -177,13 +181,15 @@ impl Server {
     /// Ends streams, waits a while for open calls, and closes the registry.
     pub async fn shutdown(mut self) {
         self.ca.shutdown.cancel();
-        self.renewal.abort();
         if let Some(honouring) = &self.honouring {
             honouring.abort();
         }
         self.checkpoints.abort();
         self.rotation.abort();
         self.following.abort();
+        if let Some(nested) = &self.nested {
+            nested.abort();
+        }
         let finished = timeout(SHUTDOWN, async {
             while self.services.join_next().await.is_some() {}
         })
@@ -207,6 +213,44 @@ impl Server {
         self.ca.registry.close().await;
         info!("the CA has shut down");
     }
+}
+
+/// What is served with an SVID of the CA's own.
+#[derive(Debug, Default)]
+struct Rest {
+    /// Ends with this.
+    _renewal: Option<AbortOnDropHandle<()>>,
+    endpoint: Option<SocketAddr>,
+    operators: Option<SocketAddr>,
+}
+
+/// Nodes, operators from afar, and whoever asks for the bundle.
+async fn serve_rest(
+    services: &mut JoinSet<anyhow::Result<()>>,
+    ca: &Arc<Ca>,
+    config: &Config,
+    tcp: TcpListener,
+) -> anyhow::Result<Rest> {
+    let bundles: Arc<dyn BundleSource> = ca.bundles.clone();
+    let shows = Shows::to_nodes(ca);
+    let own = own_svid::make(ca, &bundles, &shows).await?;
+    let (tls, current) = watch::channel(Arc::clone(&own.config));
+    let listener = Listener {
+        tcp,
+        tls: current,
+        bundles: Arc::clone(&bundles),
+        clock: config.clock.clone(),
+        welcome: Welcome::Nodes(Arc::clone(ca)),
+    };
+    let operators = operators::serve_remote(services, ca, &bundles).await?;
+    services.spawn(serve_nodes(Arc::clone(ca), listener));
+    let endpoint = listen_for_bundles(services, ca, config).await?;
+    let renewal = tokio::spawn(own_svid::renew(Arc::clone(ca), bundles, shows, tls, own));
+    Ok(Rest {
+        _renewal: Some(AbortOnDropHandle::new(renewal)),
+        endpoint,
+        operators,
+    })
 }
 
 /// Opens the storage, the keys and the issuance log, and makes a CA of them.
@@ -233,11 +277,24 @@ async fn assemble(config: &Config) -> anyhow::Result<(Arc<Ca>, Option<DataDirect
     if let Some(lost) = lost {
         log.restored(&opened.registry, lost, now).await?;
     }
+    let link = match &config.upstream {
+        Upstream::Signet(above) => {
+            let registry = itself.clone();
+            Some(Arc::new(Link::new(
+                above.clone(),
+                config.trust_domain.clone(),
+                registry,
+                now,
+            )))
+        }
+        Upstream::None | Upstream::Disk(_) | Upstream::Files => None,
+    };
     let maker = Maker {
         trust_domain: config.trust_domain.clone(),
         manager: keys.manager(),
         rotation: config.rotation,
         upstream: config.upstream.clone(),
+        link: link.clone(),
     };
     let issuer = config
         .jwt_issuer
@@ -249,6 +306,7 @@ async fn assemble(config: &Config) -> anyhow::Result<(Arc<Ca>, Option<DataDirect
         trust_domain: config.trust_domain.clone(),
         signing,
         upstream: config.upstream.clone(),
+        link,
         registry: opened.registry,
         log,
         known: Known::default(),
@@ -281,6 +339,9 @@ async fn assemble(config: &Config) -> anyhow::Result<(Arc<Ca>, Option<DataDirect
         fitness: Fitness::default(),
         shutdown: CancellationToken::new(),
     });
+    if let Some(link) = &ca.link {
+        link.honour(&ca.bundles);
+    }
     Ok((ca, opened.directory))
 }
 
@@ -364,10 +425,14 @@ async fn serve_nodes(ca: Arc<Ca>, listener: Listener) -> anyhow::Result<()> {
     };
     let attestation =
         NodeAttestationServer::new(Exchanges(Arc::clone(&ca))).max_decoding_message_size(REQUEST);
+    let below = DownstreamServiceServer::new(Downstreams(Arc::clone(&ca)))
+        .max_decoding_message_size(REQUEST)
+        .max_encoding_message_size(RESPONSE);
     let serving = limited()
         .layer(Gate::new(Arc::clone(&ca), Gated::Nodes))
         .add_service(service)
         .add_service(attestation)
+        .add_service(below)
         .serve_with_incoming_shutdown(listener.incoming(), ca.shutdown.cancelled());
     let feeding = ca.feed.run(&ca.registry, || ca.connected.count());
     tokio::select! {

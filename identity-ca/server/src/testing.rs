@@ -42,6 +42,7 @@ pub(crate) async fn ca() -> Arc<Ca> {
         manager: keys.manager(),
         rotation: Rotation::default(),
         upstream: Upstream::None,
+        link: None,
     };
     let signing = authorities::begin(&registry, maker, None, None, clock.now())
         .await
@@ -59,6 +60,7 @@ pub(crate) async fn ca() -> Arc<Ca> {
         outage: tokio::sync::Mutex::default(),
         registry,
         upstream: Upstream::None,
+        link: None,
         connected: Connected::default(),
         feed: Feed::default(),
         clock,

@@ -104,6 +104,13 @@ fn look(config: &Config, preflight: &mut Preflight) {
                 preflight.check("--upstream-cert", certificates(&text));
             }
         }
+        Upstream::Signet(above) => {
+            if let Some(directory) = above.workload_socket.parent() {
+                preflight.directory("--upstream-workload-socket", directory);
+            }
+            preflight
+                .remark("--upstream signet: whether the CA above answers and signs is seen at the start");
+        }
         Upstream::None | Upstream::Files => {}
     }
     if config.node_svid_ttl < config.svid_ttl {

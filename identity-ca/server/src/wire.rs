@@ -79,6 +79,7 @@ pub(crate) fn registration(registration: &Registration) -> WireRegistration {
         jwt_ttl: registration.terms.jwt_ttl,
         role: registration.role.map(|role| role.to_string()).unwrap_or_default(),
         ordinal: registration.ordinal,
+        downstream: registration.terms.downstream,
     }
 }
 

@@ -14,6 +14,7 @@
 
 mod bundle;
 mod certificate;
+mod der;
 mod dns_name;
 mod hint;
 mod id;
@@ -34,6 +35,7 @@ mod trust_domain;
 
 pub use bundle::{BundleError, BundleSet, MAX_AUTHORITIES, X509Bundle};
 pub use certificate::CertificateError;
+pub use der::split as split_certificates;
 pub use dns_name::{DnsName, DnsNameError};
 pub use hint::{Hint, HintError, MAX_HINT_BYTES};
 pub use id::{IdError, MAX_ID_LENGTH, SpiffeId};

@@ -301,6 +301,11 @@ impl Revocations {
         self.serials.contains_key(serial)
     }
 
+    /// Whether everything below this signing key is revoked.
+    pub fn has_authority(&self, key: &KeyId) -> bool {
+        self.authorities.contains_key(key)
+    }
+
     /// Says whether an SVID still counts.
     pub fn check(&self, svid: &VerifiedSvid) -> Result<(), Revoked> {
         let found = self.find(svid);

@@ -29,6 +29,7 @@ pub struct VerifiedSvid {
     not_after: UnixTime,
     serial: Vec<u8>,
     authorities: Vec<KeyId>,
+    signer: Option<KeyId>,
 }
 
 impl VerifiedSvid {
@@ -56,6 +57,11 @@ impl VerifiedSvid {
     /// a key further up vouches for, never from what the leaf says of its issuer.
     pub fn authorities(&self) -> &[KeyId] {
         &self.authorities
+    }
+
+    /// The key identifier of the authority that signed the leaf itself, where its certificate has one.
+    pub fn signer(&self) -> Option<&KeyId> {
+        self.signer.as_ref()
     }
 }
 
@@ -170,6 +176,7 @@ pub fn verify_x509_svid(
         not_after: facts.not_after.min(path.not_after),
         serial: facts.serial.to_vec(),
         authorities: path.authorities,
+        signer: path.signer,
     };
     bundles.revocations().check(&svid)?;
     Ok(svid)
@@ -213,6 +220,8 @@ struct Signers {
     not_after: UnixTime,
     /// Their key identifiers.
     authorities: Vec<KeyId>,
+    /// That of the one below all others.
+    signer: Option<KeyId>,
 }
 
 /// RFC 5280 path validation by webpki, and SPIFFE's rules for every signer on the path that it found.
@@ -239,6 +248,7 @@ fn verify_path(
     let mut signers = Signers {
         not_after: anchor,
         authorities: bundle.anchor_key_ids(path.anchor()).cloned().collect(),
+        signer: bundle.anchor_key_ids(path.anchor()).next().cloned(),
     };
     check_signers(&path, id.trust_domain(), &mut signers).map_err(|source| SvidError::Intermediate {
         id: id.clone(),
@@ -252,12 +262,16 @@ fn check_signers(
     trust_domain: &TrustDomain,
     signers: &mut Signers,
 ) -> Result<(), SignerError> {
-    for certificate in path.intermediate_certificates() {
+    // From the leaf upwards.
+    for (place, certificate) in path.intermediate_certificates().enumerate() {
         let der = certificate.der();
         let facts = Facts::read(&der)?;
         signer::check(&facts, trust_domain)?;
         signers.not_after = signers.not_after.min(facts.not_after);
         let key = facts.key_id.and_then(|key| KeyId::new(key).ok());
+        if place == 0 {
+            signers.signer.clone_from(&key);
+        }
         signers.authorities.extend(key);
     }
     Ok(())

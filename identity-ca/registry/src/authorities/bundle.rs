@@ -1,13 +1,15 @@
 //! What is published of the authorities.
 
+use rustls_pki_types::CertificateDer;
 use signet_log::Hash;
 use signet_rotation::{AuthorityKind, REFRESH_HINT};
-use signet_spiffe::{JwtBundle, SpiffeBundle, TrustDomain, X509Bundle};
+use signet_spiffe::{JwtBundle, JwtKey, KeyId, MAX_JWT_KEYS, SpiffeBundle, TrustDomain, X509Bundle};
 
 use super::row::{self, StoredAuthority};
 use crate::database::{StorageError, Write};
+use crate::nested::{self, Above};
 use crate::settings;
-use crate::sql::Connection;
+use crate::sql::{self, Connection};
 
 /// The trust domain's own bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,10 +45,37 @@ fn jwks(x509: &X509Bundle, jwt: &JwtBundle, sequence: Option<u64>) -> Result<Str
     bundle.to_jwks().map_err(|_| CORRUPT)
 }
 
+/// What is published beside what the CA's own authorities have.
+struct Beside {
+    above: Option<Above>,
+    below: Vec<JwtKey>,
+    /// X.509 authorities that are revoked: whatever says that they are above, nobody is told to trust them.
+    revoked: Vec<KeyId>,
+}
+
+impl Beside {
+    async fn look(connection: &mut Connection) -> Result<Self, StorageError> {
+        let rows: Vec<(String,)> = sql::query_as("SELECT subject FROM revocations WHERE kind = 'authority'")
+            .fetch_all(&mut *connection)
+            .await?;
+        Ok(Self {
+            above: nested::above(connection).await?,
+            below: nested::keys_below(connection).await?,
+            revoked: rows.iter().filter_map(|(key,)| key.parse().ok()).collect(),
+        })
+    }
+
+    fn may_be_trusted(&self, trust_domain: &TrustDomain, anchor: &CertificateDer<'static>) -> bool {
+        let alone = X509Bundle::new(trust_domain.clone(), vec![anchor.clone()]);
+        !alone.is_ok_and(|alone| alone.key_ids().any(|key| self.revoked.contains(key)))
+    }
+}
+
 /// Nothing while there is no X.509 authority.
 fn parts(
     trust_domain: &TrustDomain,
     all: &[StoredAuthority],
+    beside: &Beside,
 ) -> Result<Option<(X509Bundle, JwtBundle)>, StorageError> {
     let published = || all.iter().filter(|one| one.life.state.is_published());
     let mut anchors = Vec::new();
@@ -61,6 +90,16 @@ fn parts(
             }
         }
     }
+    let mut others = beside.below.clone();
+    if let Some(above) = &beside.above {
+        anchors.extend(above.x509.authorities().iter().cloned());
+        others.extend(above.jwt.keys().iter().cloned());
+    }
+    for key in others {
+        if keys.len() < MAX_JWT_KEYS && keys.iter().all(|known: &JwtKey| known.id() != key.id()) {
+            keys.push(key);
+        }
+    }
     // Several may have one root above them.
     let mut once = Vec::with_capacity(anchors.len());
     for anchor in anchors {
@@ -71,6 +110,13 @@ fn parts(
     if once.is_empty() {
         return Ok(None);
     }
+    let trusted: Vec<_> = once
+        .iter()
+        .filter(|anchor| beside.may_be_trusted(trust_domain, anchor))
+        .cloned()
+        .collect();
+    // A bundle of nothing is none: where all are revoked it is said by the revocations alone.
+    let once = if trusted.is_empty() { once } else { trusted };
     let x509 = X509Bundle::new(trust_domain.clone(), once).map_err(|_| CORRUPT)?;
     let jwt = JwtBundle::new(trust_domain.clone(), keys).map_err(|_| CORRUPT)?;
     Ok(Some((x509, jwt)))
@@ -81,10 +127,11 @@ pub(super) async fn published(
     connection: &mut Connection,
     all: &[StoredAuthority],
 ) -> Result<Option<PublishedBundle>, StorageError> {
-    let Some(trust_domain) = settings::trust_domain(connection).await? else {
+    let Some(trust_domain) = settings::trust_domain(&mut *connection).await? else {
         return Ok(None);
     };
-    let Some((x509, jwt)) = parts(&trust_domain, all)? else {
+    let beside = Beside::look(&mut *connection).await?;
+    let Some((x509, jwt)) = parts(&trust_domain, all, &beside)? else {
         return Ok(None);
     };
     let Some((sequence, mark)) = settings::bundle(connection).await? else {
@@ -99,13 +146,14 @@ pub(super) async fn published(
 }
 
 /// Notes what the bundle is now, and tells its sequence: a higher one if the content is another.
-pub(super) async fn publish(write: &mut Write<'_>) -> Result<u64, StorageError> {
+pub(crate) async fn publish(write: &mut Write<'_>) -> Result<u64, StorageError> {
     let all = row::all(write.connection()).await?;
     let trust_domain = settings::trust_domain(write.connection()).await?;
     let trust_domain = trust_domain.ok_or(StorageError::Corrupt {
         column: "settings.trust_domain",
     })?;
-    let (x509, jwt) = parts(&trust_domain, &all)?.ok_or(CORRUPT)?;
+    let beside = Beside::look(write.connection()).await?;
+    let (x509, jwt) = parts(&trust_domain, &all, &beside)?.ok_or(CORRUPT)?;
     let mark = Hash::sha256(jwks(&x509, &jwt, None)?.as_bytes()).to_string();
     settings::note_bundle(write, &mark).await
 }

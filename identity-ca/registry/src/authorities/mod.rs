@@ -7,7 +7,8 @@ mod steps;
 
 pub use bundle::PublishedBundle;
 pub use row::{Authorities, NewAuthority, StoredAuthority};
-pub use steps::{Adopted, AuthorityError};
+pub use steps::{Adopted, AuthorityError, RequestedError};
 
-pub(crate) use row::{active, is_known, key_records, set_key_record};
+pub(crate) use bundle::publish;
+pub(crate) use row::{active, are_any, chain_from_bytes, is_known, jwt_key_ids, key_records, set_key_record};
 pub(crate) use steps::withdraw;

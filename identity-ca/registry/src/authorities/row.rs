@@ -1,5 +1,6 @@
 //! The table.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use rustls_pki_types::CertificateDer;
@@ -88,16 +89,7 @@ impl StoredAuthority {
 
     /// An X.509 authority's certificates, the one that signs first.
     pub fn chain(&self) -> Result<Vec<CertificateDer<'static>>, StorageError> {
-        let mut chain = Vec::new();
-        let mut rest = self.public.as_slice();
-        while !rest.is_empty() {
-            let (length, after) = rest.split_first_chunk().ok_or(CORRUPT)?;
-            let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| CORRUPT)?;
-            let (certificate, after) = after.split_at_checked(length).ok_or(CORRUPT)?;
-            chain.push(CertificateDer::from(certificate.to_vec()));
-            rest = after;
-        }
-        Ok(chain)
+        chain_from_bytes(&self.public)
     }
 
     /// A JWT key, as a JWK set.
@@ -131,6 +123,20 @@ impl StoredAuthority {
 const CORRUPT: StorageError = StorageError::Corrupt {
     column: "authorities.public",
 };
+
+/// Certificates as [`StoredAuthority::chain_to_bytes`] writes them.
+pub(crate) fn chain_from_bytes(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, StorageError> {
+    let mut chain = Vec::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (length, after) = rest.split_first_chunk().ok_or(CORRUPT)?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| CORRUPT)?;
+        let (certificate, after) = after.split_at_checked(length).ok_or(CORRUPT)?;
+        chain.push(CertificateDer::from(certificate.to_vec()));
+        rest = after;
+    }
+    Ok(chain)
+}
 
 impl Registry {
     /// All authorities and what is published of them, at one revision.
@@ -180,14 +186,32 @@ pub(crate) async fn active(
     rows.into_iter().map(parse).collect()
 }
 
-/// Whether there is or was an X.509 authority with this key.
+/// Whether there is or was an X.509 authority with this key, ours or a CA's below.
 pub(crate) async fn is_known(connection: &mut Connection, key: &KeyId) -> Result<bool, StorageError> {
-    let (known,): (bool,) =
-        sql::query_as("SELECT EXISTS (SELECT 1 FROM authorities WHERE kind = 'x509' AND id = ?)")
-            .bind(key.to_string())
-            .fetch_one(connection)
-            .await?;
+    let (known,): (bool,) = sql::query_as(
+        "SELECT EXISTS (SELECT 1 FROM authorities WHERE kind = 'x509' AND id = ?1
+                        UNION ALL SELECT 1 FROM intermediates WHERE authority = ?1)",
+    )
+    .bind(key.to_string())
+    .fetch_one(connection)
+    .await?;
     Ok(known)
+}
+
+/// Whether there are any.
+pub(crate) async fn are_any(connection: &mut Connection) -> Result<bool, StorageError> {
+    let (any,): (bool,) = sql::query_as("SELECT EXISTS (SELECT 1 FROM authorities)")
+        .fetch_one(connection)
+        .await?;
+    Ok(any)
+}
+
+/// IDs of all JWT keys that there are or were.
+pub(crate) async fn jwt_key_ids(connection: &mut Connection) -> Result<BTreeSet<String>, StorageError> {
+    let rows: Vec<(String,)> = sql::query_as("SELECT id FROM authorities WHERE kind = 'jwt'")
+        .fetch_all(connection)
+        .await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 /// Records of keys that are not gone, by `<kind>:<id>`.

@@ -16,6 +16,7 @@ use super::row::{self, NewAuthority, StoredAuthority};
 use crate::authority_requests;
 use crate::changes::Change;
 use crate::database::{Registry, StorageError, Write, seconds};
+use crate::nested;
 use crate::revocation::RevokeError;
 use crate::settings;
 use crate::sql;
@@ -26,12 +27,20 @@ pub enum AuthorityError {
     /// It is not its time, or there is no such step.
     #[error(transparent)]
     Step(#[from] StepError),
-    /// The key of a request was given up, or its certificate has been taken already.
-    #[error("no request for this key waits any more: make a new one")]
-    NotWaiting,
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+/// Why a key that waited for its certificate became no authority.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestedError {
+    /// It was given up, or its certificate has been taken already.
+    #[error("no request for this key waits any more: make a new one")]
+    NotWaiting,
+    /// As of any other.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
 }
 
 /// What came of first authorities.
@@ -101,13 +110,15 @@ impl Registry {
         new: NewAuthority,
         public_key: &[u8],
         now: UnixTime,
-    ) -> Result<StoredAuthority, AuthorityError> {
-        let mut write = self.write().await?;
-        if !authority_requests::end(write.connection(), public_key).await? {
-            return Err(AuthorityError::NotWaiting);
+    ) -> Result<StoredAuthority, RequestedError> {
+        let storage = AuthorityError::Storage;
+        let mut write = self.write().await.map_err(storage)?;
+        let waited = authority_requests::end(write.connection(), public_key).await;
+        if !waited.map_err(storage)? {
+            return Err(RequestedError::NotWaiting);
         }
         let one = publish_new(&mut write, new, now).await?;
-        write.commit().await?;
+        write.commit().await.map_err(storage)?;
         Ok(one)
     }
 
@@ -188,6 +199,11 @@ impl Registry {
         let mut write = self.write().await?;
         let all = of(&mut write, kind).await?;
         let life = retire(kind, &lives(&all), id, longest, now)?.clone();
+        // What it signed for a CA below lives longer than any SVID.
+        if let Some(until) = nested::lives_until(write.connection(), id.as_str(), now).await? {
+            let left = Duration::from_secs(until.as_secs().saturating_sub(now.as_secs()));
+            return Err(StepError::Alive { id: id.clone(), left }.into());
+        }
         let after = end(&mut write, &all, &life, State::Retired, now).await?;
         publish(&mut write).await?;
         write.record(Change::Bundle).await?;

@@ -50,6 +50,34 @@ impl Registry {
         rows.into_iter().map(parse).collect()
     }
 
+    /// What changed from a position on, in order and without issuances, at most `limit` entries: positions and leaves, and where to go
+    /// on reading.
+    pub async fn log_changes(
+        &self,
+        start: u64,
+        limit: u32,
+    ) -> Result<(Vec<(u64, Vec<u8>)>, u64), StorageError> {
+        let mut read = self.read().await?;
+        let size = size(&mut read).await?;
+        let rows: Vec<(i64, Vec<u8>)> = sql::query_as(
+            "SELECT position, leaf FROM log_leaves WHERE position >= ? AND serial IS NULL ORDER BY position LIMIT ?",
+        )
+        .bind(i64::try_from(start).unwrap_or(i64::MAX))
+        .bind(limit)
+        .fetch_all(&mut read)
+        .await?;
+        let is_all = rows.len() < usize::try_from(limit).unwrap_or(usize::MAX);
+        let parsed = rows
+            .into_iter()
+            .map(|(position, leaf)| Ok((to_position(position)?, leaf)));
+        let changes: Vec<_> = parsed.collect::<Result<_, StorageError>>()?;
+        let next = changes
+            .last()
+            .filter(|_| !is_all)
+            .map_or(size, |(last, _)| last + 1);
+        Ok((changes, next.max(start)))
+    }
+
     /// Where the SVID with this serial number stands in the log; the last one, should there be several.
     pub async fn log_position(&self, serial: &[u8]) -> Result<Option<u64>, StorageError> {
         let mut read = self.read().await?;

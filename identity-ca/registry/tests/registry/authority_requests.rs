@@ -1,4 +1,4 @@
-use signet_registry::{AuthorityError, MAX_AUTHORITY_REQUESTS};
+use signet_registry::{MAX_AUTHORITY_REQUESTS, RequestedError};
 
 use crate::authorities::x509;
 use crate::desk::{Desk, NOW, at, now};
@@ -27,7 +27,7 @@ async fn a_key_that_was_given_up_becomes_no_authority_and_that_of_an_authority_i
     let registry = Desk::new().await.registry;
     registry.adopt_authorities(vec![x509(1)], now()).await.unwrap();
     let never = registry.prepare_requested_authority(x509(2), &[0], now()).await;
-    assert!(matches!(never, Err(AuthorityError::NotWaiting)), "{never:?}");
+    assert!(matches!(never, Err(RequestedError::NotWaiting)), "{never:?}");
     registry.keep_authority_request(&[0], &[2], now()).await.unwrap();
     let prepared = registry.prepare_requested_authority(x509(2), &[0], now()).await;
     assert_eq!(prepared.unwrap().key, Some(vec![2]));
@@ -38,5 +38,5 @@ async fn a_key_that_was_given_up_becomes_no_authority_and_that_of_an_authority_i
         assert_eq!(given_up.unwrap(), Vec::<Vec<u8>>::new());
     }
     let again = registry.prepare_requested_authority(x509(3), &[0], now()).await;
-    assert!(matches!(again, Err(AuthorityError::NotWaiting)), "{again:?}");
+    assert!(matches!(again, Err(RequestedError::NotWaiting)), "{again:?}");
 }

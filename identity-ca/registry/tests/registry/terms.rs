@@ -31,6 +31,7 @@ fn full() -> SvidTerms {
         dns_names: dns(&["a.example", "b.example"]),
         key_type: KeyType::Ed25519,
         jwt_ttl: 60,
+        downstream: true,
     }
 }
 
@@ -68,6 +69,10 @@ async fn terms_are_kept_in_order_and_come_with_the_changes() {
             ..full()
         },
         SvidTerms { jwt_ttl: 0, ..full() },
+        SvidTerms {
+            downstream: false,
+            ..full()
+        },
     ] {
         digests.push(
             signet_registry::Registration {

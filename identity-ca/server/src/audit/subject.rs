@@ -118,7 +118,7 @@ fn registration(of: &RegisterRequest) -> Value {
     json!({
         "spiffe_id": of.spiffe_id, "node": of.node, "selectors": of.selectors, "ttl": of.ttl, "jwt_ttl": of.jwt_ttl,
         "federates_with": of.federates_with, "hint": of.hint, "dns_names": of.dns_names, "key_type": of.key_type,
-        "role": of.role,
+        "role": of.role, "downstream": of.downstream,
     })
 }
 
@@ -128,7 +128,7 @@ fn update(of: UpdateRegistrationRequest) -> Value {
     json!({
         "registration": of.id, "selectors": said(of.selectors), "ttl": of.ttl, "jwt_ttl": of.jwt_ttl,
         "federates_with": said(of.federates_with), "hint": of.hint, "dns_names": said(of.dns_names),
-        "key_type": of.key_type, "role": of.role,
+        "key_type": of.key_type, "role": of.role, "downstream": of.downstream,
     })
 }
 

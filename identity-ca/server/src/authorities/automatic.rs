@@ -18,6 +18,7 @@ use super::current::Current;
 use super::make::Maker;
 use crate::audit::AUDIT;
 use crate::ca::Ca;
+use crate::nested;
 
 /// Pause after a failure.
 const RETRY: Duration = Duration::from_secs(30);
@@ -79,16 +80,35 @@ async fn take_due(ca: &Ca, current: &Current) -> Duration {
             }
             Ok(None) => {}
             Err(error) => {
-                error!(authority.kind = %kind, %error, "a step of the authorities' life failed");
                 pause = pause.min(RETRY);
+                tell(ca, kind.as_str(), Err(error));
+                continue;
             }
         }
+        tell(ca, kind.as_str(), Ok(()));
     }
-    if let Err(error) = forget_keys(ca, current).await {
-        error!(%error, "the key of an authority that is over could not be forgotten");
-        pause = pause.min(RETRY);
+    for (step, done) in [
+        ("what the CA above gave up", nested::heed(ca, current).await),
+        ("forgetting keys that are over", forget_keys(ca, current).await),
+    ] {
+        if done.is_err() {
+            pause = pause.min(RETRY);
+        }
+        tell(ca, step, done);
     }
     pause
+}
+
+/// Says what keeps a step from being taken once, and that it was taken after that: status says it as long as it is so.
+fn tell(ca: &Ca, step: &'static str, done: Result<(), StepFailure>) {
+    let trouble = done.err().map(|error| error.to_string());
+    if ca.signing.note_trouble(step, trouble.clone()) {
+        if let Some(error) = trouble {
+            error!(step, error, "a step of the authorities' life waits");
+        } else {
+            info!(step, "nothing keeps the authorities' life from going on any more");
+        }
+    }
 }
 
 async fn of_kind(
@@ -105,6 +125,10 @@ async fn of_kind(
     let policy = ca.signing.rotation.policy(kind);
     let plan = plan(&all, &missing, &policy, now);
     for due in plan.due {
+        if kind == AuthorityKind::Jwt && !ca.is_published_above(&due, &all, now) {
+            // It wakes this once it has.
+            continue;
+        }
         take(ca, kind, due, now).await?;
     }
     Ok(plan.next)
@@ -153,7 +177,7 @@ pub(super) fn activated(kind: AuthorityKind, id: &AuthorityId, missing: &[Missin
 
 impl Ca {
     /// Makes and publishes another authority.
-    pub(super) async fn prepare(
+    pub(crate) async fn prepare(
         &self,
         registry: &Registry,
         kind: AuthorityKind,
@@ -187,6 +211,7 @@ impl Ca {
             manager: Arc::clone(self.signing.keys().manager()),
             rotation: self.signing.rotation,
             upstream: self.upstream.clone(),
+            link: self.link.clone(),
         }
     }
 

@@ -7,7 +7,7 @@ use signet_keys::{KeyManagerError, KeyRecord, RecordError, Signer};
 use signet_proto::view::v1::TrustBundle;
 use signet_registry::{Authorities, Position, PublishedBundle, StorageError, StoredAuthority};
 use signet_rotation::{AuthorityId, AuthorityKind, State};
-use signet_spiffe::{JwtBundleError, TrustDomain};
+use signet_spiffe::{JwtBundleError, KeyId, TrustDomain};
 
 /// All that signing and publishing need. A value never changes; there is another one after each step.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(crate) struct Current {
     pub(crate) position: Position,
     /// Rows, by kind, the oldest first.
     pub(crate) all: Vec<StoredAuthority>,
+    /// Keys of all X.509 authorities that are published, whether this CA can open them or not.
+    pub(crate) signers: Vec<KeyId>,
     /// X.509 authorities that are published and whose keys this CA can open.
     pub(crate) x509: Vec<Usable>,
     /// The JWT key that signs.
@@ -114,8 +116,12 @@ impl Current {
             tracing::error!(error, "the JWT key cannot be used here");
         }
         let jwks = bundle.jwt.to_jwks();
+        let signers = found.all.iter().filter(published);
         Ok(Some(Self {
             position,
+            signers: signers
+                .filter_map(|one| one.life.id.as_str().parse().ok())
+                .collect(),
             wire: wire(&bundle, &jwks, &found.all),
             spiffe: bundle.to_jwks()?,
             all: found.all,

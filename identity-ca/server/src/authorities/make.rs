@@ -11,15 +11,22 @@ use signet_registry::{NewAuthority, StoredAuthority};
 use signet_rotation::AuthorityKind;
 use signet_spiffe::{JwtBundle, TrustDomain, UnixTime};
 use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
+use tracing::warn;
 
 use super::rotation::Rotation;
 use super::upstream::Upstream;
 use crate::config::ROOT_LIFE;
+use crate::nested::Link;
 use crate::random;
 
 /// What came from above has to be good for so many times the publication, at least, and never for less than this.
 const SHARE: u32 = 8;
 const SHORTEST: Duration = Duration::from_mins(1);
+
+/// How long the first authority is asked for where another Signet CA is above, and the pause between two tries.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What an authority is made of.
 #[derive(Debug, Clone)]
@@ -28,6 +35,8 @@ pub(crate) struct Maker {
     pub(crate) manager: Arc<dyn KeyManager>,
     pub(crate) rotation: Rotation,
     pub(crate) upstream: Upstream,
+    /// The way to another Signet CA, where that is above.
+    pub(crate) link: Option<Arc<Link>>,
 }
 
 impl Maker {
@@ -39,13 +48,30 @@ impl Maker {
                 upstream: Upstream::None,
                 ..self.clone()
             },
-            Upstream::None | Upstream::Disk(_) => self.clone(),
+            Upstream::None | Upstream::Disk(_) | Upstream::Signet(_) => self.clone(),
         };
-        own.make(AuthorityKind::X509, now).await
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match own.make(AuthorityKind::X509, now).await {
+                // Both may have been started at once, with the agent between them.
+                Err(error) if self.link.is_some() && Instant::now() < until => {
+                    warn!(
+                        error = format!("{error:#}"),
+                        "the CA above has not signed the first authority yet: it is asked again"
+                    );
+                    sleep(PAUSE).await;
+                }
+                done => return done,
+            }
+        }
     }
 
     /// A new key, and what makes an authority of it.
     pub(crate) async fn make(&self, kind: AuthorityKind, now: UnixTime) -> anyhow::Result<NewAuthority> {
+        if let (AuthorityKind::X509, Some(link)) = (kind, &self.link) {
+            let made = self.ask(link, now).await;
+            return made.with_context(|| format!("no {kind} authority could be made"));
+        }
         let maker = self.clone();
         let made = spawn_blocking(move || {
             let (record, signer) = maker.manager.generate(KeyKind::default())?;
@@ -58,6 +84,22 @@ impl Maker {
         });
         made.await?
             .with_context(|| format!("no {kind} authority could be made"))
+    }
+
+    /// A new key, and what another Signet CA makes an authority of it with.
+    async fn ask(&self, link: &Link, now: UnixTime) -> anyhow::Result<NewAuthority> {
+        let (record, request) = self.request().await?;
+        let life = self.rotation.authority_life;
+        let made = match link.certify(request.der, life, now).await {
+            Ok(chain) => self.certified(record.clone(), chain, now).await,
+            Err(error) => Err(error),
+        };
+        if made.is_err() {
+            // Of no use to anybody.
+            let manager = Arc::clone(&self.manager);
+            spawn_blocking(move || manager.forget(&record)).await??;
+        }
+        made
     }
 
     /// An authority of a key that an earlier version kept, with its root certificate.
@@ -126,6 +168,7 @@ impl Maker {
                 let chain = disk.certify(&domain, &key, life, now)?;
                 self.check(chain, key, now)
             }
+            Upstream::Signet(_) => bail!("another Signet CA is asked over the network"),
             Upstream::Files => bail!(
                 "another CA signs this one's authorities: have it sign what `signet ca authority csr` writes, then \
                  `signet ca authority import` the chain"

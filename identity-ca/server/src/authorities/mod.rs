@@ -3,6 +3,7 @@
 mod acknowledge;
 mod automatic;
 mod current;
+mod ended;
 mod first;
 mod lists;
 mod make;
@@ -12,8 +13,9 @@ mod signing;
 mod upstream;
 mod wire;
 
-pub(crate) use automatic::run;
+pub(crate) use automatic::{StepFailure, run};
 pub(crate) use current::Current;
+pub(crate) use ended::{signs_soon, until_it_signs};
 pub(crate) use first::begin;
 pub(crate) use lists::Lists;
 pub(crate) use make::Maker;

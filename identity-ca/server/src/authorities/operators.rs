@@ -49,6 +49,7 @@ impl AuthorityService for Authorities {
             sequence: current.bundle.sequence,
             publish_interval: ca.signing.rotation.publish_interval.as_secs(),
             automatic: ca.signing.rotation.automatic,
+            below: ca.below(now).await.map_err(failed)?,
         }))
     }
 
@@ -242,7 +243,6 @@ pub(super) fn step(error: &StepError) -> Status {
 pub(super) fn refuse(error: &AuthorityError) -> Status {
     match error {
         AuthorityError::Step(error) => step(error),
-        AuthorityError::NotWaiting => Status::failed_precondition(error.to_string()),
         AuthorityError::Storage(error) => refusal::storage("authority", error),
     }
 }

@@ -24,6 +24,8 @@ pub struct Rotation {
     pub publish_interval: Duration,
     /// Whether the CA takes the steps that are due by itself.
     pub automatic: bool,
+    /// How long the authority of a CA below this one is good at most.
+    pub downstream_life: Duration,
 }
 
 /// Lives that leave no time for a successor.
@@ -41,6 +43,7 @@ impl Default for Rotation {
             jwt_key_life: Duration::from_hours(90 * 24),
             publish_interval: PUBLISH_INTERVAL,
             automatic: true,
+            downstream_life: Duration::from_hours(30 * 24),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which authorities sign now. What the registry says at the last seen position, never what it said before.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use signet_keys::{KeyManager, KeyManagerError, KeyRecord, Signer};
@@ -24,6 +24,8 @@ pub(crate) struct Signing {
     pub(crate) rotation: Rotation,
     /// Wakes whoever takes the steps that are due.
     pub(crate) due: Notify,
+    /// What keeps steps from being taken, by what they are.
+    trouble: Mutex<BTreeMap<&'static str, String>>,
 }
 
 /// The key manager, with the keys that it has opened: each is opened once.
@@ -76,6 +78,7 @@ impl Signing {
             issuer,
             rotation,
             due: Notify::new(),
+            trouble: Mutex::default(),
         }
     }
 
@@ -87,6 +90,29 @@ impl Signing {
     /// Wakes after each change that was seen.
     pub(crate) fn watch(&self) -> watch::Receiver<Arc<Current>> {
         self.current.subscribe()
+    }
+
+    /// Notes what keeps a step from being taken, or that nothing does. Says whether that is news.
+    pub(crate) fn note_trouble(&self, step: &'static str, what: Option<String>) -> bool {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = trouble.get(step);
+        if before == what.as_ref() {
+            return false;
+        }
+        match what {
+            Some(what) => drop(trouble.insert(step, what)),
+            None => drop(trouble.remove(step)),
+        }
+        true
+    }
+
+    /// What keeps steps from being taken.
+    pub(crate) fn troubles(&self) -> Vec<String> {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble
+            .iter()
+            .map(|(step, what)| format!("{step}: {what}"))
+            .collect()
     }
 
     pub(crate) fn keys(&self) -> &Arc<Opened> {

@@ -77,7 +77,7 @@ impl Access {
 }
 
 /// Calls that change nothing. A signed checkpoint says what is.
-const READS: [&str; 15] = [
+const READS: [&str; 16] = [
     "Bundle",
     // Of grpc.health.v1.
     "Check",
@@ -94,6 +94,7 @@ const READS: [&str; 15] = [
     "ReadLog",
     "SignLogCheckpoint",
     "Status",
+    "Watch",
 ];
 
 /// What role a call needs. One that nobody thought of here needs the highest.

@@ -8,6 +8,7 @@ use rustix::process::geteuid;
 use signet_proto::ca::v1::authority_service_server::AuthorityServiceServer;
 use signet_proto::ca::v1::operator_service_server::OperatorServiceServer;
 use signet_proto::ca::v1::upstream_service_server::UpstreamServiceServer;
+use signet_proto::ca::v1::watch_service_server::WatchServiceServer;
 use signet_tls::{BundleSource, ClientAuth, Expect};
 use signet_uds::{Access as SocketAccess, serve_admitted};
 use tokio::net::TcpListener;
@@ -24,6 +25,7 @@ use crate::listener::{Listener, Welcome};
 use crate::operator_service::Operators;
 use crate::own_svid::{self, Shows};
 use crate::server::limited;
+use crate::watch::Watches;
 
 fn service(ca: &Arc<Ca>) -> OperatorServiceServer<Operators> {
     OperatorServiceServer::new(Operators(Arc::clone(ca)))
@@ -41,6 +43,10 @@ fn upstream(ca: &Arc<Ca>) -> UpstreamServiceServer<UpstreamCalls> {
     UpstreamServiceServer::new(UpstreamCalls(Arc::clone(ca)))
         .max_decoding_message_size(REQUEST)
         .max_encoding_message_size(RESPONSE)
+}
+
+fn watches(ca: &Arc<Ca>) -> WatchServiceServer<Watches> {
+    WatchServiceServer::new(Watches::new(ca)).max_decoding_message_size(REQUEST)
 }
 
 /// The Unix socket: root, the CA's own user, and whom the command line names. Others are not let in at all.
@@ -72,6 +78,7 @@ pub(crate) fn serve_socket(
             .add_service(service(&ca))
             .add_service(authorities(&ca))
             .add_service(upstream(&ca))
+            .add_service(watches(&ca))
             .serve_with_incoming_shutdown(incoming, ca.shutdown.cancelled())
             .await
             .context("the service for operators failed")
@@ -114,6 +121,7 @@ pub(crate) async fn serve_remote(
             .add_service(service(&ca))
             .add_service(authorities(&ca))
             .add_service(upstream(&ca))
+            .add_service(watches(&ca))
             .serve_with_incoming_shutdown(listener.incoming(), ca.shutdown.cancelled());
         tokio::select! {
             ended = server => ended.context("the service for remote operators failed"),

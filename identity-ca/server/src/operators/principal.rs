@@ -20,6 +20,8 @@ use crate::stream::Peer;
 #[must_use = "a call is authorized by what its caller may do"]
 pub(crate) struct Operator {
     caller: Caller,
+    /// The connection of one who came over TCP, and what the call needed.
+    peer: Option<(Peer, Role)>,
 }
 
 impl Operator {
@@ -35,6 +37,14 @@ impl Operator {
                 Who::default(),
                 Err(internal("operator", &"a request without its connection")),
             ),
+        }
+    }
+
+    /// Whether they still may, for a call that goes on: an SVID ends or is revoked, a role is taken away.
+    pub(crate) async fn still(&self, ca: &Ca) -> Result<(), Status> {
+        match &self.peer {
+            Some((peer, needed)) => of_svid(ca, peer, *needed).await.1.map(drop),
+            None => Ok(()),
         }
     }
 
@@ -54,7 +64,7 @@ fn of_process(ca: &Ca, peer: &PeerInfo, needed: Role) -> (Who, Result<Operator, 
         ..Who::default()
     };
     let caller = Caller::Operator { uid: peer.uid };
-    (who, admit(caller, role, needed))
+    (who, admit(caller, None, role, needed))
 }
 
 /// Over TCP. Verified anew for each call: a connection outlives a revocation.
@@ -73,12 +83,16 @@ async fn of_svid(ca: &Ca, peer: &Peer, needed: Role) -> (Who, Result<Operator, S
         let refused = Status::permission_denied("operators are of the CA's own trust domain");
         return (who, Err(refused));
     }
+    if let Err(status) = ca.check_signed_here(&svid).await {
+        return (who, Err(status));
+    }
     let role = match role(ca, svid.id()).await {
         Ok(role) => role,
         Err(status) => return (who, Err(status)),
     };
     who.role = role.map(Role::as_str);
-    (who, admit(Caller::Identity(svid.id().clone()), role, needed))
+    let caller = Caller::Identity(svid.id().clone());
+    (who, admit(caller, Some(peer), role, needed))
 }
 
 /// The higher of what the command line and the registrations say.
@@ -88,9 +102,12 @@ pub(crate) async fn role(ca: &Ca, id: &SpiffeId) -> Result<Option<Role>, Status>
     Ok(registered.max(ca.operations.access.of_id(id)))
 }
 
-fn admit(caller: Caller, role: Option<Role>, needed: Role) -> Result<Operator, Status> {
+fn admit(caller: Caller, peer: Option<&Peer>, role: Option<Role>, needed: Role) -> Result<Operator, Status> {
     match role {
-        Some(role) if role >= needed => Ok(Operator { caller }),
+        Some(role) if role >= needed => Ok(Operator {
+            caller,
+            peer: peer.map(|peer| (peer.clone(), needed)),
+        }),
         Some(role) => Err(Status::permission_denied(format!(
             "{caller} has the role {role}, and this call needs {needed}"
         ))),

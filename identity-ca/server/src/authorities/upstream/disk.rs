@@ -10,6 +10,7 @@ use signet_authority::{Authority, RequestedKey, Serial, SigningKey, chain_from_p
 use signet_keys::{KeyManager as _, MemoryKeys, SecretFile};
 use signet_spiffe::{TrustDomain, UnixTime};
 
+use crate::nested::SignetUpstream;
 use crate::random;
 
 /// Longest file with certificates that is read.
@@ -23,6 +24,8 @@ pub enum Upstream {
     None,
     /// A root in files.
     Disk(DiskUpstream),
+    /// Another Signet CA, which is asked over mutual TLS.
+    Signet(SignetUpstream),
     /// Another CA, to which requests and from which certificates are carried as files (`signet ca authority csr` and `import`).
     Files,
 }

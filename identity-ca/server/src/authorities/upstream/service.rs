@@ -9,6 +9,7 @@ use signet_proto::ca::v1::upstream_service_server::UpstreamService;
 use signet_proto::ca::v1::{
     AuthorityStepResponse, ImportAuthorityRequest, RequestAuthorityRequest, RequestAuthorityResponse,
 };
+use signet_registry::RequestedError;
 use signet_rotation::AuthorityKind;
 use tonic::{Request, Response, Status};
 use tracing::info;
@@ -79,7 +80,10 @@ impl UpstreamService for Upstreams {
             None => Status::unavailable(format!("{error:#}")),
         })?;
         let prepared = registry.prepare_requested_authority(new, &public, now).await;
-        let prepared = prepared.map_err(|error| operators::refuse(&error))?;
+        let prepared = prepared.map_err(|error| match &error {
+            RequestedError::NotWaiting => Status::failed_precondition(error.to_string()),
+            RequestedError::Authority(error) => operators::refuse(error),
+        })?;
         info!(
             target: AUDIT,
             { authority.id = %prepared.life.id, bundle.sequence = prepared.life.sequence },

@@ -1,0 +1,231 @@
+//! The way to the CA above: mutual TLS with the SVID that its agent on this node gives this process.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use signet_proto::ca::v1::downstream_service_client::DownstreamServiceClient;
+use signet_proto::ca::v1::{IssueIntermediateRequest, PublishJwtKeysRequest, UpstreamBundle};
+use signet_proto::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
+use signet_proto::workload::{X509svid, X509svidRequest};
+use signet_registry::Registry;
+use signet_spiffe::{BundleSet, SpiffeId, TrustDomain, UnixTime, X509Bundle, split_certificates};
+use signet_tls::{BundleSource as _, Expect, FixedBundles, SharedBundles, SvidKeyPair, client_config};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tonic::Request;
+use tonic::metadata::MetadataValue;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+use super::config::SignetUpstream;
+use super::state::LinkState;
+use super::wire;
+use crate::limits::{PING, PONG, RESPONSE};
+
+/// How long each step of connecting may take.
+const STEP: Duration = Duration::from_secs(5);
+
+/// For a call.
+const CALL: Duration = Duration::from_secs(20);
+
+/// The way to the CA above.
+#[derive(Debug)]
+pub(crate) struct Link {
+    config: SignetUpstream,
+    trust_domain: TrustDomain,
+    registry: Registry,
+    pub(super) state: watch::Sender<LinkState>,
+    /// Which of the addresses is tried first.
+    turn: AtomicUsize,
+    /// What is revoked, once the CA knows.
+    bundles: OnceLock<Arc<SharedBundles>>,
+}
+
+pub(super) type Client = DownstreamServiceClient<Channel>;
+
+impl Link {
+    pub(crate) fn new(
+        config: SignetUpstream,
+        trust_domain: TrustDomain,
+        registry: Registry,
+        now: UnixTime,
+    ) -> Self {
+        Self {
+            config,
+            trust_domain,
+            registry,
+            state: watch::Sender::new(LinkState::begins(now)),
+            turn: AtomicUsize::new(0),
+            bundles: OnceLock::new(),
+        }
+    }
+
+    /// From now on what is revoked is refused above as well.
+    pub(crate) fn honour(&self, bundles: &Arc<SharedBundles>) {
+        let _ = self.bundles.set(Arc::clone(bundles));
+    }
+
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.config.addresses
+    }
+
+    /// How it stands.
+    pub(crate) fn state(&self) -> LinkState {
+        self.state.borrow().clone()
+    }
+
+    /// Has it sign an authority: sends the request up, and passes on what it publishes. Returns the chain, the new certificate first.
+    pub(crate) async fn certify(
+        &self,
+        csr: Vec<u8>,
+        life: Duration,
+        now: UnixTime,
+    ) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+        let mut client = self.connect().await?;
+        let request = IssueIntermediateRequest {
+            csr,
+            life: life.as_secs(),
+        };
+        let answer = timeout(CALL, client.issue_intermediate(request)).await;
+        let answer = answer
+            .context("the CA above did not answer")?
+            .map_err(|status| anyhow!("the CA above refused: {}", status.message()))?
+            .into_inner();
+        let told = answer.bundle.context("the CA above told no bundle")?;
+        self.take(told, true, now).await?;
+        Ok(answer.chain.into_iter().map(CertificateDer::from).collect())
+    }
+
+    /// Keeps what came from above. Says whether that changed anything.
+    pub(super) async fn take(
+        &self,
+        told: UpstreamBundle,
+        first: bool,
+        now: UnixTime,
+    ) -> anyhow::Result<bool> {
+        let from = wire::read(told, &self.trust_domain, first, now)
+            .context("what the CA above tells cannot be used")?;
+        Ok(self.registry.take_above(&from, now).await?)
+    }
+
+    pub(super) async fn publish(client: &mut Client, jwks: String) -> anyhow::Result<()> {
+        let request = PublishJwtKeysRequest {
+            jwks: jwks.into_bytes(),
+        };
+        let answer = timeout(CALL, client.publish_jwt_keys(request)).await;
+        let answer = answer.context("the CA above did not answer")?;
+        answer
+            .map_err(|status| anyhow!("the CA above does not publish the JWT keys: {}", status.message()))?;
+        Ok(())
+    }
+
+    /// Connects as who the Workload API says that this process is now, to the first of the addresses that answers.
+    pub(super) async fn connect(&self) -> anyhow::Result<Client> {
+        let (identity, bundle) = svid(&self.config, &self.trust_domain).await?;
+        let mut bundles = BundleSet::single(bundle);
+        if let Some(known) = self.bundles.get() {
+            bundles = bundles.with_revocations(Arc::clone(known.bundles().revocations()));
+        }
+        let ca = Expect::Exactly(SpiffeId::ca(&self.trust_domain));
+        let mut tls = client_config(Some(&identity), Arc::new(FixedBundles::new(bundles)), ca)?;
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        let tls = Arc::new(tls);
+        let addresses = &self.config.addresses;
+        let mut failure = anyhow!("no address of the CA above is known");
+        for _ in addresses {
+            let turn = self.turn.load(Ordering::Relaxed);
+            let Some(address) = addresses.get(turn % addresses.len()) else {
+                break;
+            };
+            match channel(*address, Arc::clone(&tls)).await {
+                Ok(channel) => return Ok(Client::new(channel).max_decoding_message_size(RESPONSE)),
+                Err(error) => {
+                    failure = error.context(format!("the CA above at {address} cannot be reached"));
+                    self.turn.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+        Err(failure)
+    }
+}
+
+async fn channel(address: SocketAddr, tls: Arc<ClientConfig>) -> anyhow::Result<Channel> {
+    let connect = tower::service_fn(move |_: Uri| {
+        let tls = Arc::clone(&tls);
+        async move {
+            let tcp = TcpStream::connect(address).await?;
+            tcp.set_nodelay(true)?;
+            // The CA is known by its SPIFFE ID; the name is for the protocol alone.
+            let name = ServerName::try_from("signet-ca.invalid").map_err(io::Error::other)?;
+            let stream = TlsConnector::from(tls).connect(name, tcp).await?;
+            Ok::<_, io::Error>(TokioIo::new(stream))
+        }
+    });
+    let endpoint = Endpoint::from_static("http://signet-ca.invalid")
+        .http2_keep_alive_interval(PING)
+        .keep_alive_timeout(PONG)
+        .keep_alive_while_idle(true);
+    let connected = timeout(STEP, endpoint.connect_with_connector(connect)).await;
+    let connected = connected.context("no connection within 5 s")?;
+    connected.map_err(|error| anyhow!("{}", innermost(&error)))
+}
+
+/// What went wrong at the bottom of it.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+/// This process's own SVID, and what the CA above is checked against.
+async fn svid(
+    config: &SignetUpstream,
+    trust_domain: &TrustDomain,
+) -> anyhow::Result<(SvidKeyPair, X509Bundle)> {
+    let socket = &config.workload_socket;
+    let shown = socket.display();
+    let svid = fetch(socket, config.identity.as_ref()).await.with_context(|| {
+        format!("the Workload API of the upstream's agent at {shown} gives this process no SVID")
+    })?;
+    let malformed = || anyhow!("the Workload API at {shown} answers what is none");
+    let id = SpiffeId::parse(&svid.spiffe_id).map_err(|_| malformed())?;
+    if id.trust_domain() != trust_domain {
+        bail!(
+            "{id}, which the Workload API at {shown} gives, is not of the trust domain {trust_domain}: both CAs are of one"
+        );
+    }
+    let chain = split_certificates(&svid.x509_svid).ok_or_else(malformed)?;
+    let authorities = split_certificates(&svid.bundle).ok_or_else(malformed)?;
+    let bundle = X509Bundle::new(trust_domain.clone(), authorities)?;
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(svid.x509_svid_key));
+    Ok((SvidKeyPair { chain, key }, bundle))
+}
+
+async fn fetch(socket: &Path, wanted: Option<&SpiffeId>) -> anyhow::Result<X509svid> {
+    let channel = signet_uds::connect(socket)?;
+    let mut request = Request::new(X509svidRequest {});
+    let header = MetadataValue::from_static("true");
+    request.metadata_mut().insert("workload.spiffe.io", header);
+    let mut client = SpiffeWorkloadApiClient::new(channel);
+    let first = async { client.fetch_x509svid(request).await?.into_inner().message().await };
+    let answer = timeout(STEP, first).await.context("no answer within 5 s")?;
+    let answer = answer.map_err(|status| anyhow!("{}", status.message()))?;
+    let svids = answer.map(|answer| answer.svids).unwrap_or_default();
+    let is_it = |svid: &X509svid| wanted.is_none_or(|id| svid.spiffe_id == id.as_str());
+    let found = svids.into_iter().find(is_it);
+    found.with_context(|| match wanted {
+        Some(id) => format!("it does not give it {id}"),
+        None => "it gives it none".to_owned(),
+    })
+}
