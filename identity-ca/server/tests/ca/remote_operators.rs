@@ -20,13 +20,13 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::running::{Running, TestNode, channel, pair, request};
 
-const ALICE: &str = "spiffe://td/ops/alice";
-const BOB: &str = "spiffe://td/ops/bob";
+pub(crate) const ALICE: &str = "spiffe://td/ops/alice";
+pub(crate) const BOB: &str = "spiffe://td/ops/bob";
 const WEB: &str = "spiffe://td/ns/shop/sa/web";
 
 type Operator = OperatorServiceClient<Channel>;
 
-async fn open(access: Access) -> Running {
+pub(crate) async fn open(access: Access) -> Running {
     let operations = Operations {
         listen: Some("127.0.0.1:0".parse().unwrap()),
         access,
@@ -48,7 +48,7 @@ fn ids(ids: &[&str]) -> Principals {
 }
 
 /// The SVID of a workload that is registered so; and the registration's id.
-async fn svid(ca: &Running, node: &TestNode, id: &str, role: &str) -> (SvidKeyPair, String) {
+pub(crate) async fn svid(ca: &Running, node: &TestNode, id: &str, role: &str) -> (SvidKeyPair, String) {
     let register = RegisterRequest {
         spiffe_id: id.to_owned(),
         node: "n1".to_owned(),

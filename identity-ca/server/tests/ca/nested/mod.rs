@@ -4,5 +4,6 @@ mod agent;
 mod followed;
 mod hostile;
 mod permission;
+mod replicas;
 mod signed;
 mod stage;
