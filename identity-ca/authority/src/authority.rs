@@ -1,5 +1,6 @@
 //! Making certificates: the root, and leaves under it.
 
+use std::fmt;
 use std::time::Duration;
 
 use rcgen::{
@@ -26,10 +27,11 @@ const NAME_SERIAL: [u64; 4] = [2, 5, 4, 5];
 
 /// A signing authority of a trust domain: its key, and its certificate, which is itself an SVID (SPIFFE-ID §3.1). It is self-signed,
 /// or others vouch for it up to a root.
-#[derive(Debug)]
 pub struct Authority {
     trust_domain: TrustDomain,
     pub(crate) key: SigningKey,
+    /// What its certificate says of it as an issuer, read once.
+    issuer: Issuer<'static, CertificateKey>,
     /// Its own first, the root last.
     pub(crate) chain: Vec<CertificateDer<'static>>,
     key_id: KeyId,
@@ -140,6 +142,7 @@ impl Authority {
             return Err(AuthorityError::KeyMismatch);
         }
         let key_id = key_identifier(&parsed).ok_or(AuthorityError::NoKeyId)?;
+        let issuer = Issuer::from_ca_cert_der(own, key.0.clone()).map_err(|_| AuthorityError::KeyMismatch)?;
         let (mut not_before, mut not_after) = (None, None);
         for certificate in &chain {
             let (_, parsed) =
@@ -156,6 +159,7 @@ impl Authority {
         Ok(Self {
             trust_domain,
             key,
+            issuer,
             chain,
             key_id,
             bundle,
@@ -218,8 +222,7 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         params.not_before = date(not_before).ok_or(IssueError::Time)?;
         params.not_after = date(not_after).ok_or(IssueError::Time)?;
-        let issuer = self.issuer().map_err(IssueError::Sign)?;
-        let leaf = params.signed_by(&key.0, &issuer).map_err(IssueError::Sign)?;
+        let leaf = params.signed_by(&key.0, &self.issuer).map_err(IssueError::Sign)?;
         Ok(IssuedSvid {
             id: id.clone(),
             chain: std::iter::once(leaf.der().clone())
@@ -295,8 +298,19 @@ impl Authority {
         Ok(())
     }
 
-    pub(crate) fn issuer(&self) -> Result<Issuer<'_, &CertificateKey>, rcgen::Error> {
-        Issuer::from_ca_cert_der(&CertificateDer::from(self.certificate()), &self.key.0)
+    pub(crate) fn issuer(&self) -> &Issuer<'static, CertificateKey> {
+        &self.issuer
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority")
+            .field("trust_domain", &self.trust_domain)
+            .field("key_id", &self.key_id)
+            .field("not_before", &self.not_before)
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
     }
 }
 

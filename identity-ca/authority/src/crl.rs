@@ -62,9 +62,7 @@ impl Authority {
             revoked_certs: revoked.iter().map(entry).collect::<Result<_, IssueError>>()?,
             key_identifier_method: KeyIdMethod::PreSpecified(self.key_id().as_bytes().to_vec()),
         };
-        let list = list
-            .signed_by(&self.issuer().map_err(IssueError::Sign)?)
-            .map_err(IssueError::Sign)?;
+        let list = list.signed_by(self.issuer()).map_err(IssueError::Sign)?;
         Ok(RevocationList {
             der: list.der().to_vec(),
             pem: list.pem().map_err(|error: Error| IssueError::Sign(error))?,

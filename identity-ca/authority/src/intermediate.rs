@@ -170,8 +170,9 @@ impl Authority {
         let not_after = later(now, life).min(self.not_after());
         params.not_before = date(not_before).ok_or(IssueError::Time)?;
         params.not_after = date(not_after).ok_or(IssueError::Time)?;
-        let issuer = self.issuer().map_err(IssueError::Sign)?;
-        let signed = params.signed_by(&key.0, &issuer).map_err(IssueError::Sign)?;
+        let signed = params
+            .signed_by(&key.0, self.issuer())
+            .map_err(IssueError::Sign)?;
         let key_id = key_id_of(signed.der()).ok_or(IssueError::Time)?;
         Ok(IssuedAuthority {
             chain: std::iter::once(signed.der().clone())
