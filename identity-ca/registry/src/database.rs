@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use signet_log::{Caller, Change as LoggedChange, ChangeKind, Entry, Frontier, Hash, Missing, Record};
-use signet_spiffe::UnixTime;
+use signet_spiffe::{NodeName, UnixTime};
 use sqlx::Connection as _;
 use sqlx::postgres::PgPool;
 use sqlx::sqlite::{
@@ -16,12 +17,13 @@ use tokio::sync::watch;
 
 use crate::authorities;
 use crate::changes::{self, Change, Revision};
+use crate::gathered::Gathered;
 use crate::issued;
 use crate::log;
 use crate::postgres::{self, Ear};
 use crate::revocation::{Submission, Withheld};
 use crate::sql::Connection;
-use crate::standing::LookedUp;
+use crate::standing::{self, LookedUp, Serials};
 
 /// Readers beside the one writer, for a database on disk.
 const CONNECTIONS: u32 = 4;
@@ -44,6 +46,17 @@ pub struct Registry {
     author: Author,
     /// Told of every change that was committed.
     observer: Option<Observer>,
+    /// Looks at the database elsewhere that are under way.
+    looks: Arc<Looks>,
+    /// When expired certificates were forgotten last, Unix seconds.
+    swept: Arc<AtomicI64>,
+}
+
+/// Looks that each call makes, where others may write.
+#[derive(Debug, Default)]
+struct Looks {
+    revision: Gathered<(), Revision>,
+    serials: Gathered<NodeName, Serials>,
 }
 
 #[derive(Clone)]
@@ -110,6 +123,9 @@ pub enum StorageError {
         /// Entries that are left.
         size: u64,
     },
+    /// Of a look that was made for several.
+    #[error(transparent)]
+    Shared(Arc<StorageError>),
 }
 
 impl StorageError {
@@ -121,6 +137,7 @@ impl StorageError {
             Self::Database(sqlx::Error::Database(error)) => {
                 error.code().is_some_and(|code| FULL.contains(&&*code))
             }
+            Self::Shared(error) => error.is_disk_full(),
             Self::Database(_)
             | Self::Migrate(_)
             | Self::Corrupt { .. }
@@ -139,6 +156,7 @@ impl StorageError {
         match self {
             Self::Database(error) => is_connection(error),
             Self::Deaf => true,
+            Self::Shared(error) => error.is_unavailable(),
             Self::Migrate(_)
             | Self::Unprotected { .. }
             | Self::Random
@@ -237,6 +255,8 @@ impl Registry {
                 at: UnixTime::since_unix_epoch(Duration::ZERO),
             },
             observer: None,
+            looks: Arc::default(),
+            swept: Arc::default(),
         };
         registry.initialize().await?;
         Ok(registry)
@@ -256,9 +276,25 @@ impl Registry {
         match &self.pool {
             Pool::Sqlite(_) => Ok(self.revision()),
             Pool::Postgres(_) => {
-                let revision = changes::current(&mut *self.read().await?).await?;
-                advance(&self.revision, revision);
-                Ok(revision)
+                let look = |asked: Vec<()>| async move {
+                    let revision = changes::current(&mut *self.read().await?).await?;
+                    advance(&self.revision, revision);
+                    Ok(vec![revision; asked.len()])
+                };
+                self.looks.revision.ask((), look).await
+            }
+        }
+    }
+
+    /// What is known of the SVIDs of a node now.
+    pub(crate) async fn serials(&self, node: &NodeName) -> Result<Serials, StorageError> {
+        match &self.pool {
+            Pool::Sqlite(_) => standing::find(&mut *self.read().await?, node).await,
+            Pool::Postgres(_) => {
+                let look = |nodes: Vec<NodeName>| async move {
+                    standing::find_all(&mut *self.read().await?, &nodes).await
+                };
+                self.looks.serials.ask(node.clone(), look).await
             }
         }
     }
@@ -351,7 +387,8 @@ impl Registry {
                 (issued, submission.shown.as_ref())
             })
             .collect();
-        let mut verdicts = issued::take_down(&mut write.transaction, &certificates, now).await?;
+        let mut verdicts = issued::take_down(&mut write.transaction, &certificates).await?;
+        self.sweep(&mut write.transaction, now).await?;
         for (submission, verdict) in submissions.iter().zip(&mut verdicts) {
             if verdict.is_ok() && !signs(submission) {
                 *verdict = Err(Withheld::Superseded);
@@ -366,6 +403,11 @@ impl Registry {
         write.transaction.commit().await?;
         self.keep_frontier(frontier);
         Ok(verdicts)
+    }
+
+    /// Forgets certificates that are long over, now and then.
+    pub(crate) async fn sweep(&self, connection: &mut Connection, now: UnixTime) -> Result<(), StorageError> {
+        issued::sweep(connection, now, &self.swept).await
     }
 
     /// What was looked up and is true until the next write.

@@ -1,5 +1,7 @@
 //! The certificates that have been issued, for as long as they may be valid.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use signet_spiffe::{NODE_SERIAL_BYTES, NodeName, SerialNumber, SpiffeId, UnixTime};
 
 use crate::authorities;
@@ -14,6 +16,9 @@ const MAX_LISTED: i64 = 500_000;
 
 /// How long an expired certificate is remembered, seconds: clocks differ.
 const GRACE: i64 = 300;
+
+/// Between two looks for those, seconds.
+const SWEEP: u64 = 10;
 
 /// A certificate that outsiders should refuse.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +54,8 @@ impl Registry {
     ) -> Result<Vec<Result<(), Withheld>>, StorageError> {
         let mut write = self.write().await?;
         let all: Vec<_> = issued.iter().map(|issued| (Some(issued), None)).collect();
-        let verdicts = take_down(write.connection(), &all, now).await?;
+        let verdicts = take_down(write.connection(), &all).await?;
+        self.sweep(write.connection(), now).await?;
         write.commit().await?;
         Ok(verdicts)
     }
@@ -157,13 +163,12 @@ pub fn weigh(
     Ok(floor)
 }
 
-/// Takes down those that may be, and forgets those that are long over. Tells of each whether it may be: by itself, and by what
+/// Takes down those that may be. Tells of each whether it may be: by itself, and by what
 /// its node showed when it asked. The node was known by that before, but a revocation may have come since: what begins
 /// after it must not be for whom it meant.
 pub(crate) async fn take_down(
     connection: &mut Connection,
     issued: &[(Option<&Issued>, Option<&Shown>)],
-    now: UnixTime,
 ) -> Result<Vec<Result<(), Withheld>>, StorageError> {
     // An authority that is revoked signs nothing that nodes show.
     let (any,): (bool,) =
@@ -184,11 +189,26 @@ pub(crate) async fn take_down(
         verdicts.push(verdict);
     }
     insert(connection, &rows).await?;
+    Ok(verdicts)
+}
+
+/// Forgets those that are long over, where that was not done just now. `swept` is when it was done last, Unix seconds.
+pub(crate) async fn sweep(
+    connection: &mut Connection,
+    now: UnixTime,
+    swept: &AtomicI64,
+) -> Result<(), StorageError> {
+    let now = seconds(now);
+    // A clock that was put back sweeps as well.
+    if now.abs_diff(swept.load(Ordering::Relaxed)) < SWEEP {
+        return Ok(());
+    }
     sql::query("DELETE FROM issued WHERE not_after < ?")
-        .bind(seconds(now).saturating_sub(GRACE))
+        .bind(now.saturating_sub(GRACE))
         .execute(connection)
         .await?;
-    Ok(verdicts)
+    swept.store(now, Ordering::Relaxed);
+    Ok(())
 }
 
 async fn overtaken(connection: &mut Connection, new: &Issued) -> Result<Result<(), Withheld>, StorageError> {

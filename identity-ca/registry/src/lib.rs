@@ -13,6 +13,7 @@ mod cidr;
 mod database;
 mod federation;
 mod feed;
+mod gathered;
 mod identities;
 mod issued;
 mod lists;
@@ -51,7 +52,7 @@ pub use feed::{NodeChanges, Step, Stepped};
 pub use identities::{FIRST_IDENTITY, Identity, QUARANTINE};
 pub use issued::{RevokedCertificate, weigh};
 pub use live::{Live, LiveSvids};
-pub use log::{AppendError, LogWriter, MAX_WAITING, StoredCheckpoint, StoredLeaf};
+pub use log::{AppendError, Coming, LogWriter, MAX_WAITING, StoredCheckpoint, StoredLeaf};
 pub use nested::{Above, BelowError, FromAbove, Intermediate, MAX_DOWNSTREAM_KEYS, MAX_INTERMEDIATES};
 pub use node_entries::{
     AdmitError, AllowError, MAX_NODE_ENTRIES, MAX_NODE_SELECTORS, NewNodeEntry, NodeEntry, Proven, Way,

@@ -17,6 +17,12 @@ pub(crate) fn many(insert: &'static str, columns: usize, rows: usize) -> AssertS
     AssertSqlSafe(format!("{insert} VALUES {}", vec![row; rows].join(", ")))
 }
 
+/// The statement for rows whose column is one of so many values.
+pub(crate) fn any_of(select: &'static str, values: usize) -> AssertSqlSafe<String> {
+    // The same.
+    AssertSqlSafe(format!("{select} IN ({})", vec!["?"; values].join(", ")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

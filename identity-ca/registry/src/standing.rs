@@ -6,12 +6,13 @@
 //!
 //! Serial numbers are unsigned and big-endian, with or without zeros before them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use signet_spiffe::{NodeName, UnixTime};
 
 use crate::database::{Registry, StorageError, seconds};
+use crate::many::{any_of, batch};
 use crate::sql::{self, Connection, Done};
 
 /// Whether an SVID of a node counts.
@@ -44,7 +45,7 @@ impl Registry {
             return Ok(Standing::Good);
         }
         let writes = self.looked_up().map(LookedUp::writes);
-        let standing = find(&mut *self.read().await?, node).await?;
+        let standing = self.serials(node).await?;
         match standing.judge(serial) {
             Verdict::InUse => {
                 if let Some((known, writes)) = self.looked_up().zip(writes) {
@@ -195,8 +196,9 @@ pub(crate) async fn end(connection: &mut Connection, node: &NodeName) -> Result<
     Ok(())
 }
 
-#[derive(Default)]
-struct Serials {
+/// Serial numbers of a node's SVIDs that count.
+#[derive(Debug, Clone)]
+pub(crate) struct Serials {
     in_use: Option<Vec<u8>>,
     successor: Option<Vec<u8>>,
 }
@@ -210,6 +212,14 @@ enum Verdict {
 }
 
 impl Serials {
+    /// Of a node that is not known, none counts.
+    fn of_nobody() -> Self {
+        Self {
+            in_use: Some(Vec::new()),
+            successor: None,
+        }
+    }
+
     fn judge(&self, serial: &[u8]) -> Verdict {
         let serial = significant(serial);
         let is = |known: &Option<Vec<u8>>| known.as_deref() == Some(serial) && !serial.is_empty();
@@ -228,15 +238,45 @@ impl Serials {
 /// In use, successor.
 type Row = (Option<Vec<u8>>, Option<Vec<u8>>);
 
-/// Of a node that is not known, none counts.
-async fn find(connection: &mut Connection, node: &NodeName) -> Result<Serials, StorageError> {
+/// The same, after the node's name.
+type NamedRow = (String, Option<Vec<u8>>, Option<Vec<u8>>);
+
+pub(crate) async fn find(connection: &mut Connection, node: &NodeName) -> Result<Serials, StorageError> {
     let row: Option<Row> = sql::query_as("SELECT svid_serial, svid_successor FROM nodes WHERE name = ?")
         .bind(node.as_str())
         .fetch_optional(connection)
         .await?;
-    let unknown = Serials {
-        in_use: Some(Vec::new()),
-        successor: None,
-    };
-    Ok(row.map_or(unknown, |(in_use, successor)| Serials { in_use, successor }))
+    Ok(
+        row.map_or_else(Serials::of_nobody, |(in_use, successor)| Serials {
+            in_use,
+            successor,
+        }),
+    )
+}
+
+/// Of several nodes, in their order.
+pub(crate) async fn find_all(
+    connection: &mut Connection,
+    nodes: &[NodeName],
+) -> Result<Vec<Serials>, StorageError> {
+    let distinct: BTreeSet<_> = nodes.iter().collect();
+    let mut found = HashMap::with_capacity(distinct.len());
+    let mut rest: Vec<_> = distinct.into_iter().collect();
+    while !rest.is_empty() {
+        let now = rest.split_off(rest.len() - batch(rest.len()));
+        let query = sql::query_as(any_of(
+            "SELECT name, svid_serial, svid_successor FROM nodes WHERE name",
+            now.len(),
+        ));
+        let query = now.iter().fold(query, |query, name| query.bind(name.as_str()));
+        let rows: Vec<NamedRow> = query.fetch_all(&mut *connection).await?;
+        for (name, in_use, successor) in rows {
+            found.insert(name, Serials { in_use, successor });
+        }
+    }
+    let of = |node: &NodeName| found.get(node.as_str()).cloned();
+    Ok(nodes
+        .iter()
+        .map(|node| of(node).unwrap_or_else(Serials::of_nobody))
+        .collect())
 }

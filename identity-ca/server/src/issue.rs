@@ -11,7 +11,7 @@ use signet_rotation::AuthorityId;
 use signet_spiffe::{DnsName, NodeName, SpiffeId, UnixTime};
 use tokio::task::spawn_blocking;
 use tonic::Status;
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use crate::audit::{AUDIT, Record, unwritten};
 use crate::ca::Ca;
@@ -63,6 +63,7 @@ impl Ca {
         let mut tries = TRIES;
         let svid = loop {
             tries -= 1;
+            let coming = self.log.announce();
             let now = self.clock.now();
             let serial = self
                 .serial(now, Some(number))
@@ -81,6 +82,7 @@ impl Ca {
                 floor,
             };
             let (svid, signer) = self.sign(leaf).await?;
+            drop(coming);
             let logged = self.log.issued(
                 &svid,
                 signer,
@@ -97,7 +99,8 @@ impl Ca {
             }
         };
         self.issued.fetch_add(1, Ordering::Relaxed);
-        info!(
+        // Under load there are thousands a second; the issuance log has each of them for good.
+        debug!(
             target: AUDIT,
             {
                 spiffe.id = %svid.id, svid.serial = %svid.serial, svid.not_after = svid.not_after.as_secs()
@@ -235,9 +238,11 @@ impl Ca {
         registration: &str,
         csr: &[u8],
     ) -> Result<IssuedSvid, Status> {
-        let registration = self.own_registration(&applicant.node, registration).await?;
+        let registration = self.own_registration(&applicant.node, registration)?;
+        let coming = self.log.announce();
         let key =
             RequestedKey::of_kind(csr, registration.key_type).map_err(|error| refusal::request(&error))?;
+        drop(coming);
         let ttl = match registration.ttl {
             0 => self.svid_ttl,
             seconds => Duration::from_secs(seconds.into()),
@@ -249,18 +254,11 @@ impl Ca {
         self.issue(&key, contents, ttl, applicant).await
     }
 
-    /// A registration of the node that asks. Whatever is issued to a workload is issued for one of these.
-    pub(crate) async fn own_registration(
-        &self,
-        node: &NodeName,
-        registration: &str,
-    ) -> Result<Grant, Status> {
+    /// A registration of the node that asks, as of the look by which that node was found to be known: what was deregistered
+    /// before the call came in is not there. Whatever is issued to a workload is issued for one of these.
+    pub(crate) fn own_registration(&self, node: &NodeName, registration: &str) -> Result<Grant, Status> {
         let id: RegistrationId = registration.parse().map_err(refusal::invalid)?;
-        let found = self
-            .known
-            .grant(&self.registry, id)
-            .await
-            .map_err(|error| refusal::storage("issue", &error))?;
+        let found = self.known.grant_seen(id);
         let registration =
             found.ok_or_else(|| Status::not_found(format!("there is no registration {id}")))?;
         if registration.node != *node {

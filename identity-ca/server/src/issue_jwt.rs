@@ -12,7 +12,7 @@ use signet_spiffe::{Audience, NodeName, SpiffeId, UnixTime};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tonic::Status;
-use tracing::info;
+use tracing::debug;
 
 use crate::audit::AUDIT;
 use crate::ca::Ca;
@@ -72,7 +72,7 @@ impl Ca {
     ) -> Result<IssuedJwtSvid, Status> {
         let audience = Audience::new(audience).map_err(refusal::invalid)?;
         let node = &caller.node().name;
-        let registration = self.own_registration(node, registration).await?;
+        let registration = self.own_registration(node, registration)?;
         // A registration that wants short certificates does not mean longer tokens, unless it says so.
         let ttl = match (registration.jwt_ttl, registration.ttl) {
             (0, 0) => self.jwt_svid_ttl,
@@ -94,7 +94,9 @@ impl Ca {
                 serial,
                 now,
             };
+            let coming = self.log.announce();
             let (svid, signer) = self.sign_token(token).await?;
+            drop(coming);
             match self.log.append(submission(&svid, signer, caller, now)).await {
                 Ok(()) => break svid,
                 // Nobody has seen it.
@@ -110,7 +112,7 @@ impl Ca {
             }));
         }
         self.issued_jwt.fetch_add(1, Ordering::Relaxed);
-        info!(
+        debug!(
             target: AUDIT,
             {
                 spiffe.id = %svid.id, peer.node = %node, svid.audience = ?audience,

@@ -65,7 +65,13 @@ impl Known {
         Ok(self.up_to_date(registry).await?.nodes.get(name).cloned())
     }
 
+    /// A registration, as of the last look at anything: for a call that has looked since it came in.
+    pub(crate) fn grant_seen(&self, id: RegistrationId) -> Option<Grant> {
+        self.state().grants.get(&id).cloned()
+    }
+
     /// A registration.
+    #[cfg(test)]
     pub(crate) async fn grant(
         &self,
         registry: &Registry,

@@ -8,7 +8,7 @@ use signet_log::{
     LogKey, Record, VerifierKey, origin,
 };
 use signet_registry::{
-    AppendError, Issued, LogWriter, Registry, Shown, StorageError, StoredCheckpoint, Submission,
+    AppendError, Coming, Issued, LogWriter, Registry, Shown, StorageError, StoredCheckpoint, Submission,
 };
 use signet_rotation::{AuthorityId, AuthorityKind};
 use signet_spiffe::{NodeName, SerialNumber, TrustDomain, UnixTime};
@@ -149,6 +149,11 @@ impl Log {
             signer: Some((AuthorityKind::X509, signer)),
         })
         .await
+    }
+
+    /// Says that an SVID is about to be logged.
+    pub(crate) fn announce(&self) -> Coming {
+        self.writer.announce()
     }
 
     /// Logs an SVID of any kind. Until this has returned, nobody may get it.

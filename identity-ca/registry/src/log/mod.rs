@@ -8,4 +8,4 @@ mod writer;
 pub(crate) use ahead::last_token;
 pub(crate) use append::append;
 pub use read::{StoredCheckpoint, StoredLeaf};
-pub use writer::{AppendError, LogWriter, MAX_WAITING};
+pub use writer::{AppendError, Coming, LogWriter, MAX_WAITING};

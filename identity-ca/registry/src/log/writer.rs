@@ -2,8 +2,10 @@
 //!
 //! There is no timer. While one transaction is on its way to the disk, the issuances that come meanwhile gather, and are
 //! the next one: a lone caller waits for one commit, and under load a commit carries as many as came during the last one.
+//! Half of those under way make a transaction: the other half is signed while that one is written.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
@@ -25,6 +27,19 @@ const QUIET: u32 = 4;
 #[derive(Debug, Clone)]
 pub struct LogWriter {
     queue: mpsc::Sender<Waiting>,
+    /// How many are about to append something.
+    coming: Arc<AtomicUsize>,
+}
+
+/// Somebody is about to append something, for as long as this is held.
+#[derive(Debug)]
+#[must_use = "whoever is announced is waited for"]
+pub struct Coming(Arc<AtomicUsize>);
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -57,11 +72,19 @@ impl Registry {
     /// A writer, and the work that it needs done: a future that ends after the last writer is dropped.
     pub fn log_writer(&self) -> (LogWriter, impl Future<Output = ()> + Send + 'static) {
         let (queue, waiting) = mpsc::channel(MAX_WAITING);
-        (LogWriter { queue }, write(self.clone(), waiting))
+        let coming = Arc::default();
+        let writing = write(self.clone(), waiting, Arc::clone(&coming));
+        (LogWriter { queue, coming }, writing)
     }
 }
 
 impl LogWriter {
+    /// Says that an entry is about to come, so that a transaction may wait a moment for it. Given up when it comes, or does not.
+    pub fn announce(&self) -> Coming {
+        self.coming.fetch_add(1, Ordering::Relaxed);
+        Coming(Arc::clone(&self.coming))
+    }
+
     /// Returns once the entry is on the disk, and with it the certificate that it is about, if there is one, taken down for
     /// revocation.
     pub async fn append(&self, submission: Submission) -> Result<(), AppendError> {
@@ -77,10 +100,11 @@ impl LogWriter {
 }
 
 /// Under load, lets those enter that are about to: whoever is done with its certificate meanwhile need not wait for the next
-/// transaction. Ends as soon as nobody comes any more; there is no timer.
-async fn gather(queue: &mut mpsc::Receiver<Waiting>, batch: &mut Vec<Waiting>) {
+/// transaction. Ends as soon as nobody comes any more, or no more are about to than are there: while these are written to the disk, those
+/// keep the processors busy. There is no timer.
+async fn gather(queue: &mut mpsc::Receiver<Waiting>, batch: &mut Vec<Waiting>, coming: &AtomicUsize) {
     let mut quiet = 0;
-    while quiet < QUIET && batch.len() < BATCH {
+    while quiet < QUIET && batch.len() < BATCH && batch.len() < coming.load(Ordering::Relaxed) {
         yield_now().await;
         let known = batch.len();
         while batch.len() < BATCH
@@ -92,14 +116,10 @@ async fn gather(queue: &mut mpsc::Receiver<Waiting>, batch: &mut Vec<Waiting>) {
     }
 }
 
-async fn write(registry: Registry, mut queue: mpsc::Receiver<Waiting>) {
+async fn write(registry: Registry, mut queue: mpsc::Receiver<Waiting>, coming: Arc<AtomicUsize>) {
     let mut batch = Vec::with_capacity(BATCH);
-    let mut before = 0;
     while queue.recv_many(&mut batch, BATCH).await > 0 {
-        if before.max(batch.len()) > 1 {
-            gather(&mut queue, &mut batch).await;
-        }
-        before = batch.len();
+        gather(&mut queue, &mut batch, &coming).await;
         // A caller that went away still has its entry: its certificate was signed.
         let (entries, callers): (Vec<_>, Vec<_>) = batch
             .drain(..)
@@ -174,6 +194,18 @@ mod tests {
         writer.append(submission()).await.unwrap();
         drop(writer);
         work.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn half_of_those_under_way_are_not_kept_waiting_for_the_other_half_nor_by_who_never_comes() {
+        let registry = Registry::in_memory().await.unwrap();
+        let (writer, work) = registry.log_writer();
+        let announced: Vec<_> = (0..5).map(|_| writer.announce()).collect();
+        tokio::spawn(work);
+        writer.append(submission()).await.unwrap();
+        drop(announced);
+        assert_eq!(writer.coming.load(Ordering::Relaxed), 0);
+        writer.append(submission()).await.unwrap();
     }
 
     #[tokio::test]

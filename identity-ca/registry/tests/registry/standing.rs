@@ -90,3 +90,30 @@ async fn a_new_svid_of_a_node_is_kept_but_no_news() {
     let kept = desk.registry.node(&node("n1")).await.unwrap().unwrap();
     assert_eq!(kept.svid_not_after, at(NOW + 60));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_nodes_that_ask_at_the_same_time_each_is_judged_by_its_own() {
+    let desk = Desk::new().await;
+    let nodes: Vec<_> = (1..=70_u8).map(|number| (number, format!("n{number}"))).collect();
+    for (number, name) in &nodes {
+        desk.attest(*number, name, &[]).await.unwrap();
+        let first = desk
+            .registry
+            .record_first_svid(&node(name), &[*number], at(NOW + 60))
+            .await;
+        assert_eq!(first.unwrap(), Standing::Good);
+    }
+    let asked = |name: String, serial: u8| {
+        let registry = desk.registry.clone();
+        tokio::spawn(async move { registry.recognize(&node(&name), &[serial]).await.unwrap() })
+    };
+    let mut asking = Vec::new();
+    for (number, name) in nodes {
+        asking.push((Standing::Good, asked(name.clone(), number)));
+        asking.push((Standing::Replaced, asked(name, number + 1)));
+        asking.push((Standing::Replaced, asked(format!("unknown{number}"), number)));
+    }
+    for (wanted, standing) in asking {
+        assert_eq!(standing.await.unwrap(), wanted);
+    }
+}
