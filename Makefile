@@ -65,11 +65,11 @@ vm: ## Only the end-to-end core in the VM
 	@$(cargo) build --workspace --all-targets
 	@$(xtask) vm --test core
 
-bench: ## Measure raw veth beside the enforced path, handshakes, memory (release build)
+bench: ## Measure all that has an aim (release build, ~15 min); ONLY=issue measures one part
 	@scripts/need-root "make bench" "makes network namespaces and loads kernel programs"
 	@scripts/setup build run
 	@$(cargo) build --workspace --bins --bench '*' --release
-	@$(tools) target/release/xtask bench
+	@$(tools) target/release/xtask bench $(ONLY)
 
 lint: ## Format, clippy, licences and sources, which crate may depend on which
 	@scripts/setup build lint

@@ -52,11 +52,16 @@ pub(crate) fn build() -> anyhow::Result<Vec<Executable>> {
     compile(&["--workspace", "--all-targets"])
 }
 
-/// Builds the crates' benches in release mode and lists them.
-pub(crate) fn benches() -> anyhow::Result<Vec<Executable>> {
-    let mut built = compile(&["--workspace", "--benches", "--release"])?;
-    built.retain(|executable| executable.kind == "bench");
-    Ok(built)
+/// Builds the benches in release mode, with the programs that they start, and finds one of them. All at once, as `make bench` does: with
+/// other crates cargo would choose other features of the libraries, and build them again.
+pub(crate) fn bench(package: &str, target: &str) -> anyhow::Result<PathBuf> {
+    let built = compile(&["--workspace", "--bins", "--bench", "*", "--release"])?;
+    let bench = built.into_iter().find(|executable| {
+        executable.kind == "bench" && executable.package == package && executable.target == target
+    });
+    Ok(bench
+        .with_context(|| format!("{package} has no bench {target}"))?
+        .path)
 }
 
 fn compile(what: &[&str]) -> anyhow::Result<Vec<Executable>> {

@@ -1,8 +1,9 @@
 //! A fleet of agents on one `signet-ca`: how long a cold start of everything takes, and what the CA needs afterwards.
 //!
 //! The agents are simulated in this process, on the same cores, each with a TLS connection, a node SVID and a stream of its own.
-//! `SIGNET_BENCH_AGENTS` says how many (5,000), each with two workloads.
+//! `SIGNET_BENCH_AGENTS` says how many (5,000), each with two workloads. First with SQLite, then with PostgreSQL.
 
+#![recursion_limit = "256"]
 #![expect(clippy::print_stdout, reason = "the result of a bench is its output")]
 #![expect(
     clippy::unwrap_used,
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use hyper_util::rt::TokioIo;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signet_figures::{Aim, Figures, Scale, Usage};
 use signet_proto::ca::v1::node_service_client::NodeServiceClient;
 use signet_proto::ca::v1::{
     AttestRequest, CreateJoinTokenRequest, IssueX509SvidRequest, RegisterAllRequest, RegisterRequest,
@@ -30,6 +32,7 @@ use signet_proto::ca::v1::{
 };
 use signet_proto::view::v1::Update;
 use signet_spiffe::{BundleSet, SpiffeId};
+use signet_test_postgres::Server;
 use signet_tls::{Expect, FixedBundles, SvidKeyPair, client_config};
 use tokio::net::TcpSocket;
 use tokio::sync::{Semaphore, mpsc};
@@ -44,8 +47,8 @@ use running::{domain, pair, request};
 
 const WORKLOADS: usize = 2;
 
-/// How long the quiet fleet is watched.
-const WATCHED: Duration = Duration::from_mins(1);
+/// How long the quiet fleet is watched, seconds.
+const WATCHED: u64 = 40;
 
 /// Registrations that are made while everybody follows.
 const CHANGES: u32 = 20;
@@ -60,52 +63,67 @@ struct Agent {
 }
 
 fn main() {
-    let agents = std::env::var("SIGNET_BENCH_AGENTS").ok();
-    let agents = agents.and_then(|text| text.parse().ok()).unwrap_or(5_000);
-    let limit = getrlimit(Resource::Nofile);
-    let open = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    setrlimit(Resource::Nofile, open).unwrap();
-    tokio::runtime::Runtime::new().unwrap().block_on(measure(agents));
-}
-
-fn line(what: &str, value: f64, unit: &str, aim: &str) {
-    println!("{what:<58} {value:>10.2} {unit}{aim}");
+    signet_figures::run("fleet", |scale| {
+        let agents = std::env::var("SIGNET_BENCH_AGENTS").ok();
+        let agents = agents.and_then(|text| text.parse().ok());
+        let agents = agents.unwrap_or_else(|| scale.pick(5_000, 8));
+        let limit = getrlimit(Resource::Nofile);
+        let open = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
+        setrlimit(Resource::Nofile, open).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        println!(
+            "{agents} agents with {} workloads, simulated on the same cores",
+            agents * WORKLOADS
+        );
+        runtime.block_on(measure("SQLite", None, agents, scale));
+        match Server::start_durable() {
+            Ok(server) => {
+                let url = server.database().unwrap();
+                runtime.block_on(measure("PostgreSQL", Some(&url), agents, scale));
+            }
+            Err(missing) => println!("PostgreSQL is not measured: {missing}"),
+        }
+    });
 }
 
 fn seconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64()
 }
 
-async fn measure(count: usize) {
-    println!(
-        "{count} agents with {} workloads, simulated on the same cores",
-        count * WORKLOADS
-    );
+fn usage(ca: &Daemon) -> Usage {
+    Usage::of(ca.process.id()).unwrap()
+}
+
+async fn measure(database: &str, url: Option<&str>, count: usize, scale: Scale) {
+    println!("{database}");
+    let figures = Figures::of(&format!("fleet: {database}"));
     let directory = tempfile::tempdir().unwrap();
-    let ca = Daemon::start(directory.path());
+    let start = || {
+        Daemon::start_with(directory.path(), |command| {
+            command.envs(url.map(|url| ("SIGNET_CA_DATABASE", url)));
+        })
+    };
+    let ca = start();
     let began = Instant::now();
     let agents = join(&ca, count).await;
-    line(
-        "nodes joined for the first time, per second",
-        as_f64(count) / seconds(began),
-        "",
-        "",
-    );
+    let rate = as_f64(count) / seconds(began);
+    figures.line("nodes joined for the first time", rate, "per second", None);
     let began = Instant::now();
     register(&ca, &agents).await;
-    line(
-        "workloads registered, a thousand at a time, per second",
-        as_f64(count * WORKLOADS) / seconds(began),
-        "",
-        "",
+    let rate = as_f64(count * WORKLOADS) / seconds(began);
+    figures.line(
+        "workloads registered, a thousand at a time",
+        rate,
+        "per second",
+        None,
     );
     drop(ca);
 
     let began = Instant::now();
-    let ca = Daemon::start(directory.path());
+    let ca = start();
     let bundles = ca.bundles().await;
     let mut starting = JoinSet::new();
     for agent in &agents {
@@ -117,134 +135,141 @@ async fn measure(count: usize) {
         started.took = began.elapsed();
         served.push(started);
     }
+    let took = seconds(began);
     let tries: u32 = served.iter().map(|started| started.tries).sum();
     let median = served[served.len() / 2].took.as_secs_f64();
-    line("cold start until half are served", median, "s", "");
-    line(
-        "cold start until all are served",
-        seconds(began),
-        "s",
-        "   aim: ≤60",
-    );
-    line("attempts per agent", f64::from(tries) / as_f64(count), "", "");
-    line("RSS of the CA then", rss(ca.process.id()), "MB", "");
-    quiet(&ca, served).await;
+    let aim = |most| Some(Aim::AtMost(most));
+    figures.line("cold start until half are served", median, "s", None);
+    figures.line("cold start until all are served", took, "s", aim(60.0));
+    figures.line("attempts of an agent", f64::from(tries) / as_f64(count), "", None);
+    let then = usage(&ca);
+    figures.line("CPU of the CA until then", then.cpu, "s", None);
+    figures.line("RSS of the CA then", then.rss, "MB", None);
+    Fleet {
+        figures,
+        ca: &ca,
+        watched: Duration::from_secs(scale.pick(WATCHED, 1)),
+        changes: scale.pick(CHANGES, 2),
+    }
+    .quiet(served)
+    .await;
 }
 
-/// Follows everybody, renews as many SVIDs as a fleet with lives of an hour does, then changes something.
-async fn quiet(ca: &Daemon, served: Vec<Started>) {
-    let (told, mut heard) = mpsc::unbounded_channel();
-    let mut clients = BTreeMap::new();
-    let mut renewals = Vec::new();
-    for started in served {
-        let Started {
-            agent,
-            client,
-            mut stream,
-            registrations,
-            ..
-        } = started;
-        renewals.extend(registrations.into_iter().map(|id| (agent.name.clone(), id)));
-        clients.insert(agent.name.clone(), client);
-        let told = told.clone();
-        tokio::spawn(async move {
-            while let Ok(Some(update)) = stream.message().await {
-                let _ = told.send((agent.name.clone(), update, Instant::now()));
-            }
-        });
-    }
-    sleep(Duration::from_secs(5)).await;
-    while heard.try_recv().is_ok() {}
-
-    let pause = Duration::from_mins(30) / u32::try_from(renewals.len()).unwrap();
-    let csr = request().1;
-    let (before, began) = (cpu(ca.process.id()), Instant::now());
-    let mut next = renewals.iter().cycle();
-    while began.elapsed() < WATCHED {
-        let (name, registration) = next.next().unwrap();
-        let call = IssueX509SvidRequest {
-            registration: registration.clone(),
-            csr: csr.clone(),
-        };
-        clients[name].clone().issue_x509_svid(call).await.unwrap();
-        sleep(pause).await;
-    }
-    let used = (cpu(ca.process.id()) - before) / seconds(began) * 100.0;
-    line(
-        "CPU of the CA at a life of an hour",
-        used,
-        "% of a core",
-        "   aim: <10",
-    );
-    line("RSS of the CA", rss(ca.process.id()), "MB", "   aim: ≤150");
-
-    changes(ca, &clients, &renewals, heard).await;
+/// Agents that are all served.
+struct Fleet<'a> {
+    figures: Figures,
+    ca: &'a Daemon,
+    watched: Duration,
+    changes: u32,
 }
 
-/// Registers something now and then, which everybody hears of.
-async fn changes(
-    ca: &Daemon,
-    clients: &BTreeMap<String, NodeServiceClient<Channel>>,
-    places: &[(String, String)],
-    mut heard: mpsc::UnboundedReceiver<(String, Update, Instant)>,
-) {
-    let csr = request().1;
-    let before = cpu(ca.process.id());
-    let (mut first, mut last, mut bytes) = (Vec::new(), Vec::new(), 0);
-    for number in 0..CHANGES {
-        let on = places[usize::try_from(number).unwrap() * 7].0.clone();
-        let began = Instant::now();
-        let made = ca
-            .operator
-            .clone()
-            .register(registration(&on, 1_000 + number))
-            .await;
-        let id = made.unwrap().into_inner().id;
-        let mut others = clients.len();
-        while others > 0 {
-            let Ok(Some((name, update, at))) = timeout(Duration::from_secs(30), heard.recv()).await else {
+impl Fleet<'_> {
+    /// Follows everybody, renews as many SVIDs as a fleet with lives of an hour does, then changes something.
+    async fn quiet(&self, served: Vec<Started>) {
+        let (told, mut heard) = mpsc::unbounded_channel();
+        let mut clients = BTreeMap::new();
+        let mut renewals = Vec::new();
+        for started in served {
+            let Started {
+                agent,
+                client,
+                mut stream,
+                registrations,
+                ..
+            } = started;
+            renewals.extend(registrations.into_iter().map(|id| (agent.name.clone(), id)));
+            clients.insert(agent.name.clone(), client);
+            let told = told.clone();
+            tokio::spawn(async move {
+                while let Ok(Some(update)) = stream.message().await {
+                    let _ = told.send((agent.name.clone(), update, Instant::now()));
+                }
+            });
+        }
+        sleep(self.watched.min(Duration::from_secs(5))).await;
+        while heard.try_recv().is_ok() {}
+
+        let pause = Duration::from_mins(30) / u32::try_from(renewals.len()).unwrap();
+        let (before, began) = (usage(self.ca).cpu, Instant::now());
+        for (number, (name, registration)) in renewals.iter().cycle().enumerate() {
+            let due = began + pause * u32::try_from(number).unwrap();
+            if due >= began + self.watched {
                 break;
+            }
+            sleep(due.saturating_duration_since(Instant::now())).await;
+            let call = IssueX509SvidRequest {
+                registration: registration.clone(),
+                csr: request().1,
             };
-            others -= 1;
-            bytes = prost::Message::encoded_len(&update);
-            let update: Update = update;
-            if name == on
-                && update
+            clients[name].clone().issue_x509_svid(call).await.unwrap();
+        }
+        sleep(self.watched.saturating_sub(began.elapsed())).await;
+        let then = usage(self.ca);
+        let used = (then.cpu - before) / seconds(began) * 100.0;
+        let aim = |most| Some(Aim::AtMost(most));
+        self.figures.line(
+            "CPU of the CA at a life of an hour",
+            used,
+            "% of a core",
+            aim(10.0),
+        );
+        self.figures.line("RSS of the CA", then.rss, "MB", aim(150.0));
+        self.told(&clients, &renewals, heard).await;
+    }
+
+    /// Registers something now and then, which everybody hears of.
+    async fn told(
+        &self,
+        clients: &BTreeMap<String, NodeServiceClient<Channel>>,
+        places: &[(String, String)],
+        mut heard: mpsc::UnboundedReceiver<(String, Update, Instant)>,
+    ) {
+        let csr = request().1;
+        let before = usage(self.ca).cpu;
+        let (mut first, mut last, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for number in 0..self.changes {
+            let on = places[usize::try_from(number).unwrap() * 7].0.clone();
+            let began = Instant::now();
+            let order = registration(&on, 1_000 + number);
+            let made = self.ca.operator.clone().register(order).await;
+            let id = made.unwrap().into_inner().id;
+            let mut others = clients.len();
+            while others > 0 {
+                let next = timeout(Duration::from_secs(30), heard.recv()).await;
+                let (name, update, at) = next.unwrap().unwrap();
+                others -= 1;
+                bytes = prost::Message::encoded_len(&update);
+                let is_it = update
                     .registrations
                     .iter()
-                    .any(|registration| registration.id == id)
-            {
-                let call = IssueX509SvidRequest {
-                    registration: id.clone(),
-                    csr: csr.clone(),
-                };
-                clients[&name].clone().issue_x509_svid(call).await.unwrap();
-                first.push((at - began).as_secs_f64() * 1e3);
-            }
-            if others == 0 {
-                last.push((at - began).as_secs_f64() * 1e3);
+                    .any(|registration| registration.id == id);
+                if name == on && is_it {
+                    let call = IssueX509SvidRequest {
+                        registration: id.clone(),
+                        csr: csr.clone(),
+                    };
+                    clients[&name].clone().issue_x509_svid(call).await.unwrap();
+                    first.push((at - began).as_secs_f64() * 1e3);
+                }
+                if others == 0 {
+                    last.push((at - began).as_secs_f64() * 1e3);
+                }
             }
         }
+        for (what, mut times) in [
+            ("registration → its agent, median", first),
+            ("registration → the last agent, median", last),
+        ] {
+            times.sort_by(f64::total_cmp);
+            let median = times.get(times.len() / 2).copied().unwrap_or(f64::NAN);
+            self.figures.line(what, median, "ms", None);
+        }
+        self.figures
+            .line("one change to one agent", as_f64(bytes), "bytes", None);
+        let used = (usage(self.ca).cpu - before) / f64::from(self.changes) * 1e3;
+        self.figures
+            .line("CPU of the CA for one change, told to all", used, "ms", None);
     }
-    for (what, mut times) in [
-        ("registration → its agent, median", first),
-        ("registration → the last agent, median", last),
-    ] {
-        times.sort_by(f64::total_cmp);
-        line(
-            what,
-            times.get(times.len() / 2).copied().unwrap_or(f64::NAN),
-            "ms",
-            "",
-        );
-    }
-    line("one change to one agent", as_f64(bytes), "bytes", "");
-    line(
-        "CPU of the CA for one change, told to all",
-        (cpu(ca.process.id()) - before) / f64::from(CHANGES) * 1e3,
-        "ms",
-        "",
-    );
 }
 
 fn as_f64(count: usize) -> f64 {
@@ -403,24 +428,4 @@ async fn connect(
     Ok(NodeServiceClient::new(
         endpoint.connect_with_connector(dial).await?,
     ))
-}
-
-/// Seconds that a process has computed for.
-fn cpu(pid: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-    let ticks = |at: usize| fields[at].parse::<u32>().unwrap();
-    // USER_HZ is 100 on every Linux that Rust runs on.
-    f64::from(ticks(11) + ticks(12)) / 100.0
-}
-
-/// Resident memory of a process, in units of 1,000,000 bytes.
-fn rss(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap();
-    let kib: f64 = line.trim_end_matches("kB").trim().parse().unwrap();
-    kib * 1024.0 / 1e6
 }

@@ -70,6 +70,7 @@ pub struct Server {
     password: String,
     guard: Option<(Child, ChildStdin)>,
     databases: AtomicU32,
+    durable: bool,
 }
 
 impl Server {
@@ -78,6 +79,18 @@ impl Server {
     /// # Errors
     /// It is not installed, or does not start.
     pub fn start() -> Result<Self, Error> {
+        Self::new(false)
+    }
+
+    /// The same, but what is committed is on the disk, as where it matters: for measurements.
+    ///
+    /// # Errors
+    /// What [`Server::start`] says.
+    pub fn start_durable() -> Result<Self, Error> {
+        Self::new(true)
+    }
+
+    fn new(durable: bool) -> Result<Self, Error> {
         let binaries = binaries().ok_or(Error::Missing)?;
         let directory = tempfile::Builder::new().prefix("signet-pg-").tempdir()?;
         if is_root() {
@@ -98,6 +111,7 @@ impl Server {
             password,
             guard: None,
             databases: AtomicU32::new(0),
+            durable,
         };
         let made = server
             .command("initdb")
@@ -139,8 +153,10 @@ impl Server {
             .arg(self.data())
             .arg("-k")
             .arg(self.directory.path())
-            // Nothing here has to survive a power cut, and no network is listened on.
-            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200"])
+            // No network is listened on.
+            .args(["-c", "listen_addresses=", "-c", "max_connections=200"])
+            // What tests store does not have to survive a power cut.
+            .args(["-c", if self.durable { "fsync=on" } else { "fsync=off" }])
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -4,9 +4,11 @@
 //! so that the time is Signet's and not that of a retransmission timer.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use signet_figures::{Aim, Figures};
 use signet_lab::traffic::{Probe, Transport, probe};
 use signet_proto::agent::v1::ListProofsRequest;
 
@@ -55,7 +57,8 @@ fn yaml() -> String {
 }
 
 /// Measures and prints.
-pub(super) fn run() -> anyhow::Result<()> {
+pub(super) fn run(figures: &Path) -> anyhow::Result<()> {
+    let figures = Figures::kept_in(figures, "first contact");
     println!("\nFirst contact of a pair");
     let bench = Bench::up(&yaml(), true)?;
     let mut cold = Contacts::default();
@@ -66,13 +69,8 @@ pub(super) fn run() -> anyhow::Result<()> {
     for client in 2..=CLIENTS {
         warm.make(&bench, &format!("c{client}"), 1 + client % SERVERS)?;
     }
-    println!(
-        "{:<28}{:>8}{:>24}{:>24}",
-        "", "pairs", "packet → answer, ms", "signal → proof, ms"
-    );
-    println!("{:<28}{:>8}{:>24}{:>24}", "", "", "p50      max", "p50      max");
-    cold.print("cold: no node session");
-    warm.print("warm (aim: ≤3 ms)");
+    cold.print(&figures, "cold, no node session", None);
+    warm.print(&figures, "warm", Some(Aim::AtMost(3.0)));
     Ok(())
 }
 
@@ -106,16 +104,21 @@ impl Contacts {
         Ok(())
     }
 
-    fn print(&self, what: &str) {
+    fn print(&self, figures: &Figures, what: &str, aim: Option<Aim>) {
         let ms = |time: Option<Duration>| time.map_or(f64::NAN, |time| time.as_secs_f64() * 1e3);
-        println!(
-            "{what:<28}{:>8}{:>15.2}{:>9.2}{:>15.2}{:>9.2}",
-            self.answer.len(),
-            ms(self.answer.median()),
-            ms(self.answer.permille(1000)),
-            ms(self.proof.median()),
-            ms(self.proof.permille(1000)),
-        );
+        println!("{what}: {} pairs", self.answer.len());
+        for (way, samples, aim) in [
+            ("packet → answer", &self.answer, aim),
+            ("signal → proof", &self.proof, None),
+        ] {
+            figures.line(&format!("{what}: {way}, p50"), ms(samples.median()), "ms", aim);
+            figures.line(
+                &format!("{what}: {way}, longest"),
+                ms(samples.permille(1000)),
+                "ms",
+                None,
+            );
+        }
     }
 }
 

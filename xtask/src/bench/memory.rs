@@ -1,9 +1,11 @@
 //! What each daemon holds, and does while nothing happens, with 100 workloads on its node.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use signet_figures::{Aim, Figures};
 use signet_lab::Role;
 use signet_proto::agent::v1::ListSvidsRequest;
 use tokio::time::sleep;
@@ -37,7 +39,8 @@ policies:
 }
 
 /// Measures and prints.
-pub(super) fn run() -> anyhow::Result<()> {
+pub(super) fn run(figures: &Path) -> anyhow::Result<()> {
+    let figures = Figures::kept_in(figures, "memory");
     println!("\nDaemons with {WORKLOADS} workloads on the node");
     let bench = Bench::up(&yaml(), true)?;
     until_all_have_svids(&bench)?;
@@ -62,25 +65,14 @@ pub(super) fn run() -> anyhow::Result<()> {
     let began = Instant::now();
     bench.runtime.block_on(async { sleep(IDLE).await });
     let watched = began.elapsed();
-    println!(
-        "{:<16}{:>12}{:>12}{:>16}",
-        "", "RSS, MB", "PSS, MB", "idle CPU, %"
-    );
     for (role, pid, ticks) in before {
         let memory = Memory::of(pid)?;
         // USER_HZ is 100 on every Linux that Rust runs on.
         let busy = f64::from(u32::try_from(cpu_ticks(pid)? - ticks)?) / 100.0 / watched.as_secs_f64() * 100.0;
-        let aim = if role == Role::Agent {
-            "   aim: ≤18 MB"
-        } else {
-            ""
-        };
-        println!(
-            "{:<16}{:>12.1}{:>12.1}{busy:>16.1}{aim}",
-            format!("signet-{role}"),
-            memory.rss,
-            memory.pss
-        );
+        let aim = (role == Role::Agent).then_some(Aim::AtMost(18.0));
+        figures.line(&format!("signet-{role}, RSS"), memory.rss, "MB", aim);
+        figures.line(&format!("signet-{role}, PSS"), memory.pss, "MB", None);
+        figures.line(&format!("signet-{role}, idle CPU"), busy, "% of a core", None);
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use signet_figures::{Aim, Figures};
 use signet_proto::keyd::v1::StatusRequest;
 
 use super::lab::Bench;
@@ -52,7 +53,7 @@ struct Path {
 }
 
 /// Measures and prints.
-pub(super) fn run(rounds: u32) -> anyhow::Result<()> {
+pub(super) fn run(figures: &std::path::Path, rounds: u32) -> anyhow::Result<()> {
     println!("\nPath between two workloads on two nodes, {rounds} rounds");
     let mut paths = vec![
         Path::up("raw veth".to_owned(), &yaml("benchraw", "off"), false)?,
@@ -65,7 +66,7 @@ pub(super) fn run(rounds: u32) -> anyhow::Result<()> {
             path.measure()?;
         }
     }
-    print(&paths);
+    print(&Figures::kept_in(figures, "path"), &paths);
     Ok(())
 }
 
@@ -155,53 +156,56 @@ fn micros(time: Option<Duration>) -> f64 {
 struct Row {
     what: &'static str,
     of: fn(&Path) -> f64,
-    aim: &'static str,
+    aim: Option<Aim>,
 }
 
 const ROWS: [Row; 5] = [
     Row {
         what: "round trip p50, µs",
         of: |path| micros(path.round_trips.median()),
-        aim: "≤1.05×",
+        aim: Some(Aim::AtMost(1.05)),
     },
     Row {
         what: "round trip p99, µs",
         of: |path| micros(path.round_trips.permille(990)),
-        aim: "",
+        aim: None,
     },
     Row {
         what: "connect and close p50, µs",
         of: |path| micros(path.connections.median()),
-        aim: "≤1.10×",
+        aim: Some(Aim::AtMost(1.10)),
     },
     Row {
         what: "connections per second",
         of: |path| 1e6 / micros(path.connections.median()),
-        aim: "",
+        aim: None,
     },
     Row {
         what: "one flow, Gbit/s",
         of: |path| path.bytes_per_second() * 8.0 / 1e9,
-        aim: "≥0.95×",
+        aim: Some(Aim::AtLeast(0.95)),
     },
 ];
 
-fn print(paths: &[Path]) {
+fn print(figures: &Figures, paths: &[Path]) {
     print!("{:<28}", "");
     for path in paths {
         print!("{:>16}", path.name.split(" (").next().unwrap_or_default());
     }
     println!("   enforced/raw   aim");
-    for Row { what, of, aim } in ROWS {
+    for row in ROWS {
+        let Row { what, of, aim } = row;
         print!("{what:<28}");
         let values: Vec<f64> = paths.iter().map(of).collect();
         for value in &values {
             print!("{value:>16.1}");
         }
         if let [raw, enforced, ..] = values[..] {
+            let aim = aim.map(|aim| aim.to_string()).unwrap_or_default();
             print!("{:>14.2}×   {aim}", enforced / raw);
         }
         println!();
+        record(figures, paths, &row, &values);
     }
     for path in paths.iter().filter(|path| path.name.contains('(')) {
         println!(
@@ -210,5 +214,15 @@ fn print(paths: &[Path]) {
             path.round_trips.len(),
             path.connections.len()
         );
+    }
+}
+
+fn record(figures: &Figures, paths: &[Path], row: &Row, values: &[f64]) {
+    for (path, value) in paths.iter().zip(values) {
+        figures.record(&format!("{}: {}", path.name, row.what), *value, "", None);
+    }
+    if let [raw, enforced, ..] = values {
+        let what = format!("{}, enforced ÷ raw", row.what);
+        figures.record(&what, enforced / raw, "times", row.aim);
     }
 }

@@ -5,11 +5,13 @@
 //! reopened, and once datagrams arrive again it is revoked again.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use signet_figures::{Aim, Figures};
 use signet_proto::ca::v1::revoke_request::Subject;
 use signet_proto::ca::v1::{ReopenRequest, RevokeRequest};
 
@@ -42,7 +44,7 @@ policies:
 ";
 
 /// Measures and prints.
-pub(super) fn run() -> anyhow::Result<()> {
+pub(super) fn run(figures: &Path) -> anyhow::Result<()> {
     println!("\nRevocation of a SPIFFE ID under traffic");
     let bench = Bench::up(YAML, true)?;
     let traffic = Traffic::start(&bench)?;
@@ -59,23 +61,27 @@ pub(super) fn run() -> anyhow::Result<()> {
         refused.push(traffic.first_refused()?.saturating_duration_since(began));
         reopen(&bench, &id)?;
     }
-    println!(
-        "{:<40}{:>8}{:>10}{:>10}{:>10}",
-        "", "runs", "p50, ms", "p99, ms", "max, ms"
+    let figures = Figures::kept_in(figures, "revocation");
+    println!("{} runs", refused.len());
+    print(
+        &figures,
+        "command → first refused packet",
+        &refused,
+        Some(Aim::AtMost(100.0)),
     );
-    print("command → first refused packet", &refused, "   aim: p99 ≤100 ms");
-    print("command → answered by the CA", &answered, "");
+    print(&figures, "command → answered by the CA", &answered, None);
     Ok(())
 }
 
-fn print(what: &str, samples: &Samples, aim: &str) {
+fn print(figures: &Figures, what: &str, samples: &Samples, aim: Option<Aim>) {
     let ms = |time: Option<Duration>| time.map_or(f64::NAN, |time| time.as_secs_f64() * 1e3);
-    println!(
-        "{what:<40}{:>8}{:>10.2}{:>10.2}{:>10.2}{aim}",
-        samples.len(),
-        ms(samples.median()),
-        ms(samples.permille(990)),
+    figures.line(&format!("{what}, p50"), ms(samples.median()), "ms", None);
+    figures.line(&format!("{what}, p99"), ms(samples.permille(990)), "ms", aim);
+    figures.line(
+        &format!("{what}, longest"),
         ms(samples.permille(1000)),
+        "ms",
+        None,
     );
 }
 
