@@ -156,6 +156,10 @@ mod tests {
                 classes: vec![Lapse::default()],
                 ..OutageBudget::default()
             }),
+            upstream: Some(signet_proto::ca::v1::UpstreamStatus {
+                kind: "signet".to_owned(),
+                ..signet_proto::ca::v1::UpstreamStatus::default()
+            }),
             ..StatusResponse::default()
         };
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(970));
