@@ -111,7 +111,7 @@ pub(super) fn registration(registration: &wire::Registration) -> Result<Registra
     })
 }
 
-/// Without the role, which is the CA's business alone.
+/// Without the role, and whether it may run a CA: that is the CA's business alone.
 pub(super) fn registration_to_wire(registration: &Registration, node: &NodeName) -> wire::Registration {
     let certificates = &registration.certificates;
     wire::Registration {
@@ -132,6 +132,7 @@ pub(super) fn registration_to_wire(registration: &Registration, node: &NodeName)
         jwt_ttl: registration.jwt_ttl,
         role: String::new(),
         ordinal: registration.ordinal,
+        downstream: false,
     }
 }
 
