@@ -9,6 +9,7 @@ use signet_proto::ca::v1::{
 };
 use signet_spiffe::{NodeName, TrustDomain};
 use signet_tls::BundleSource;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio_stream::wrappers::ReceiverStream;
@@ -31,6 +32,20 @@ pub(crate) struct Exchange<'a> {
 /// What a node shows, and what answers for it.
 pub(crate) type Evidence = (Proof, Box<dyn Answerer>);
 
+/// What answers, until it is asked. A TPM is given back where that may take its time, also if nobody ever asks.
+struct Held(Option<Box<dyn Answerer>>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Where the process ends there is no runtime any more, and nobody who would have to wait.
+        if let Some(answerer) = self.0.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn_blocking(move || drop(answerer));
+        }
+    }
+}
+
 /// Gets the evidence ready: out of files, or of a TPM.
 pub(crate) async fn prepare(prover: &Arc<dyn NodeProver>) -> anyhow::Result<Evidence> {
     let prover = Arc::clone(prover);
@@ -40,6 +55,7 @@ pub(crate) async fn prepare(prover: &Arc<dyn NodeProver>) -> anyhow::Result<Evid
 impl Exchange<'_> {
     /// Shows the evidence, answers what is asked, and comes back with what the CA gave.
     pub(crate) async fn run(&self, (proof, answerer): Evidence) -> anyhow::Result<AttestResponse> {
+        let mut answerer = Held(Some(answerer));
         let unreachable = || format!("failed to reach the CA at {}", self.ca);
         let (channel, binding) = anonymous(self.ca, Arc::clone(self.bundles), self.trust_domain)
             .await
@@ -72,6 +88,7 @@ impl Exchange<'_> {
             request: self.request.to_vec(),
             binding,
         };
+        let answerer = answerer.0.take().context("it answers once")?;
         let answer = spawn_blocking(move || answerer.answer(&challenge, &asked)).await??;
         say(attest_node_request::Step::Answer(answer)).await?;
         match next(&mut heard).await.with_context(refused)? {
