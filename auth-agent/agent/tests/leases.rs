@@ -1,7 +1,5 @@
 //! Agents over loopback tell each other of their addresses, and believe what may be believed.
 
-#![expect(clippy::expect_used, reason = "helpers of tests: what fails here is the test")]
-
 mod support;
 
 use std::net::IpAddr;
@@ -34,6 +32,7 @@ fn end(node: &TestNode, of: u32) -> u64 {
     node.leases.end(&LeaseEndKey(NodeId(of)))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as it is published")]
 fn endpoints(addresses: &[(IpAddr, u32)]) -> Option<Arc<Endpoints>> {
     let addresses = addresses
         .iter()
