@@ -72,6 +72,7 @@ mod tests {
                 jwt_ttl: 30,
                 role: String::new(),
                 ordinal: 3,
+                downstream: false,
             }],
             bundle: Some(wire::TrustBundle {
                 trust_domain: "t.example".to_owned(),
