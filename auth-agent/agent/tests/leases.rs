@@ -326,3 +326,24 @@ async fn a_node_that_does_not_see_its_endpoints_grants_nothing() {
     two.status.sight.open();
     eventually("granted, without anybody asking for it", || end(one, 2) > 0).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proof_is_not_given_to_the_kernel_before_the_lease_so_that_what_waits_for_it_passes() {
+    let world = World::two(&[(1, 300), (2, 400)]).await;
+    let (one, two) = (world.node(1), world.node(2));
+    two.status.sight.forget();
+    one.signal(300, 400, 2);
+    eventually("proven at the other, which has its lease", || {
+        two.auth.get(&key(400, 300, 1)).is_some()
+    })
+    .await;
+    assert!(end(two, 1) > 0);
+    // Both know at the same time: by now this side has the proof, too, and keeps it back.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!((one.auth.get(&key(300, 400, 2)), end(one, 2)), (None, 0));
+    two.status.sight.open();
+    eventually("given with the lease", || {
+        one.auth.get(&key(300, 400, 2)).is_some()
+    })
+    .await;
+}
