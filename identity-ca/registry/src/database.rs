@@ -13,7 +13,7 @@ use sqlx::postgres::PgPool;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use tokio::sync::watch;
+use tokio::sync::{Mutex as Turn, OwnedMutexGuard, watch};
 
 use crate::authorities;
 use crate::changes::{self, Change, Revision};
@@ -50,6 +50,8 @@ pub struct Registry {
     looks: Arc<Looks>,
     /// When expired certificates were forgotten last, Unix seconds.
     swept: Arc<AtomicI64>,
+    /// Held by the writer of an SQLite database, whose own lock is polled, and is whoever's comes by first.
+    turn: Arc<Turn<()>>,
 }
 
 /// Looks that each call makes, where others may write.
@@ -257,6 +259,7 @@ impl Registry {
             observer: None,
             looks: Arc::default(),
             swept: Arc::default(),
+            turn: Arc::default(),
         };
         registry.initialize().await?;
         Ok(registry)
@@ -350,15 +353,20 @@ impl Registry {
 
     /// The transaction that may change things; there is one at a time.
     pub(crate) async fn write(&self) -> Result<Write<'_>, StorageError> {
-        let transaction = match &self.pool {
-            Pool::Sqlite(pool) => Connection::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
-            Pool::Postgres(pool) => Connection::Postgres(postgres::write(pool).await?),
+        let (transaction, turn) = match &self.pool {
+            Pool::Sqlite(pool) => {
+                let turn = Arc::clone(&self.turn).lock_owned().await;
+                let transaction = Connection::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?);
+                (transaction, Some(turn))
+            }
+            Pool::Postgres(pool) => (Connection::Postgres(postgres::write(pool).await?), None),
         };
         Ok(Write {
             transaction,
             registry: self,
             changed: false,
             entries: Vec::new(),
+            turn,
         })
     }
 
@@ -440,6 +448,8 @@ pub(crate) struct Write<'r> {
     changed: bool,
     /// For the issuance log.
     entries: Vec<Entry>,
+    /// Given back after the transaction.
+    turn: Option<OwnedMutexGuard<()>>,
 }
 
 impl Write<'_> {
@@ -492,8 +502,10 @@ impl Write<'_> {
         };
         // A caller that goes away meanwhile does not take the commit back: those who watch must hear of it all the same.
         let (registry, transaction, entries) = (self.registry.clone(), self.transaction, self.entries);
+        let turn = self.turn;
         tokio::spawn(async move {
             let committed = transaction.commit().await;
+            drop(turn);
             // Whatever came of it.
             if let Some(looked_up) = &registry.looked_up {
                 looked_up.forget();
