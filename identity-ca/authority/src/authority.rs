@@ -110,6 +110,16 @@ pub struct IssuedSvid {
     pub not_after: UnixTime,
 }
 
+/// As [`Authority::begins`] of an authority with these certificates, for who does not have its key. Nothing where one cannot be read.
+pub fn begins(chain: &[CertificateDer<'_>], now: UnixTime) -> Option<UnixTime> {
+    let mut begins = earlier(now, BACKDATE);
+    for certificate in chain {
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        begins = begins.max(moment(parsed.validity().not_before.timestamp())?);
+    }
+    Some(begins)
+}
+
 impl Authority {
     /// Makes a self-signed root (X509-SVID §3.2, §4): URI SAN without path, `cA`, critical key usage.
     pub fn create(

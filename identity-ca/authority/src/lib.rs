@@ -13,7 +13,7 @@ mod key;
 mod request;
 mod serial;
 
-pub use authority::{Authority, AuthorityError, BACKDATE, IssueError, IssuedSvid};
+pub use authority::{Authority, AuthorityError, BACKDATE, IssueError, IssuedSvid, begins};
 pub use contents::LeafContents;
 pub use crl::{RevocationList, RevokedSerial};
 pub use directory::{DataDirectory, DirectoryError, EarlierAuthority, PrivateFile};

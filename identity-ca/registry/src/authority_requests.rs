@@ -19,6 +19,7 @@ impl Registry {
         now: UnixTime,
     ) -> Result<Vec<Vec<u8>>, StorageError> {
         let mut write = self.write().await?;
+        write.check_record(record).await?;
         let waiting: Vec<(Vec<u8>, Vec<u8>)> =
             sql::query_as("SELECT public_key, key FROM authority_requests ORDER BY created DESC, public_key")
                 .fetch_all(write.connection())

@@ -18,6 +18,7 @@ use tokio::sync::{Mutex as Turn, OwnedMutexGuard, watch};
 use crate::authorities;
 use crate::changes::{self, Change, Revision};
 use crate::gathered::Gathered;
+use crate::guard::Guard;
 use crate::issued;
 use crate::log;
 use crate::postgres::{self, Ear};
@@ -46,6 +47,8 @@ pub struct Registry {
     author: Author,
     /// Told of every change that was committed.
     observer: Option<Observer>,
+    /// What is looked at before certain changes.
+    pub(crate) guard: Option<Guard>,
     /// Looks at the database elsewhere that are under way.
     looks: Arc<Looks>,
     /// When expired certificates were forgotten last, Unix seconds.
@@ -128,6 +131,21 @@ pub enum StorageError {
     /// Of a look that was made for several.
     #[error(transparent)]
     Shared(Arc<StorageError>),
+    /// `rewrap-keys` ran since.
+    #[error(
+        "the CA's keys were sealed anew since this CA opened them, and a key that it made would open for nobody; give it what they          are sealed under now (docs/keys.md), and repeat"
+    )]
+    Resealed,
+    /// It is not the time that the CA thinks it is.
+    #[error(
+        "the clock of this CA is {seconds} s {direction} that of the database: it takes no step that is a matter of time; put it right"
+    )]
+    Clock {
+        /// How far.
+        seconds: u64,
+        /// Which way.
+        direction: &'static str,
+    },
 }
 
 impl StorageError {
@@ -147,7 +165,9 @@ impl StorageError {
             | Self::Deaf
             | Self::Random
             | Self::Log(_)
-            | Self::Shrunk { .. } => false,
+            | Self::Shrunk { .. }
+            | Self::Resealed
+            | Self::Clock { .. } => false,
         }
     }
 }
@@ -164,7 +184,9 @@ impl StorageError {
             | Self::Random
             | Self::Corrupt { .. }
             | Self::Log(_)
-            | Self::Shrunk { .. } => false,
+            | Self::Shrunk { .. }
+            | Self::Resealed
+            | Self::Clock { .. } => false,
         }
     }
 }
@@ -260,6 +282,7 @@ impl Registry {
             looks: Arc::default(),
             swept: Arc::default(),
             turn: Arc::default(),
+            guard: None,
         };
         registry.initialize().await?;
         Ok(registry)
@@ -455,6 +478,10 @@ pub(crate) struct Write<'r> {
 impl Write<'_> {
     pub(crate) fn connection(&mut self) -> &mut Connection {
         &mut self.transaction
+    }
+
+    pub(crate) fn guard(&self) -> Option<Guard> {
+        self.registry.guard
     }
 
     /// Notes a change in the log.

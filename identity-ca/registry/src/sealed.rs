@@ -6,6 +6,7 @@ use signet_log::{ChangeKind, Hash};
 
 use crate::authorities;
 use crate::authority_requests;
+use crate::changes::Change;
 use crate::database::{Registry, StorageError};
 use crate::sql::{self, Connection};
 
@@ -90,6 +91,8 @@ impl Registry {
             let known = before.get(name).map(digest);
             write.log(ChangeKind::Setting, subject(name), known, Some(digest(value)));
         }
+        // Other CAs have opened what does not open anything any more.
+        write.record(Change::Bundle).await?;
         write.commit().await?;
         Ok(())
     }
@@ -99,7 +102,7 @@ fn subject(name: &str) -> String {
     format!("sealed:{name}")
 }
 
-async fn get(connection: &mut Connection, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
+pub(crate) async fn get(connection: &mut Connection, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
     let row: Option<(Vec<u8>,)> = sql::query_as("SELECT value FROM sealed WHERE name = ?")
         .bind(name)
         .fetch_optional(connection)

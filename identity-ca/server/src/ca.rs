@@ -19,6 +19,7 @@ use crate::authorities::Upstream;
 use crate::clock::Clock;
 use crate::connected::Connected;
 use crate::fitness::Fitness;
+use crate::keys::Keys;
 use crate::known::Known;
 use crate::log::Log;
 use crate::nested::Link;
@@ -30,6 +31,8 @@ use crate::sync::Feed;
 pub(crate) struct Ca {
     pub(crate) trust_domain: TrustDomain,
     pub(crate) signing: Signing,
+    /// Its private keys, and what they are sealed under.
+    pub(crate) keys: Keys,
     /// Who signs its authorities.
     pub(crate) upstream: Upstream,
     /// The way to the one above, where that is another Signet CA.

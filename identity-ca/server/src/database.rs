@@ -1,19 +1,20 @@
 //! Where the registry is, if not in the data directory; and what several CAs on one database owe each other.
 
 use std::fmt;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use signet_registry::{Position, Registry, StorageError};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::error;
 
 use crate::ca::Ca;
+use crate::limits::LOCK;
 
 /// Pause after a failure to read.
 const RETRY: Duration = Duration::from_secs(1);
@@ -55,6 +56,35 @@ impl fmt::Debug for Database {
         match self {
             Self::Sqlite(path) => f.debug_tuple("Sqlite").field(path).finish(),
             Self::Postgres(_) => f.write_str("Postgres"),
+        }
+    }
+}
+
+/// Locks a database that is for one CA, whatever data directory that one has. Nothing where several may use it.
+pub(crate) async fn lock(database: &Database) -> anyhow::Result<Option<File>> {
+    let Database::Sqlite(path) = database else {
+        return Ok(None);
+    };
+    // A file of its own: whoever closes the database's loses SQLite's locks on it.
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    let beside = PathBuf::from(beside);
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(&beside)
+        .with_context(|| format!("failed to open {}", beside.display()))?;
+    let until = Instant::now() + LOCK;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            // One that is about to end gets some time to do so.
+            Err(TryLockError::WouldBlock) if Instant::now() < until => sleep(LOCK / 20).await,
+            Err(TryLockError::WouldBlock) => bail!("another signet-ca is running on {}", path.display()),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("failed to lock {}", beside.display()));
+            }
         }
     }
 }

@@ -9,7 +9,6 @@ use signet_log::Caller as LoggedCaller;
 use signet_registry::{AppendError, Node, NodeNumber, RegistrationId, Standing, Withheld};
 use signet_rotation::AuthorityId;
 use signet_spiffe::{DnsName, NodeName, SpiffeId, UnixTime};
-use tokio::task::spawn_blocking;
 use tonic::Status;
 use tracing::{debug, warn};
 
@@ -117,9 +116,7 @@ impl Ca {
         let active = current.signing().map_err(refusal::unusable)?;
         let (authority, id) = (Arc::clone(&active.authority), active.id.clone());
         let signed = if authority.is_remote() {
-            spawn_blocking(move || leaf.sign(&authority))
-                .await
-                .map_err(|error| internal("issue", &error))?
+            self.signing.keys().sign(move || leaf.sign(&authority)).await?
         } else {
             leaf.sign(&authority)
         };

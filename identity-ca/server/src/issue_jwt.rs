@@ -9,7 +9,6 @@ use signet_log::{Document, Entry, Hash, Issuance, Record};
 use signet_registry::{AppendError, Submission, Withheld};
 use signet_rotation::{AuthorityId, AuthorityKind};
 use signet_spiffe::{Audience, NodeName, SpiffeId, UnixTime};
-use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tonic::Status;
 use tracing::debug;
@@ -130,9 +129,7 @@ impl Ca {
         let (id, jwt) = current.jwt().map_err(refusal::unusable)?;
         let (id, jwt) = (id.clone(), Arc::clone(jwt));
         let signed = if jwt.is_remote() {
-            spawn_blocking(move || token.sign(&jwt))
-                .await
-                .map_err(|error| internal("issue", &error))?
+            self.signing.keys().sign(move || token.sign(&jwt)).await?
         } else {
             token.sign(&jwt)
         };

@@ -19,6 +19,8 @@ pub(crate) struct Known {
     state: RwLock<State>,
     /// Held by the one who brings the copy up to date.
     updating: Mutex<()>,
+    /// Where it was when the revocations were read that this CA verifies against.
+    honoured: RwLock<Position>,
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +90,16 @@ impl Known {
     /// Where the registry was when a revocation last came, changed or ended.
     pub(crate) async fn revocations(&self, registry: &Registry) -> Result<Position, StorageError> {
         Ok(self.up_to_date(registry).await?.revocations)
+    }
+
+    /// Up to where revocations are honoured.
+    pub(crate) fn honoured(&self) -> Position {
+        *self.honoured.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// They are honoured up to there.
+    pub(crate) fn has_honoured(&self, up_to: Position) {
+        *self.honoured.write().unwrap_or_else(PoisonError::into_inner) = up_to;
     }
 
     /// Where the registry was when the authorities last changed, as of the last look at anything.

@@ -24,6 +24,10 @@ pub(crate) fn storage(operation: &'static str, error: &StorageError) -> Status {
         error!(operation, %error, "the disk is full");
         return Status::resource_exhausted("the CA's disk is full, so nothing was done; make room there");
     }
+    if matches!(error, StorageError::Resealed | StorageError::Clock { .. }) {
+        error!(operation, %error, "a step was refused");
+        return Status::failed_precondition(error.to_string());
+    }
     if error.is_unavailable() {
         error!(operation, %error, "the registry's database is out of reach");
         return Status::unavailable("the CA cannot reach its database; try again, or another CA");

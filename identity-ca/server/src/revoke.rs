@@ -8,18 +8,19 @@ use signet_proto::ca::v1::revoke_request::Subject as Asked;
 use signet_proto::ca::v1::{AuthorityCrl, GetCrlResponse, RevocationEntry, RevokeRequest, RevokeResponse};
 use signet_registry::{
     Effect, NewRevocation, NodeFate, NodeNumber, Registry, Revision, Revocation, RevokeError, StorageError,
-    Target,
+    StoredAuthority, Target,
 };
+use signet_rotation::{AuthorityKind, State};
 use signet_spiffe::{KeyId, NodeName, Revocations, SerialNumber, SpiffeId, Subject, UnixTime};
 use signet_tls::BundleSource;
 use tonic::Status;
 use tracing::{info, warn};
 
 use crate::audit::AUDIT;
-use crate::authorities::Lists;
+use crate::authorities::{Current, Lists};
 use crate::ca::Ca;
 use crate::clock::unix_seconds;
-use crate::config::{MAX_SVID_TTL, ROOT_LIFE};
+use crate::config::{MAX_NODE_SVID_TTL, MAX_SVID_TTL, ROOT_LIFE};
 use crate::refusal::{self, invalid};
 use crate::wire;
 
@@ -156,9 +157,8 @@ impl Ca {
         let now = self.clock.now();
         let authorities = self.authorities().await;
         let authorities = authorities.map_err(|error| refusal::storage("revoke", &error))?;
-        let signing = authorities.signing().map_err(refusal::unusable)?;
         let new = NewRevocation {
-            cut: signing.authority.begins(now),
+            cut: cut(&authorities, now),
             until: end_of(&order.target, now),
             target: order.target,
             reason: order.reason,
@@ -207,6 +207,7 @@ impl Ca {
     /// Brings what this process itself refuses up to date, and wakes the streams that may have to end.
     pub(crate) async fn honour(&self) -> Result<(), StorageError> {
         let _in_order = self.honouring.lock().await;
+        let as_of = self.known.revocations(&self.registry).await?;
         let now = self.clock.now();
         let mut revocations = Revocations::of(self.trust_domain().clone());
         for row in self.registry.revocations().await? {
@@ -236,8 +237,17 @@ impl Ca {
         let bundles = self.bundles.bundles();
         self.bundles
             .replace(signet_spiffe::BundleSet::clone(&bundles).with_revocations(Arc::new(revocations)));
+        self.known.has_honoured(as_of);
         self.honoured.send_modify(|count| *count += 1);
         Ok(())
+    }
+
+    /// The same where somebody revoked since, also if nobody has told us.
+    pub(crate) async fn honour_latest(&self) -> Result<(), StorageError> {
+        if self.known.revocations(&self.registry).await? == self.known.honoured() {
+            return Ok(());
+        }
+        self.honour().await
     }
 
     fn answer(&self, effect: &Effect) -> RevokeResponse {
@@ -325,6 +335,18 @@ pub(crate) fn entry(revocation: &Revocation) -> RevocationEntry {
     }
 }
 
+/// Until when the validity begins of what is issued until now. No key is needed for that: who can issue nothing can revoke.
+fn cut(authorities: &Current, now: UnixTime) -> UnixTime {
+    let signs =
+        |one: &&StoredAuthority| one.life.kind == AuthorityKind::X509 && one.life.state == State::Active;
+    let active = authorities.all.iter().find(signs);
+    let chain = active.and_then(|one| one.chain().ok());
+    // Otherwise rather too far than not far enough.
+    chain
+        .and_then(|chain| signet_authority::begins(&chain, now))
+        .unwrap_or(now)
+}
+
 /// What an operator is told who means something that is not there.
 fn unknown(target: &Target) -> String {
     let what = match target {
@@ -343,7 +365,8 @@ fn unknown(target: &Target) -> String {
 /// No certificate lives longer than the longest SVID; an authority's as long as any root.
 fn end_of(target: &Target, now: UnixTime) -> UnixTime {
     let life = match target {
-        Target::Serial(_) | Target::Id(_) | Target::Node(_) => MAX_SVID_TTL,
+        // A serial number may be a node's.
+        Target::Serial(_) | Target::Id(_) | Target::Node(_) => MAX_SVID_TTL.max(MAX_NODE_SVID_TTL),
         Target::Authority(_) => ROOT_LIFE,
     };
     UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs().saturating_add(life.as_secs())))
@@ -373,4 +396,22 @@ fn refuse(error: &RevokeError) -> Status {
 
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revocation_outlives_every_certificate_that_it_may_be_of() {
+        let now = UnixTime::since_unix_epoch(Duration::from_hours(500_000));
+        let week = Duration::from_hours(7 * 24);
+        for target in [
+            Target::Serial(SerialNumber::new(&[7; 16]).unwrap()),
+            Target::Node(NodeName::parse("n1").unwrap()),
+        ] {
+            let left = end_of(&target, now).as_secs() - now.as_secs();
+            assert!(left >= week.as_secs(), "{target}: {left}");
+        }
+    }
 }

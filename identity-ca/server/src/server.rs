@@ -1,5 +1,6 @@
 //! Starts and stops the daemon.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ use crate::connected::Connected;
 use crate::database::{self, Database};
 use crate::federation;
 use crate::fitness::{self, Fitness};
-use crate::keys::Keys;
+use crate::keys::{GUARD, Keys};
 use crate::known::Known;
 use crate::limits::{
     AUDITED, AUDITED_PER, CALL, HEADERS, LOCK, PING, PONG, REQUEST, RESPONSE, SHUTDOWN, STREAMS, TOLD,
@@ -66,15 +67,14 @@ pub struct Server {
     following: JoinHandle<()>,
     /// Where another Signet CA is above.
     nested: Option<JoinHandle<()>>,
-    /// Held for its lock.
-    _directory: Option<DataDirectory>,
+    _locks: Locks,
 }
 
 impl Server {
     /// Opens the storage, binds both sockets and begins to serve. Where the authority that signs has ended and none can be made in its
     /// place, only operators are served, who can do something about it; all else follows as soon as one signs.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
-        let (ca, directory) = assemble(&config).await?;
+        let (ca, locks) = assemble(&config).await?;
         ca.honour().await.context("failed to read the revocations")?;
         let tcp = TcpListener::bind(config.listen)
             .await
@@ -120,7 +120,7 @@ impl Server {
             rotation,
             following,
             nested,
-            _directory: directory,
+            _locks: locks,
         })
     }
 
@@ -254,12 +254,15 @@ async fn serve_rest(
 }
 
 /// Opens the storage, the keys and the issuance log, and makes a CA of them.
-async fn assemble(config: &Config) -> anyhow::Result<(Arc<Ca>, Option<DataDirectory>)> {
+async fn assemble(config: &Config) -> anyhow::Result<(Arc<Ca>, Locks)> {
     config.rotation.check()?;
     let mut opened = open(config).await?;
     let audit = Audit::start(config.operations.audit.as_ref(), config.clock.clone())
         .context("the audit log cannot be written")?;
     opened.registry = audit.observe(&opened.registry);
+    if opened.directory.is_some() {
+        opened.registry = opened.registry.guarded(GUARD);
+    }
     let directory = opened.directory.as_ref();
     let now = config.clock.now();
     let itself = opened.registry.acting(Caller::Ca, now);
@@ -267,9 +270,10 @@ async fn assemble(config: &Config) -> anyhow::Result<(Arc<Ca>, Option<DataDirect
         Some(directory) => Keys::open(&config.keys, directory, &itself).await?,
         None => Keys::in_memory(),
     };
+    let directory = directory.map(|directory| &**directory);
     let key = log::key(&config.trust_domain, &keys, directory, &itself).await?;
     let (writer, writing) = opened.registry.log_writer();
-    let log = Log::new(writer, key, opened.directory.as_ref());
+    let log = Log::new(writer, key, directory);
     let lost = log
         .check(&opened.registry, config.accept_restored_registry)
         .await?;
@@ -305,6 +309,7 @@ async fn assemble(config: &Config) -> anyhow::Result<(Arc<Ca>, Option<DataDirect
     let ca = Arc::new(Ca {
         trust_domain: config.trust_domain.clone(),
         signing,
+        keys,
         upstream: config.upstream.clone(),
         link,
         registry: opened.registry,
@@ -342,8 +347,11 @@ async fn assemble(config: &Config) -> anyhow::Result<(Arc<Ca>, Option<DataDirect
     if let Some(link) = &ca.link {
         link.honour(&ca.bundles);
     }
-    Ok((ca, opened.directory))
+    Ok((ca, (opened.directory, opened.lock)))
 }
+
+/// What keeps other CAs away, for as long as it lives.
+type Locks = (Option<Arc<DataDirectory>>, Option<File>);
 
 /// What a CA does for ever that is not the only one.
 async fn among_others(ca: Arc<Ca>) {
@@ -352,7 +360,9 @@ async fn among_others(ca: Arc<Ca>) {
 
 struct Opened {
     registry: Registry,
-    directory: Option<DataDirectory>,
+    /// Held for its lock.
+    lock: Option<File>,
+    directory: Option<Arc<DataDirectory>>,
 }
 
 async fn open(config: &Config) -> anyhow::Result<Opened> {
@@ -364,13 +374,19 @@ async fn open(config: &Config) -> anyhow::Result<Opened> {
     };
     let opened = if let Some(path) = directory {
         let directory = lock(path).await?;
+        let lock = match database {
+            Some(database) => database::lock(database).await?,
+            None => None,
+        };
         Opened {
+            lock,
             registry: open_registry(&directory, database).await?,
-            directory: Some(directory),
+            directory: Some(Arc::new(directory)),
         }
     } else {
         warn!("keys and registry are in memory alone: a restart begins from nothing");
         Opened {
+            lock: None,
             registry: Registry::in_memory().await?,
             directory: None,
         }

@@ -57,6 +57,7 @@ pub(crate) async fn ca() -> Arc<Ca> {
         list_for_nodes: tokio::sync::Mutex::default(),
         trust_domain: domain,
         signing,
+        keys,
         outage: tokio::sync::Mutex::default(),
         registry,
         upstream: Upstream::None,

@@ -204,6 +204,13 @@ impl Server {
         ))
     }
 
+    /// A client of its version (`psql`, `pg_dump`), to be given the URL of a database; as the caller, whose files it reads and writes.
+    pub fn client(&self, program: &str) -> Command {
+        let mut command = Command::new(self.binaries.join(program));
+        command.stdin(Stdio::null());
+        command
+    }
+
     /// Runs one statement as the superuser, in the database `postgres`.
     fn ask(&self, statement: &str) -> Result<(), Error> {
         // Before psql is started in vain.

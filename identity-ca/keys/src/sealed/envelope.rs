@@ -4,7 +4,8 @@ use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 
 use super::aead::{self, KEY, Key, OVERHEAD};
 use super::kek::{Kek, Stretch};
-use super::manager::SealedKeys;
+use super::manager::{NAME, SealedKeys};
+use crate::record::KeyRecord;
 
 const VERSION: u8 = 1;
 
@@ -91,6 +92,11 @@ impl Envelope {
         let opened = aead::open(&wrapping, &self.header(), &self.sealed).ok_or(EnvelopeError::WrongKek)?;
         let key = <[u8; KEY]>::try_from(opened.as_slice()).map_err(|_| EnvelopeError::Damaged)?;
         Ok(SealedKeys::new(self.id, Key::new(key)))
+    }
+
+    /// Whether a record is none of a sealed key, or is sealed under this data key.
+    pub fn fits(&self, record: &KeyRecord) -> bool {
+        record.manager() != NAME || record.body().starts_with(&self.id)
     }
 
     /// Whether what opens it is a passphrase.

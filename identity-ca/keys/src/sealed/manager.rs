@@ -13,7 +13,7 @@ use crate::record::KeyRecord;
 use crate::signer::Signer;
 use crate::software::{Secret, SoftwareKey};
 
-const NAME: &str = "sealed";
+pub(super) const NAME: &str = "sealed";
 
 /// Keys that lie in their records, each sealed under the data key of an [`Envelope`](super::Envelope) with its kind and public half as additional
 /// data: a record that was exchanged for another does not open.

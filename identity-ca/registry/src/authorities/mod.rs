@@ -2,6 +2,7 @@
 
 mod acknowledged;
 mod bundle;
+mod ripe;
 mod row;
 mod steps;
 

@@ -12,6 +12,7 @@ use signet_spiffe::{KeyId, NodeName, UnixTime, node_serials_since};
 
 use super::acknowledged::unacknowledged;
 use super::bundle::publish;
+use super::ripe;
 use super::row::{self, NewAuthority, StoredAuthority};
 use crate::authority_requests;
 use crate::changes::Change;
@@ -91,14 +92,17 @@ impl Registry {
         Ok(Adopted::Yes)
     }
 
-    /// Publishes another authority, which signs nothing yet.
+    /// Publishes another authority, which signs nothing yet, and not before it was published for `interval`, whatever another CA is
+    /// told.
     pub async fn prepare_authority(
         &self,
         new: NewAuthority,
+        interval: Duration,
         now: UnixTime,
     ) -> Result<StoredAuthority, AuthorityError> {
         let mut write = self.write().await?;
-        let one = publish_new(&mut write, new, now).await?;
+        write.check_clock(now).await?;
+        let one = publish_new(&mut write, new, interval, now).await?;
         write.commit().await?;
         Ok(one)
     }
@@ -109,15 +113,17 @@ impl Registry {
         &self,
         new: NewAuthority,
         public_key: &[u8],
+        interval: Duration,
         now: UnixTime,
     ) -> Result<StoredAuthority, RequestedError> {
         let storage = AuthorityError::Storage;
         let mut write = self.write().await.map_err(storage)?;
+        write.check_clock(now).await.map_err(storage)?;
         let waited = authority_requests::end(write.connection(), public_key).await;
         if !waited.map_err(storage)? {
             return Err(RequestedError::NotWaiting);
         }
-        let one = publish_new(&mut write, new, now).await?;
+        let one = publish_new(&mut write, new, interval, now).await?;
         write.commit().await.map_err(storage)?;
         Ok(one)
     }
@@ -134,13 +140,19 @@ impl Registry {
         rehearse: bool,
     ) -> Result<(StoredAuthority, Vec<Missing>), AuthorityError> {
         let mut write = self.write().await?;
+        write.check_clock(now).await?;
         let all = of(&mut write, kind).await?;
         let lives = lives(&all);
         let wanted = |one: &&Authority| match id {
             Some(id) => one.id == *id,
             None => one.state == State::Prepared,
         };
-        let sequence = lives.iter().find(wanted).map_or(u64::MAX, |one| one.sequence);
+        let chosen = lives.iter().find(wanted);
+        let sequence = chosen.map_or(u64::MAX, |one| one.sequence);
+        let interval = match chosen {
+            Some(one) => ripe::interval(write.connection(), one, interval).await?,
+            None => interval,
+        };
         let missing = unacknowledged(write.connection(), sequence, now).await?;
         let publication = Publication {
             interval,
@@ -197,6 +209,7 @@ impl Registry {
         rehearse: bool,
     ) -> Result<StoredAuthority, AuthorityError> {
         let mut write = self.write().await?;
+        write.check_clock(now).await?;
         let all = of(&mut write, kind).await?;
         let life = retire(kind, &lives(&all), id, longest, now)?.clone();
         // What it signed for a CA below lives longer than any SVID.
@@ -380,13 +393,16 @@ fn note(write: &mut Write<'_>, before: Option<&StoredAuthority>, after: &StoredA
 async fn publish_new(
     write: &mut Write<'_>,
     new: NewAuthority,
+    interval: Duration,
     now: UnixTime,
 ) -> Result<StoredAuthority, AuthorityError> {
+    write.check_record(&new.key).await?;
     prepare(new.kind, &lives(&of(write, new.kind).await?))?;
     let mut one = entry(new, State::Prepared, now);
     row::put(write.connection(), &one).await?;
     one.life.sequence = publish(write).await?;
     row::put(write.connection(), &one).await?;
+    ripe::set(write.connection(), &one.life, interval).await?;
     note(write, None, &one);
     write.record(Change::Bundle).await?;
     Ok(one)

@@ -135,7 +135,10 @@ async fn a_life_from_prepared_to_retired_and_what_is_published_on_the_way() {
     }
     .position(registry.revision())
     .await;
-    let made = registry.prepare_authority(x509(2), now()).await.unwrap();
+    let made = registry
+        .prepare_authority(x509(2), PUBLISH_INTERVAL, now())
+        .await
+        .unwrap();
     assert_eq!((made.life.sequence, sequence(&registry).await), (2, (2, 2)));
     let told = registry
         .changes_since(&node("n1"), position)
@@ -143,7 +146,7 @@ async fn a_life_from_prepared_to_retired_and_what_is_published_on_the_way() {
         .unwrap()
         .unwrap();
     assert!(told.bundle && !told.snapshot);
-    let again = registry.prepare_authority(x509(3), now()).await;
+    let again = registry.prepare_authority(x509(3), PUBLISH_INTERVAL, now()).await;
     assert!(matches!(
         again,
         Err(AuthorityError::Step(StepError::AlreadyPrepared { .. }))
@@ -206,7 +209,10 @@ async fn nodes_that_have_not_said_that_they_have_it_are_waited_for_and_no_others
     };
     revoke("n3", NodeFate::Banned).await.unwrap();
     assert!(acknowledge(&registry, "n1").await && acknowledge(&registry, "n2").await);
-    registry.prepare_authority(x509(2), now()).await.unwrap();
+    registry
+        .prepare_authority(x509(2), PUBLISH_INTERVAL, now())
+        .await
+        .unwrap();
     let missing = async |moment| {
         let missing = registry.unacknowledged(2, moment).await.unwrap();
         missing
@@ -256,7 +262,10 @@ async fn what_another_authority_signs_now_is_not_logged_and_so_not_handed_out() 
         signer: Some((X509, signer)),
     };
     writer.append(submission(name(1))).await.unwrap();
-    registry.prepare_authority(x509(2), now()).await.unwrap();
+    registry
+        .prepare_authority(x509(2), PUBLISH_INTERVAL, now())
+        .await
+        .unwrap();
     let size = registry.log_size().await.unwrap();
     let early = writer.append(submission(name(2))).await;
     assert!(matches!(early, Err(AppendError::Withheld(Withheld::Superseded))));
@@ -274,7 +283,10 @@ async fn what_another_authority_signs_now_is_not_logged_and_so_not_handed_out() 
 #[tokio::test]
 async fn an_authority_is_revoked_together_with_its_place_in_the_bundle() {
     let registry = begun().await;
-    registry.prepare_authority(x509(2), now()).await.unwrap();
+    registry
+        .prepare_authority(x509(2), PUBLISH_INTERVAL, now())
+        .await
+        .unwrap();
     let revoke = |number, rehearse| {
         let new = NewRevocation {
             target: Target::Authority(key_id(number)),
@@ -318,7 +330,10 @@ async fn a_jwt_key_is_revoked_by_being_taken_out() {
     let registry = begun().await;
     let next = jwt();
     let id = next.id.clone();
-    registry.prepare_authority(next, now()).await.unwrap();
+    registry
+        .prepare_authority(next, PUBLISH_INTERVAL, now())
+        .await
+        .unwrap();
     let keys = async || {
         let bundle = registry.authorities().await.unwrap().bundle.unwrap();
         bundle

@@ -1,5 +1,7 @@
 use signet_registry::{MAX_AUTHORITY_REQUESTS, RequestedError};
 
+use std::time::Duration;
+
 use crate::authorities::x509;
 use crate::desk::{Desk, NOW, at, now};
 
@@ -26,10 +28,14 @@ async fn keys_wait_for_their_certificates_and_the_oldest_is_given_up_for_one_too
 async fn a_key_that_was_given_up_becomes_no_authority_and_that_of_an_authority_is_not_given_up() {
     let registry = Desk::new().await.registry;
     registry.adopt_authorities(vec![x509(1)], now()).await.unwrap();
-    let never = registry.prepare_requested_authority(x509(2), &[0], now()).await;
+    let never = registry
+        .prepare_requested_authority(x509(2), &[0], Duration::ZERO, now())
+        .await;
     assert!(matches!(never, Err(RequestedError::NotWaiting)), "{never:?}");
     registry.keep_authority_request(&[0], &[2], now()).await.unwrap();
-    let prepared = registry.prepare_requested_authority(x509(2), &[0], now()).await;
+    let prepared = registry
+        .prepare_requested_authority(x509(2), &[0], Duration::ZERO, now())
+        .await;
     assert_eq!(prepared.unwrap().key, Some(vec![2]));
     // It waits no more: however many follow, nobody is told to destroy it.
     let most = u8::try_from(MAX_AUTHORITY_REQUESTS).unwrap();
@@ -37,6 +43,8 @@ async fn a_key_that_was_given_up_becomes_no_authority_and_that_of_an_authority_i
         let given_up = registry.keep_authority_request(&[number], &[number], now()).await;
         assert_eq!(given_up.unwrap(), Vec::<Vec<u8>>::new());
     }
-    let again = registry.prepare_requested_authority(x509(3), &[0], now()).await;
+    let again = registry
+        .prepare_requested_authority(x509(3), &[0], Duration::ZERO, now())
+        .await;
     assert!(matches!(again, Err(RequestedError::NotWaiting)), "{again:?}");
 }

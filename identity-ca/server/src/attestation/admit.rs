@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Instant;
 
-use signet_authority::RequestedKey;
+use signet_authority::{IssueError, RequestedKey};
 use signet_log::Caller as LoggedCaller;
 use signet_proto::ca::v1::node_evidence::Proof;
 use signet_proto::ca::v1::{AttestRequest, AttestResponse, NodeEvidence};
@@ -87,12 +87,18 @@ impl Ca {
         key: &RequestedKey,
         claim: Claim,
     ) -> Result<AttestResponse, Refusal> {
+        // Before a token is used up and the node's earlier SVIDs end for nothing.
+        let authorities = self.authorities().await;
+        let authorities = authorities.map_err(|error| refusal::storage("attest", &error))?;
+        let signing = authorities.signing().map_err(refusal::unusable)?;
+        let life = signing.authority.not_before()..signing.authority.not_after();
+        if !life.contains(&self.clock.now()) {
+            return Err(refusal::issue("attest", &IssueError::RootNotValid).into());
+        }
         let (caller, admitted) = self.allowed(&claim).await;
         let node = admitted?;
         let way = caller.to_string();
         let shown = claim.facts();
-        let authorities = self.authorities().await;
-        let authorities = authorities.map_err(|error| refusal::storage("attest", &error))?;
         let svid = self.issue_first_node_svid(key, &node, caller).await?;
         info!(
             target: AUDIT,

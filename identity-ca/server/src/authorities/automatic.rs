@@ -23,6 +23,9 @@ use crate::nested;
 /// Pause after a failure.
 const RETRY: Duration = Duration::from_secs(30);
 
+/// Pause before keys are tried again that could not be opened.
+const KEYS_RETRY: Duration = Duration::from_secs(5);
+
 /// Clocks are put forward: nothing is slept through for longer.
 const LONGEST: Duration = Duration::from_hours(1);
 
@@ -53,11 +56,21 @@ pub(crate) async fn run(ca: Arc<Ca>) {
             },
         };
         // Whoever has to follow the authorities hears of them here, also where nobody calls.
-        let pause = match ca.authorities().await {
+        let current = if is_time && seen.lacks_keys {
+            ca.try_keys_again().await
+        } else {
+            ca.authorities().await
+        };
+        let pause = match current {
             Ok(current) if !is_time && Arc::ptr_eq(&seen, &current) => continue,
             Ok(current) => {
                 seen = current;
-                take_due(&ca, &seen).await
+                let pause = take_due(&ca, &seen).await;
+                if seen.lacks_keys {
+                    pause.min(KEYS_RETRY)
+                } else {
+                    pause
+                }
             }
             Err(error) => {
                 error!(%error, "failed to read the authorities");
@@ -186,10 +199,17 @@ impl Ca {
         // Before a key is made for nothing.
         let all = self.authorities().await?.lives(kind);
         signet_rotation::prepare(kind, &all).map_err(AuthorityError::from)?;
+        self.keys
+            .refresh(&self.registry)
+            .await
+            .map_err(StepFailure::Make)?;
         let maker = self.maker();
         let new = maker.make(kind, now).await.map_err(StepFailure::Make)?;
         let key = new.key.clone();
-        match registry.prepare_authority(new, now).await {
+        match registry
+            .prepare_authority(new, self.signing.rotation.publish_interval, now)
+            .await
+        {
             Ok(made) => {
                 info!(
                     target: AUDIT,

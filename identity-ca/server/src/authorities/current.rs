@@ -24,6 +24,8 @@ pub(crate) struct Current {
     jwt: Result<(AuthorityId, Arc<JwtAuthority>), String>,
     /// Why the active X.509 authority cannot be used here.
     unusable: Option<String>,
+    /// Whether a key could not be opened.
+    pub(crate) lacks_keys: bool,
     pub(crate) bundle: PublishedBundle,
     /// For agents.
     pub(crate) wire: TrustBundle,
@@ -82,6 +84,7 @@ impl Current {
         };
         let mut x509 = Vec::new();
         let mut unusable = None;
+        let mut lacks_keys = false;
         let published =
             |one: &&StoredAuthority| one.life.kind == AuthorityKind::X509 && one.life.state.is_published();
         for one in found.all.iter().filter(published) {
@@ -93,6 +96,7 @@ impl Current {
                 }),
                 Err(error) => {
                     tracing::error!(authority.id = %one.life.id, %error, "an authority cannot be used here");
+                    lacks_keys = true;
                     if one.life.state == State::Active {
                         unusable = Some(error.to_string());
                     }
@@ -114,6 +118,7 @@ impl Current {
             .map_err(|error| error.to_string());
         if let Err(error) = &jwt {
             tracing::error!(error, "the JWT key cannot be used here");
+            lacks_keys = true;
         }
         let jwks = bundle.jwt.to_jwks();
         let signers = found.all.iter().filter(published);
@@ -128,6 +133,7 @@ impl Current {
             x509,
             jwt,
             unusable,
+            lacks_keys,
             bundle,
             jwks,
         }))

@@ -14,8 +14,9 @@ use zeroize::Zeroizing;
 
 use super::current::Current;
 use super::make::Maker;
+use super::opened::Opened;
 use super::rotation::Rotation;
-use super::signing::{Opened, Signing};
+use super::signing::Signing;
 use crate::hex;
 
 /// What an earlier version had in its data directory.

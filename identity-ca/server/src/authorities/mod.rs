@@ -7,6 +7,7 @@ mod ended;
 mod first;
 mod lists;
 mod make;
+mod opened;
 mod operators;
 mod rotation;
 mod signing;

@@ -1,16 +1,16 @@
 //! Which authorities sign now. What the registry says at the last seen position, never what it said before.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 
-use signet_keys::{KeyManager, KeyManagerError, KeyRecord, Signer};
 use signet_registry::{Position, StorageError};
 use signet_spiffe::BundleSet;
 use signet_tls::BundleSource as _;
-use tokio::sync::{Notify, watch};
-use tokio::task::spawn_blocking;
+use tokio::sync::{Mutex, Notify, watch};
+use tracing::error;
 
-use super::current::{Current, Opens};
+use super::current::Current;
+use super::opened::Opened;
 use super::rotation::Rotation;
 use crate::ca::Ca;
 
@@ -19,55 +19,15 @@ use crate::ca::Ca;
 pub(crate) struct Signing {
     current: watch::Sender<Arc<Current>>,
     keys: Arc<Opened>,
+    /// Held by the one who reads them: who reads earlier must not write later.
+    reading: Mutex<()>,
     /// What JWT-SVIDs have as `iss`.
     issuer: Option<String>,
     pub(crate) rotation: Rotation,
     /// Wakes whoever takes the steps that are due.
     pub(crate) due: Notify,
     /// What keeps steps from being taken, by what they are.
-    trouble: Mutex<BTreeMap<&'static str, String>>,
-}
-
-/// The key manager, with the keys that it has opened: each is opened once.
-#[derive(Debug)]
-pub(crate) struct Opened {
-    manager: Arc<dyn KeyManager>,
-    known: Mutex<HashMap<Vec<u8>, Arc<dyn Signer>>>,
-}
-
-impl Opened {
-    pub(crate) fn new(manager: Arc<dyn KeyManager>) -> Self {
-        Self {
-            manager,
-            known: Mutex::default(),
-        }
-    }
-
-    pub(crate) fn manager(&self) -> &Arc<dyn KeyManager> {
-        &self.manager
-    }
-
-    /// Those alone stay open that one of these records is of.
-    fn keep(&self, current: &Current) {
-        let records = current.all.iter().filter_map(|one| one.key.as_deref());
-        let records: Vec<_> = records
-            .filter_map(|record| KeyRecord::decode(record).ok())
-            .collect();
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|public, _| records.iter().any(|record| record.public_key() == public));
-    }
-}
-
-impl Opens for Opened {
-    fn open(&self, record: &KeyRecord) -> Result<Arc<dyn Signer>, KeyManagerError> {
-        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(signer) = known().get(record.public_key()) {
-            return Ok(Arc::clone(signer));
-        }
-        let signer = self.manager.open(record)?;
-        known().insert(record.public_key().to_vec(), Arc::clone(&signer));
-        Ok(signer)
-    }
+    trouble: SyncMutex<BTreeMap<&'static str, String>>,
 }
 
 impl Signing {
@@ -75,10 +35,11 @@ impl Signing {
         Self {
             current: watch::Sender::new(Arc::new(first)),
             keys,
+            reading: Mutex::default(),
             issuer,
             rotation,
             due: Notify::new(),
-            trouble: Mutex::default(),
+            trouble: SyncMutex::default(),
         }
     }
 
@@ -137,24 +98,39 @@ impl Ca {
         if known.position == wanted {
             return Ok(known);
         }
-        // One at a time; and what this CA verifies against changes with them, so whoever honours revocations has to wait.
-        let _in_order = self.honouring.lock().await;
+        let _in_order = self.signing.reading.lock().await;
         let wanted = self.known.authorities(&self.registry).await?;
         let known = self.signing.latest();
         if known.position == wanted {
             return Ok(known);
         }
+        self.read_authorities(wanted).await
+    }
+
+    /// Tries keys again that could not be opened: a device comes back without a change in the registry.
+    pub(super) async fn try_keys_again(&self) -> Result<Arc<Current>, StorageError> {
+        let _in_order = self.signing.reading.lock().await;
+        let wanted = self.known.authorities(&self.registry).await?;
+        self.read_authorities(wanted).await
+    }
+
+    async fn read_authorities(&self, wanted: Position) -> Result<Arc<Current>, StorageError> {
+        if let Err(error) = self.keys.refresh(&self.registry).await {
+            error!(
+                error = format!("{error:#}"),
+                "what the keys are sealed under cannot be opened"
+            );
+        }
         let found = self.registry.authorities().await?;
-        let (keys, issuer) = (Arc::clone(&self.signing.keys), self.signing.issuer.clone());
-        let domain = self.trust_domain().clone();
-        let opening =
-            spawn_blocking(move || Current::open(found, wanted, &domain, issuer.as_deref(), &*keys));
-        let opened = opening.await.unwrap_or(Err(StorageError::Deaf))?;
-        let current = opened.ok_or(StorageError::Corrupt {
+        let Signing { keys, issuer, .. } = &self.signing;
+        let opened = keys.authorities(found, wanted, self.trust_domain(), issuer.as_deref());
+        let current = opened.await?.ok_or(StorageError::Corrupt {
             column: "authorities",
         })?;
-        self.signing.keys.keep(&current);
+        keys.keep(&current);
         let current = Arc::new(current);
+        // What this CA verifies against changes with them, so whoever honours revocations has to wait; for nobody's device.
+        let _honouring = self.honouring.lock().await;
         let verified = self.bundles.bundles();
         let own = BundleSet::single(current.bundle.x509.clone());
         self.bundles

@@ -16,7 +16,7 @@ use super::kek;
 use super::options::KekSource;
 use super::store::DATA_KEY;
 use crate::clock::Clock;
-use crate::database::Database;
+use crate::database::{self, Database};
 use crate::server;
 
 /// Another key-encryption key for a CA's keys.
@@ -39,6 +39,10 @@ impl Rewrap {
     /// change was made; to repeat it then says so.
     pub async fn run(&self) -> anyhow::Result<()> {
         let directory = server::lock(&self.directory).await?;
+        let _lock = match &self.database {
+            Some(database) => database::lock(database).await?,
+            None => None,
+        };
         let registry = server::open_registry(&directory, self.database.as_ref()).await?;
         let done = rewrap(&registry, &directory, &self.from, &self.to, self.clock.now()).await;
         registry.close().await;

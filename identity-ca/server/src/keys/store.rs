@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::kek;
 use super::options::{KekSource, KeyManagerName, KeyOptions};
+use super::sealing::Sealing;
 
 /// Names of secrets in the registry.
 pub(super) const DATA_KEY: &str = "data-key";
@@ -23,7 +24,7 @@ const LOG_KEY: &str = "log-key";
 pub(crate) struct Keys {
     ring: KeyRing,
     /// None: everything ends with the process.
-    sealed: Option<Arc<SealedKeys>>,
+    sealed: Option<Arc<Sealing>>,
 }
 
 impl Keys {
@@ -32,6 +33,14 @@ impl Keys {
         Self {
             ring: KeyRing::new(Arc::new(MemoryKeys::default()), []),
             sealed: None,
+        }
+    }
+
+    /// Opens what keys are sealed under now, if that is not what it was.
+    pub(crate) async fn refresh(&self, registry: &Registry) -> anyhow::Result<()> {
+        match &self.sealed {
+            Some(sealed) => sealed.refresh(registry).await,
+            None => Ok(()),
         }
     }
 
@@ -44,15 +53,18 @@ impl Keys {
     /// there does not open.
     pub(crate) async fn open(
         options: &KeyOptions,
-        directory: &DataDirectory,
+        directory: &Arc<DataDirectory>,
         registry: &Registry,
     ) -> anyhow::Result<Self> {
-        let sealed = match registry.sealed(DATA_KEY).await? {
-            Some(row) => kek::open(&options.kek, directory, &Envelope::decode(&row)?).await?,
+        let (row, keys) = match registry.sealed(DATA_KEY).await? {
+            Some(row) => {
+                let keys = kek::open(&options.kek, directory, &Envelope::decode(&row)?).await?;
+                (row, keys)
+            }
             None => begin(&options.kek, directory, registry).await?,
         };
-        let sealed = Arc::new(sealed);
-        let in_registry: Arc<dyn KeyManager> = Arc::<SealedKeys>::clone(&sealed);
+        let sealed = Arc::new(Sealing::new(options.kek.clone(), directory, row, keys));
+        let in_registry: Arc<dyn KeyManager> = Arc::<Sealing>::clone(&sealed);
         let device = device(options).await?;
         let ring = match options.manager {
             KeyManagerName::Sealed => KeyRing::new(in_registry, device),
@@ -96,10 +108,11 @@ impl Keys {
                 Some(secret) => secret.clone(),
                 None => make().map(text)?,
             };
-            let row = sealed.seal_secret(LOG_KEY, &secret)?;
+            let row = sealed.keys().seal_secret(LOG_KEY, &secret)?;
             registry.keep_sealed(LOG_KEY, &row).await?
         };
         let secret = sealed
+            .keys()
             .open_secret(LOG_KEY, &row)
             .context("the issuance log's key in the registry cannot be opened")?;
         if let (Some(kept), Some((directory, name))) = (kept, file) {
@@ -135,7 +148,7 @@ async fn begin(
     source: &KekSource,
     directory: &DataDirectory,
     registry: &Registry,
-) -> anyhow::Result<SealedKeys> {
+) -> anyhow::Result<(Vec<u8>, SealedKeys)> {
     let kek = match source.read()? {
         Some(kek) => kek,
         None => kek::own(directory)?,
@@ -145,8 +158,9 @@ async fn begin(
     let kept = registry.keep_sealed(DATA_KEY, &ours).await?;
     if kept == ours {
         info!(key.encryption = %source, "made a data key, which the CA's keys are sealed under");
-        return Ok(sealed);
+        return Ok((kept, sealed));
     }
     // Another CA on the same database was quicker.
-    kek::open(source, directory, &Envelope::decode(&kept)?).await
+    let sealed = kek::open(source, directory, &Envelope::decode(&kept)?).await?;
+    Ok((kept, sealed))
 }

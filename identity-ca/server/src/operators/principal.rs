@@ -73,6 +73,10 @@ async fn of_svid(ca: &Ca, peer: &Peer, needed: Role) -> (Who, Result<Operator, S
         address: Some(peer.address.to_string()),
         ..Who::default()
     };
+    // Here and now: another CA may have revoked it, and nobody have told this one.
+    if let Err(error) = ca.honour_latest().await {
+        return (who, Err(refusal::storage("operator", &error)));
+    }
     let svid = match peer.svid(ca.bundles.bundles(), ca.clock.now()) {
         Ok(svid) => svid,
         Err(error) => return (who, Err(Status::unauthenticated(error.to_string()))),

@@ -168,7 +168,7 @@ async fn all_are_turned_away(node: &TestNode, registration: &str) {
 }
 
 /// Two CAs on one database, the second with another clock. Nothing where there is no PostgreSQL.
-async fn two(test: &str, clock: Clock) -> Option<(Running, Running)> {
+pub(crate) async fn two(test: &str, clock: Clock) -> Option<(Running, Running)> {
     let database = database(test)?;
     // Begun an hour ago, so that the root is valid for both.
     let storage = |directory: &TempDir| Storage::Database {
@@ -187,7 +187,7 @@ async fn two(test: &str, clock: Clock) -> Option<(Running, Running)> {
     Some((right, wrong))
 }
 
-fn seconds_off(change: impl Fn(u64) -> u64 + Send + Sync + 'static) -> Clock {
+pub(crate) fn seconds_off(change: impl Fn(u64) -> u64 + Send + Sync + 'static) -> Clock {
     Clock::new(move || UnixTime::since_unix_epoch(Duration::from_secs(change(UnixTime::now().as_secs()))))
 }
 

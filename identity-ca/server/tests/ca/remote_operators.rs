@@ -24,7 +24,7 @@ pub(crate) const ALICE: &str = "spiffe://td/ops/alice";
 pub(crate) const BOB: &str = "spiffe://td/ops/bob";
 const WEB: &str = "spiffe://td/ns/shop/sa/web";
 
-type Operator = OperatorServiceClient<Channel>;
+pub(crate) type Operator = OperatorServiceClient<Channel>;
 
 pub(crate) async fn open(access: Access) -> Running {
     let operations = Operations {
@@ -83,14 +83,17 @@ async fn issue(node: &TestNode, registration: &str) -> SvidKeyPair {
     pair(&key, &svid)
 }
 
-async fn connect(ca: &Running, identity: Option<&SvidKeyPair>) -> Result<Operator, tonic::transport::Error> {
+pub(crate) async fn connect(
+    ca: &Running,
+    identity: Option<&SvidKeyPair>,
+) -> Result<Operator, tonic::transport::Error> {
     let address = ca.server.operators().unwrap();
     Ok(OperatorServiceClient::new(
         channel(address, identity, ca.bundles()).await?,
     ))
 }
 
-async fn look(operator: &mut Operator) -> Result<(), Status> {
+pub(crate) async fn look(operator: &mut Operator) -> Result<(), Status> {
     operator.status(StatusRequest {}).await.map(drop)
 }
 

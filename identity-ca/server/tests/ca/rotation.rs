@@ -62,7 +62,7 @@ impl Running {
         self.authorities.clone().taint_authority(request).await.map(drop)
     }
 
-    async fn retire(&self, id: &str) -> Result<(), Status> {
+    pub(crate) async fn retire(&self, id: &str) -> Result<(), Status> {
         let request = RetireAuthorityRequest {
             kind: X509.to_owned(),
             id: id.to_owned(),

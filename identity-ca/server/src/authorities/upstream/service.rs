@@ -79,7 +79,10 @@ impl UpstreamService for Upstreams {
             Some(chain) => refused(chain),
             None => Status::unavailable(format!("{error:#}")),
         })?;
-        let prepared = registry.prepare_requested_authority(new, &public, now).await;
+        let interval = ca.signing.rotation.publish_interval;
+        let prepared = registry
+            .prepare_requested_authority(new, &public, interval, now)
+            .await;
         let prepared = prepared.map_err(|error| match &error {
             RequestedError::NotWaiting => Status::failed_precondition(error.to_string()),
             RequestedError::Authority(error) => operators::refuse(error),

@@ -1,0 +1,7 @@
+-- When a prepared authority may sign at the earliest (Unix seconds), as the CA that prepared it was told.
+CREATE TABLE authority_publication (
+    kind    TEXT NOT NULL,
+    id      TEXT NOT NULL,
+    ripe_at BIGINT NOT NULL,
+    PRIMARY KEY (kind, id)
+);
