@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "signet/ca/v1/upstream.proto",
         "signet/ca/v1/nested.proto",
         "signet/ca/v1/watch.proto",
+        "signet/ca/v1/wit.proto",
         "signet/agent/v1/agent.proto",
         "signet/mesh/v1/mesh.proto",
         "signet/keyd/v1/keyd.proto",

@@ -147,6 +147,10 @@ pub struct RunArgs {
     /// Socket of the Broker API; by default broker/broker.sock in --run-dir, in a directory that only root can enter.
     #[arg(long, value_name = "PATH")]
     pub broker_socket: Option<PathBuf>,
+    /// Give workloads WIT-SVIDs, too: tokens that are bound to a key of theirs, by the Workload API's third profile. An experiment,
+    /// for which signet-ca needs the same flag.
+    #[arg(long)]
+    pub experimental_wit_svid: bool,
     /// `text` or `json`.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,

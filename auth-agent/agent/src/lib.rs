@@ -8,6 +8,7 @@
 //! | [`view`] | what is known of the trust domain, and its fan-out to the node's daemons |
 //! | [`custody`] | keeps view and SVIDs, sealed, for the agent's next life |
 //! | [`jwt`] | JWT-SVIDs of this node's workloads, asked for when they ask, and kept |
+//! | [`wit`] | their WIT-SVIDs, where those are on |
 //! | [`svids`] | workload keys and SVIDs for the registrations of this node, and the Workload API's offers |
 //! | [`mesh`] | the local endpoints, from signet-meshd |
 //! | [`sessions`] | one TLS connection per peer node, on demand, with pair handshakes inside |
@@ -44,3 +45,4 @@ pub mod tasks;
 pub mod transport;
 pub mod validate;
 pub mod view;
+pub mod wit;

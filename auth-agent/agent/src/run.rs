@@ -41,6 +41,7 @@ use crate::status::Status;
 use crate::svids::{Manager, SvidSet, WorkloadSource};
 use crate::transport::{Driver, Keyd};
 use crate::view::{KeptFile, TowardsCa, ViewStore};
+use crate::wit::WitKeeper;
 use crate::{leases, mesh, metrics, parking, signals};
 
 /// For TCP, and for TLS after it.
@@ -76,7 +77,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let leases = Leases::new(view.subscribe(), kernel_leases, status.clone());
     let broker_api = Endpoint::new(&args, trust_domain.clone(), view.clone(), access_watch.clone())?;
     let tokens = JwtSvids::new(view.subscribe(), access_watch.clone(), status.clone());
-    let workloads = Arc::new(WorkloadSource::new(tokens.clone()));
+    let workloads = Arc::new(workload_source(&args, tokens.clone()));
     let (pairs, pair_events) = Pairs::channel();
     let context = Context {
         name: args.node.clone(),
@@ -105,6 +106,15 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     tasks.spawn(leases::keep(leases, view.subscribe(), endpoints_watch.clone()));
     let (lists, list_watch) = ListKeeper::new(view.subscribe(), access_watch.clone(), status.clone());
     tasks.spawn(lists.run());
+    let (access_of_wits, endpoints_of_wits) = (access_watch.clone(), endpoints_watch.clone());
+    let wits = WitKeeper::new(
+        view.subscribe(),
+        access_of_wits,
+        endpoints_of_wits,
+        &workloads,
+        &status,
+    );
+    keep_tokens(&mut tasks, &args, tokens, wits);
     let manager = Manager {
         view: view.subscribe(),
         access: access_watch.clone(),
@@ -116,7 +126,6 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         status: status.clone(),
     };
     tasks.spawn(manager.run());
-    tasks.spawn(tokens.run());
     let meshd = args.run_dir.join("meshd.sock");
     tasks.spawn(mesh::watch(meshd, endpoints, status.clone()));
     let auth = KernelAuth::new(args.bpffs.clone());
@@ -229,6 +238,23 @@ fn custody(
         keep,
         status,
     )
+}
+
+fn workload_source(args: &RunArgs, tokens: JwtSvids) -> WorkloadSource {
+    let workloads = WorkloadSource::new(tokens);
+    if args.experimental_wit_svid {
+        workloads.serving_wit_svids()
+    } else {
+        workloads
+    }
+}
+
+/// JWT-SVIDs, and WIT-SVIDs where they are on.
+fn keep_tokens(tasks: &mut JoinSet<()>, args: &RunArgs, tokens: JwtSvids, wits: WitKeeper) {
+    tasks.spawn(tokens.run());
+    if args.experimental_wit_svid {
+        tasks.spawn(wits.run());
+    }
 }
 
 /// What the kernel asks for: proofs, and room for packets until these are there.

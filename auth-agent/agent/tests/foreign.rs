@@ -6,7 +6,7 @@ mod support;
 
 use signet_agent::view::ViewStore;
 use signet_proto::view::v1 as wire;
-use signet_spiffe::{JwtBundle, SpiffeBundle, TrustDomain};
+use signet_spiffe::{JwtBundle, SpiffeBundle, TrustDomain, WitBundle};
 use signet_tls::BundleSource as _;
 use support::{Authority, Cluster, node_name};
 
@@ -25,6 +25,7 @@ fn published(authority: &Authority) -> wire::ForeignBundle {
     let bundle = SpiffeBundle {
         x509: authority.bundles().get(&authority.domain).cloned(),
         jwt: JwtBundle::empty(authority.domain.clone()),
+        wit: WitBundle::empty(authority.domain.clone()),
         sequence: Some(1),
         refresh_hint: None,
     };

@@ -137,6 +137,28 @@ async fn spiffe_row_40_an_agent_that_is_not_ready_is_unavailable() {
     assert!(bundles(&mut client).await.is_ok(), "bundles do not wait for it");
 }
 
+/// As on a node without the mesh: nobody ever tells of endpoints.
+#[tokio::test]
+async fn spiffe_row_47_what_is_taken_back_is_denied_though_endpoints_are_not_known() {
+    let served = Served::new();
+    let authority = Authority::new("td.test");
+    served.agent.endpoints.send_replace(None);
+    let ours = Offer::ready(for_us(), authority.svid("/web"));
+    served.agent.publish(vec![ours], [authority.bundle()]);
+    let mut stream = svids(&mut served.client().await).await.unwrap();
+    next(&mut stream).await.unwrap();
+    served.agent.publish(Vec::new(), [authority.bundle()]);
+    assert_eq!(
+        next(&mut stream).await.unwrap_err().code(),
+        Code::PermissionDenied
+    );
+    assert_eq!(
+        refusal(&served).await,
+        Code::Unavailable,
+        "a new one may be of an endpoint"
+    );
+}
+
 #[tokio::test]
 async fn spiffe_row_40_streams_over_the_bound_are_unavailable_and_come_back_when_others_close() {
     let served = Served::with(Limits {

@@ -93,6 +93,15 @@ impl Entrance {
         &self,
         peer: Option<&PeerInfo>,
     ) -> Result<impl Stream<Item = Result<P::Message, Status>> + Send + use<P>, Status> {
+        self.subscribe_to::<P>(peer, None).await
+    }
+
+    /// The same about one identity, where one is named.
+    pub(crate) async fn subscribe_to<P: Profile>(
+        &self,
+        peer: Option<&PeerInfo>,
+        only: Option<SpiffeId>,
+    ) -> Result<impl Stream<Item = Result<P::Message, Status>> + Send + use<P>, Status> {
         let process = caller::process(peer)?;
         let place = peer.and_then(|peer| self.places.take(peer));
         let place =
@@ -104,7 +113,7 @@ impl Entrance {
             self.stopping.clone(),
             place,
         );
-        subscription.open::<P>().await
+        subscription.only(only).open::<P>().await
     }
 
     /// Attests the caller of something that is not a stream, and tells what it is entitled to at this moment.

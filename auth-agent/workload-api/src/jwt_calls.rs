@@ -11,6 +11,7 @@ use tonic::Status;
 use crate::SvidSource;
 use crate::claims::to_struct;
 use crate::entitlement::{Grant, Hints};
+use crate::subscription::not_its_own;
 
 /// Tokens of one call that are asked for at a time.
 const AT_ONCE: usize = 4;
@@ -25,14 +26,14 @@ pub(crate) struct Wanted {
 pub(crate) fn wanted(request: &JwtsvidRequest) -> Result<Wanted, Status> {
     let audience =
         Audience::new(&request.audience).map_err(|error| Status::invalid_argument(error.to_string()))?;
-    let id = match request.spiffe_id.as_str() {
-        "" => None,
-        text => {
-            let parsed = SpiffeId::parse(text);
-            Some(parsed.map_err(|error| Status::invalid_argument(error.to_string()))?)
-        }
-    };
+    let id = wanted_id(&request.spiffe_id)?;
     Ok(Wanted { audience, id })
+}
+
+/// An identity that is asked for; none: all of them.
+pub(crate) fn wanted_id(text: &str) -> Result<Option<SpiffeId>, Status> {
+    let parse = |text| SpiffeId::parse(text).map_err(|error| Status::invalid_argument(error.to_string()));
+    (!text.is_empty()).then(|| parse(text)).transpose()
 }
 
 /// The tokens in the order of the caller's identities, all or none.
@@ -44,11 +45,7 @@ pub(crate) async fn fetch(
     let ids: Vec<SpiffeId> = match &wanted.id {
         None => grant.ids.clone(),
         Some(id) if grant.ids.contains(id) => vec![id.clone()],
-        Some(id) => {
-            return Err(Status::permission_denied(format!(
-                "no identity issued: no registration of this workload is {id}"
-            )));
-        }
+        Some(id) => return Err(not_its_own(id)),
     };
     let tokens = ids
         .into_iter()

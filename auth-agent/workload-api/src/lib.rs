@@ -1,4 +1,4 @@
-//! The SPIFFE Workload API server: X.509-SVIDs, JWT-SVIDs and bundles for the processes of this node, over a Unix socket.
+//! The SPIFFE Workload API server: X.509-SVIDs, JWT-SVIDs, WIT-SVIDs where they are on, and bundles for the processes of this node, over a Unix socket.
 //!
 //! The agent implements [`SvidSource`]: two `watch` channels, what there is to give ([`Offers`]) and which network
 //! namespace is which endpoint ([`signet_attest::EndpointTable`]), and a call for JWT-SVIDs. It publishes a new value whenever something changes;
@@ -64,11 +64,14 @@ mod service;
 mod source;
 mod subscription;
 mod svid;
+mod wit;
 
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod conformance_jwt;
+#[cfg(test)]
+mod conformance_wit;
 #[cfg(test)]
 mod crowd;
 #[cfg(test)]
@@ -87,3 +90,4 @@ pub use representation::{Messages, Representation};
 pub use server::{ServeError, serve, serve_beside};
 pub use source::SvidSource;
 pub use svid::{X509Svid, X509SvidError};
+pub use wit::{WitOffers, WitSvid, WitSvidError};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use signet_attest::RequiredSelectors;
 use signet_spiffe::{BundleSet, Hint, JwtBundleSet, KeyId, SpiffeId, TrustDomain, X509Bundle};
 
-use crate::X509Svid;
+use crate::{WitOffers, X509Svid};
 
 /// A registration on this node: whoever satisfies the selectors gets the SVID.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +84,7 @@ pub(crate) enum State {
         revocation_list: Option<Arc<RevocationList>>,
         federated: Arc<BundleSet>,
         federated_jwt: Arc<JwtBundleSet>,
+        wits: Arc<WitOffers>,
     },
 }
 
@@ -171,6 +172,7 @@ impl Offers {
             revocation_list: None,
             federated: Arc::default(),
             federated_jwt: Arc::default(),
+            wits: Arc::default(),
         }))
     }
 
@@ -195,6 +197,16 @@ impl Offers {
     pub fn with_jwt_bundles(mut self, bundles: Arc<JwtBundleSet>) -> Self {
         if let State::Ready { jwt_bundles, .. } = &mut self.0 {
             *jwt_bundles = bundles;
+        }
+        self
+    }
+
+    /// The same with WIT-SVIDs for these identities. Served where the source says so
+    /// ([`SvidSource::serves_wit_svids`](crate::SvidSource::serves_wit_svids)).
+    #[must_use]
+    pub fn with_wits(mut self, offered: Arc<WitOffers>) -> Self {
+        if let State::Ready { wits, .. } = &mut self.0 {
+            *wits = offered;
         }
         self
     }

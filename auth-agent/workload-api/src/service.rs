@@ -5,12 +5,13 @@ use futures::Stream;
 use signet_proto::workload::spiffe_workload_api_server::SpiffeWorkloadApi;
 use signet_proto::workload::{
     JwtBundlesRequest, JwtBundlesResponse, JwtsvidRequest, JwtsvidResponse, ValidateJwtsvidRequest,
-    ValidateJwtsvidResponse, X509BundlesRequest, X509BundlesResponse, X509svidRequest, X509svidResponse,
+    ValidateJwtsvidResponse, WitBundlesRequest, WitBundlesResponse, WitsvidRequest, WitsvidResponse,
+    X509BundlesRequest, X509BundlesResponse, X509svidRequest, X509svidResponse,
 };
 use signet_uds::PeerInfo;
 use tonic::{Request, Response, Status};
 
-use crate::message::{JwtBundles, Profile, X509Bundles, X509Svids};
+use crate::message::{JwtBundles, Profile, WitBundles, WitSvids, X509Bundles, X509Svids};
 use crate::{Entrance, SvidSource, jwt_calls};
 
 /// Metadata that every request carries, so that no server can be made to call us on another's behalf (Workload Endpoint §3).
@@ -36,6 +37,16 @@ impl<S: SvidSource> Service<S> {
         let messages = self.entrance.subscribe::<P>(peer).await?;
         Ok(Response::new(Box::pin(messages)))
     }
+
+    /// Before it is asked who calls: clients shall not come back (Workload API §7).
+    fn require_wit_svids(&self) -> Result<(), Status> {
+        let on = self.source.serves_wit_svids();
+        on.then_some(()).ok_or_else(|| {
+            Status::unimplemented(
+                "there are no WIT-SVIDs here: they are an experiment, which signet-agent run --experimental-wit-svid switches on",
+            )
+        })
+    }
 }
 
 /// Refuses requests without the security header, before anything else is looked at.
@@ -53,6 +64,8 @@ impl<S: SvidSource> SpiffeWorkloadApi for Service<S> {
     type FetchX509SVIDStream = Messages<X509svidResponse>;
     type FetchX509BundlesStream = Messages<X509BundlesResponse>;
     type FetchJWTBundlesStream = Messages<JwtBundlesResponse>;
+    type FetchWITSVIDStream = Messages<WitsvidResponse>;
+    type FetchWITBundlesStream = Messages<WitBundlesResponse>;
 
     async fn fetch_x509svid(
         &self,
@@ -92,5 +105,24 @@ impl<S: SvidSource> SpiffeWorkloadApi for Service<S> {
         jwt_calls::check(request.get_ref())?;
         let grant = self.entrance.grant(request.extensions().get()).await?;
         Ok(Response::new(jwt_calls::validate(request.get_ref(), &grant)?))
+    }
+
+    async fn fetch_witsvid(
+        &self,
+        request: Request<WitsvidRequest>,
+    ) -> Result<Response<Self::FetchWITSVIDStream>, Status> {
+        self.require_wit_svids()?;
+        let only = jwt_calls::wanted_id(&request.get_ref().spiffe_id)?;
+        let peer = request.extensions().get();
+        let messages = self.entrance.subscribe_to::<WitSvids>(peer, only).await?;
+        Ok(Response::new(Box::pin(messages)))
+    }
+
+    async fn fetch_wit_bundles(
+        &self,
+        request: Request<WitBundlesRequest>,
+    ) -> Result<Response<Self::FetchWITBundlesStream>, Status> {
+        self.require_wit_svids()?;
+        self.subscribe::<WitBundles>(request.extensions().get()).await
     }
 }

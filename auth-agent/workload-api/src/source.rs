@@ -33,6 +33,11 @@ pub trait SvidSource: Send + Sync + 'static {
         Attestor::of_node(self.endpoints())
     }
 
+    /// Whether the WIT-SVID profile is on (Workload API §7). Where it is not, its calls are `Unimplemented`.
+    fn serves_wit_svids(&self) -> bool {
+        false
+    }
+
     /// A JWT-SVID of an identity that the caller is entitled to, for these audiences: one that was made before, as long as
     /// it has some life left, or a new one. Asked for at the callers' pace, so it must bound what it costs others.
     ///

@@ -6,11 +6,12 @@ use futures::future::ready;
 use futures::stream::{once, unfold};
 use futures::{Stream, StreamExt};
 use signet_attest::{AllChanges, Gone, Known, Process};
+use signet_spiffe::SpiffeId;
 use tokio::sync::watch;
 use tonic::Status;
 
 use crate::caller::{Attestations, granted};
-use crate::message::Profile;
+use crate::message::{Absent, Profile};
 use crate::places::Place;
 use crate::{Offers, SvidSource};
 
@@ -26,7 +27,11 @@ pub(crate) struct Subscription {
     changes: AllChanges,
     stopping: watch::Receiver<()>,
     known: Known,
+    /// It was entitled to something before: losing that is a loss, whatever else would be known of it.
+    was_granted: bool,
     ended: Ended,
+    /// The one identity that the stream is about; none: all of them.
+    only: Option<SpiffeId>,
     _place: Place,
 }
 
@@ -47,9 +52,17 @@ impl Subscription {
             offers: source.offers(),
             stopping,
             known: Known::nothing_yet(),
+            was_granted: false,
             ended: Box::pin(async move { watched.ended().await }),
+            only: None,
             _place: place,
         }
+    }
+
+    /// The same about one identity, where one is named.
+    pub(crate) fn only(mut self, id: Option<SpiffeId>) -> Self {
+        self.only = id;
+        self
     }
 
     /// Attests the process and opens the stream, whose first message is there at once.
@@ -61,6 +74,7 @@ impl Subscription {
     ) -> Result<impl Stream<Item = Result<P::Message, Status>> + Send + use<P>, Status> {
         self.attest().await?;
         let first = self.judge::<P>()?;
+        (self.was_granted, self.known.complete) = (true, true);
         let first_message = P::message(&first);
         let updates = unfold(Some((self, first)), |state| async {
             let (mut subscription, sent) = state?;
@@ -102,14 +116,29 @@ impl Subscription {
 
     async fn attest(&mut self) -> Result<(), Status> {
         self.known = self.attestations.attest(&self.process).await?;
+        self.known.complete |= self.was_granted;
         Ok(())
     }
 
     fn judge<P: Profile>(&mut self) -> Result<P::Content, Status> {
         let offers = Arc::clone(&self.offers.borrow_and_update());
         let grant = granted(&self.process, &self.known, &offers)?;
-        P::content(grant).ok_or_else(|| Status::unavailable("the SVID has not been issued yet; try again"))
+        let grant = match &self.only {
+            None => grant,
+            Some(id) => grant.only(id).ok_or_else(|| not_its_own(id))?,
+        };
+        P::content(grant).map_err(|absent| match absent {
+            Absent::NotYet => Status::unavailable("the SVID has not been issued yet; try again"),
+            Absent::TakenBack => Status::permission_denied("no identity issued: what there was is revoked"),
+        })
     }
+}
+
+/// What a workload is told that asks for an identity of others.
+pub(crate) fn not_its_own(id: &SpiffeId) -> Status {
+    Status::permission_denied(format!(
+        "no identity issued: no registration of this workload is {id}"
+    ))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
@@ -135,6 +136,7 @@ pub(crate) struct FakeAgent {
     pub(crate) endpoints: watch::Sender<Option<Arc<EndpointTable>>>,
     /// Signs tokens; without one there are none.
     pub(crate) tokens: watch::Sender<Option<Arc<Authority>>>,
+    wit_svids: AtomicBool,
 }
 
 impl SvidSource for FakeAgent {
@@ -144,6 +146,10 @@ impl SvidSource for FakeAgent {
 
     fn endpoints(&self) -> watch::Receiver<Option<Arc<EndpointTable>>> {
         self.endpoints.subscribe()
+    }
+
+    fn serves_wit_svids(&self) -> bool {
+        self.wit_svids.load(Ordering::Relaxed)
     }
 
     fn jwt_svid<'a>(
@@ -173,7 +179,12 @@ impl FakeAgent {
             offers: watch::Sender::new(Arc::new(Offers::starting())),
             endpoints: watch::Sender::new(Some(Arc::default())),
             tokens: watch::Sender::default(),
+            wit_svids: AtomicBool::new(false),
         })
+    }
+
+    pub(crate) fn serve_wit_svids(&self) {
+        self.wit_svids.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn publish(&self, offers: Vec<Offer>, bundles: impl IntoIterator<Item = X509Bundle>) {

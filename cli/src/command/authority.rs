@@ -130,6 +130,8 @@ enum Kind {
     X509,
     /// JWT-SVIDs.
     Jwt,
+    /// WIT-SVIDs (signet-ca run --experimental-wit-svid).
+    Wit,
 }
 
 impl Kind {
@@ -137,6 +139,7 @@ impl Kind {
         match self {
             Self::X509 => "x509".to_owned(),
             Self::Jwt => "jwt".to_owned(),
+            Self::Wit => "wit".to_owned(),
         }
     }
 }

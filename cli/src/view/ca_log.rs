@@ -14,7 +14,7 @@ pub(crate) struct EntryRow {
     position: u64,
     /// Unix seconds.
     at: u64,
-    /// `x509`, `jwt`, `registration`, `node`, `join token`, `setting`, `revocation`, or `unknown`.
+    /// `x509`, `jwt`, `wit`, `registration`, `node`, `join token`, `setting`, `revocation`, or `unknown`.
     kind: String,
     caller: String,
     /// The SPIFFE ID, or what changed.

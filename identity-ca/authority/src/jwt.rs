@@ -63,7 +63,7 @@ impl JwtSigningKey {
 }
 
 /// From a `SubjectPublicKeyInfo`.
-fn public(spki: &[u8]) -> Option<JwtKey> {
+pub(crate) fn public(spki: &[u8]) -> Option<JwtKey> {
     let (_, info) = SubjectPublicKeyInfo::from_der(spki).ok()?;
     #[expect(clippy::wildcard_enum_match_arm, reason = "x509-parser's kinds are not ours")]
     match info.parsed().ok()? {

@@ -1,6 +1,6 @@
 //! The trust domain's signing keys, the SVIDs that they issue, and the list of those that are taken back.
 //!
-//! [`Authority`] and [`JwtAuthority`] are pure: the moment and the serial number are arguments; the signature is made by whoever
+//! [`Authority`], [`JwtAuthority`] and [`WitAuthority`] are pure: the moment and the serial number are arguments; the signature is made by whoever
 //! has the key (`signet-keys`). [`DataDirectory`] is where a CA keeps what is not in its registry.
 
 mod authority;
@@ -12,6 +12,7 @@ mod jwt;
 mod key;
 mod request;
 mod serial;
+mod wit;
 
 pub use authority::{Authority, AuthorityError, BACKDATE, IssueError, IssuedSvid, begins};
 pub use contents::LeafContents;
@@ -25,3 +26,4 @@ pub use jwt::{IssuedJwtSvid, JwtAuthority, JwtIssueError, JwtSigningKey, MAX_JWT
 pub use key::{KeyError, SigningKey};
 pub use request::{MAX_REQUEST_BYTES, RequestError, RequestedKey};
 pub use serial::Serial;
+pub use wit::{IssuedWitSvid, WitAuthority, WitKey};

@@ -101,6 +101,11 @@ impl RequestedKey {
         Self::check(der, &[wanted], RequestError::OtherKeyType { wanted })
     }
 
+    /// ASN.1 DER.
+    pub(crate) fn spki(&self) -> Vec<u8> {
+        self.0.subject_public_key_info()
+    }
+
     /// The public half of a key that is at hand.
     pub(crate) fn of_public_key(key: &SigningKey) -> Option<Self> {
         PublicKeyInfo::from_der(&key.0.subject_public_key_info())

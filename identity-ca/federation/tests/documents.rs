@@ -6,7 +6,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
 use signet_federation::{Document, DocumentError, SequenceError, Verdict, judge};
-use signet_spiffe::{JwtBundle, SpiffeBundle, TrustDomain, X509Bundle};
+use signet_spiffe::{JwtBundle, SpiffeBundle, TrustDomain, WitBundle, X509Bundle};
 
 fn domain(name: &str) -> TrustDomain {
     TrustDomain::parse(name).unwrap()
@@ -27,6 +27,7 @@ fn text(x509: &X509Bundle, sequence: Option<u64>) -> String {
     let bundle = SpiffeBundle {
         x509: Some(x509.clone()),
         jwt: JwtBundle::empty(x509.trust_domain().clone()),
+        wit: WitBundle::empty(x509.trust_domain().clone()),
         sequence,
         refresh_hint: None,
     };

@@ -70,6 +70,8 @@ pub enum Document {
     X509,
     /// A JWT-SVID; its digest is over the token's text.
     Jwt,
+    /// A WIT-SVID; its digest is over the token's text.
+    Wit,
 }
 
 /// That an SVID was issued.
@@ -77,7 +79,7 @@ pub enum Document {
 pub struct Issuance {
     /// What kind of SVID.
     pub document: Document,
-    /// Its serial number, big-endian, 1 to [`MAX_SERIAL_BYTES`] bytes; of a JWT its `jti`.
+    /// Its serial number, big-endian, 1 to [`MAX_SERIAL_BYTES`] bytes; of a JWT or WIT its `jti`.
     pub serial: Vec<u8>,
     /// Whose it is.
     pub spiffe_id: SpiffeId,
@@ -221,6 +223,7 @@ impl Document {
         match self {
             Self::X509 => "x509",
             Self::Jwt => "jwt",
+            Self::Wit => "wit",
         }
     }
 }
@@ -235,6 +238,7 @@ impl Issuance {
         to.push(match self.document {
             Document::X509 => 1,
             Document::Jwt => 2,
+            Document::Wit => 110,
         });
         put_string(to, &self.serial);
         put_string(to, self.spiffe_id.as_str().as_bytes());
@@ -249,6 +253,7 @@ impl Issuance {
         let document = match from.u8()? {
             1 => Document::X509,
             2 => Document::Jwt,
+            110 => Document::Wit,
             _ => return None,
         };
         let serial = from.string()?;

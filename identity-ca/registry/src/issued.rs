@@ -69,7 +69,10 @@ impl Registry {
         }
         let query = match target {
             Target::Serial(serial) => {
-                sql::query_as("SELECT EXISTS (SELECT 1 FROM issued WHERE serial = ?)")
+                // Tokens stand in the log alone.
+                sql::query_as(
+                    "SELECT EXISTS (SELECT 1 FROM issued WHERE serial = ?1 UNION ALL SELECT 1 FROM log_leaves WHERE serial = ?1)",
+                )
                     .bind(serial.as_bytes().to_vec())
             }
             Target::Id(id) => sql::query_as(

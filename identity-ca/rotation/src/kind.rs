@@ -10,22 +10,25 @@ pub enum AuthorityKind {
     X509,
     /// JWT-SVIDs.
     Jwt,
+    /// WIT-SVIDs, where those are on.
+    Wit,
 }
 
-/// Neither of the two.
+/// None of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an authority is of the kind x509 or jwt")]
+#[error("an authority is of the kind x509, jwt or wit")]
 pub struct KindError;
 
 impl AuthorityKind {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::X509, Self::Jwt];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::X509, Self::Jwt, Self::Wit];
 
-    /// `x509` or `jwt`.
+    /// `x509`, `jwt` or `wit`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::X509 => "x509",
             Self::Jwt => "jwt",
+            Self::Wit => "wit",
         }
     }
 }
@@ -47,7 +50,7 @@ impl FromStr for AuthorityKind {
     }
 }
 
-/// What an authority is called: an X.509 authority's subject key identifier in hexadecimal, a JWT key's `kid`.
+/// What an authority is called: an X.509 authority's subject key identifier in hexadecimal, a JWT or WIT key's `kid`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AuthorityId(String);
 

@@ -75,7 +75,7 @@ pub fn successor_at(active: &Authority, policy: &Policy) -> UnixTime {
     Turns::of(active, policy).prepare
 }
 
-/// What is due for the authorities of one kind. `missing` are the nodes that lack the prepared one.
+/// What is due for the authorities of one kind, which there is to be one of. `missing` are the nodes that lack the prepared one.
 ///
 /// Who prepares one by hand activates it by hand, until half of the active one's life is over.
 pub fn plan(all: &[Authority], missing: &[Missing], policy: &Policy, now: UnixTime) -> Plan {
@@ -94,10 +94,36 @@ pub fn plan(all: &[Authority], missing: &[Missing], policy: &Policy, now: UnixTi
         }
     }
     // Last: there is room for a prepared one once another has gone.
-    if let Some(active) = all.iter().find(|one| one.state == State::Active) {
-        succeed(&mut plan, active, all, missing, policy, now);
+    match all.iter().find(|one| one.state == State::Active) {
+        Some(active) => succeed(&mut plan, active, all, missing, policy, now),
+        None => begin(&mut plan, all, missing, policy, now),
     }
     plan
+}
+
+/// The first one of its kind, or the first after the one that signed was revoked: nobody relies on anything that it would replace,
+/// so it signs as soon as all nodes have it, or the time has passed.
+fn begin(plan: &mut Plan, all: &[Authority], missing: &[Missing], policy: &Policy, now: UnixTime) {
+    let usable = |one: &&Authority| one.state == State::Prepared && now < one.not_after;
+    let Some(first) = all.iter().find(usable) else {
+        plan.due.push(Due::Prepare);
+        return;
+    };
+    let publication = Publication {
+        interval: policy.publish_interval,
+        missing,
+    };
+    let enough = [Enough::Acknowledged, Enough::Time];
+    let met = enough
+        .into_iter()
+        .find(|enough| publication.check(first, *enough, now).is_ok());
+    match met {
+        Some(enough) => plan.due.push(Due::Activate {
+            id: first.id.clone(),
+            enough,
+        }),
+        None => plan.at(publication.ripe_at(first)),
+    }
 }
 
 fn succeed(

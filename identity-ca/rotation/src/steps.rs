@@ -177,6 +177,8 @@ pub fn revoke<'a>(
     let wanted = find(kind, all, id)?;
     let why = match wanted.state {
         State::Prepared | State::Old | State::Tainted => return Ok(wanted),
+        // Nothing but WIT-SVIDs rests on it: neither nodes nor the CA.
+        State::Active if kind == AuthorityKind::Wit => return Ok(wanted),
         State::Active => {
             "it signs, and revoking it would refuse every SVID and the CA itself; prepare and activate another one first"
         }

@@ -136,7 +136,7 @@ impl Ca {
         Ok((signed.map_err(|error| internal("issue", &error))?, id))
     }
 
-    async fn check_not_withheld(&self, id: &SpiffeId, node: &NodeName) -> Result<(), Status> {
+    pub(crate) async fn check_not_withheld(&self, id: &SpiffeId, node: &NodeName) -> Result<(), Status> {
         let permit = self.known.may_issue(&self.registry, id, node).await;
         permit
             .map_err(|error| refusal::storage("issue", &error))?
@@ -144,14 +144,18 @@ impl Ca {
             .map_err(|withheld| refusal::withheld(&withheld))
     }
 
-    async fn revoked_at(&self, id: &SpiffeId, node: &NodeName) -> Result<Option<UnixTime>, Status> {
+    pub(crate) async fn revoked_at(
+        &self,
+        id: &SpiffeId,
+        node: &NodeName,
+    ) -> Result<Option<UnixTime>, Status> {
         let at = self.known.revoked_at(&self.registry, id, node).await;
         at.map_err(|error| refusal::storage("issue", &error))
     }
 
     /// Now, but later than anything of the two was revoked: those who verify could not tell a token from an older one. Tokens
     /// count whole seconds, so this may take one.
-    async fn after_revocations(&self, id: &SpiffeId, node: &NodeName) -> Result<UnixTime, Status> {
+    pub(crate) async fn after_revocations(&self, id: &SpiffeId, node: &NodeName) -> Result<UnixTime, Status> {
         let revoked = self.revoked_at(id, node).await?;
         let now = self.clock.now();
         if revoked < Some(now) {

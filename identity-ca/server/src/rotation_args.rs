@@ -30,6 +30,11 @@ pub(crate) struct RotationArgs {
     /// Leave all steps of the authorities' lives to the operator (`signet ca authority`).
     #[arg(long)]
     manual_rotation: bool,
+
+    /// Issue WIT-SVIDs (tokens that are bound to a key of their workload) to nodes that ask for them. An experiment: SPIFFE's
+    /// documents of it may change. All replicas need the same.
+    #[arg(long)]
+    experimental_wit_svid: bool,
 }
 
 impl RotationArgs {
@@ -40,6 +45,7 @@ impl RotationArgs {
             publish_interval: self.publish_interval,
             automatic: !self.manual_rotation,
             downstream_life: self.downstream_life,
+            wit_svids: self.experimental_wit_svid,
         }
     }
 }

@@ -12,6 +12,7 @@ use signet_log::Caller;
 use signet_proto::ca::v1::downstream_service_server::DownstreamServiceServer;
 use signet_proto::ca::v1::node_attestation_server::NodeAttestationServer;
 use signet_proto::ca::v1::node_service_server::NodeServiceServer;
+use signet_proto::ca::v1::wit_service_server::WitServiceServer;
 use signet_registry::Registry;
 use signet_spiffe::{BundleSet, NodeName, X509Bundle};
 use signet_telemetry::Throttle;
@@ -35,6 +36,7 @@ use crate::connected::Connected;
 use crate::database::{self, Database};
 use crate::federation;
 use crate::fitness::{self, Fitness};
+use crate::issue_wit::Wits;
 use crate::keys::{GUARD, Keys};
 use crate::known::Known;
 use crate::limits::{
@@ -444,9 +446,11 @@ async fn serve_nodes(ca: Arc<Ca>, listener: Listener) -> anyhow::Result<()> {
     let below = DownstreamServiceServer::new(Downstreams(Arc::clone(&ca)))
         .max_decoding_message_size(REQUEST)
         .max_encoding_message_size(RESPONSE);
+    let wits = WitServiceServer::new(Wits(Arc::clone(&ca))).max_decoding_message_size(REQUEST);
     let serving = limited()
         .layer(Gate::new(Arc::clone(&ca), Gated::Nodes))
         .add_service(service)
+        .add_service(wits)
         .add_service(attestation)
         .add_service(below)
         .serve_with_incoming_shutdown(listener.incoming(), ca.shutdown.cancelled());

@@ -9,10 +9,11 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey as CertificateKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use crate::jwt::{Curve, JwtKey, JwtKeyError, PublicKey};
+use crate::jwt::{Curve, JwtAlgorithm, JwtKey, JwtKeyError, PublicKey};
 
 pub(crate) const X509_SVID: &str = "x509-svid";
 pub(crate) const JWT_SVID: &str = "jwt-svid";
+pub(crate) const WIT_SVID: &str = "wit-svid";
 
 /// The members that SPIFFE defines or takes over, and no others (Trust Domain and Bundle §4.2), but for `alg`, which is
 /// written for those alone who do not know SPIFFE.
@@ -92,17 +93,37 @@ impl Jwk {
 
     /// A JWT key.
     pub(crate) fn jwt_key(key: &JwtKey) -> Self {
-        let members = match key.public() {
+        Self::token_key(key, JWT_SVID)
+    }
+
+    /// A key that WIT-SVIDs are checked with.
+    pub(crate) fn wit_key(key: &JwtKey) -> Self {
+        Self::token_key(key, WIT_SVID)
+    }
+
+    fn token_key(key: &JwtKey, key_use: &str) -> Self {
+        Self {
+            key_use: Some(key_use.to_owned()),
+            kid: Some(key.id().to_owned()),
+            ..Self::public_key(key)
+        }
+    }
+
+    /// A workload's own key, which signs with this algorithm and no other (WIT-SVID §3.2).
+    pub(crate) fn confirmation(key: &JwtKey, algorithm: JwtAlgorithm) -> Self {
+        Self {
+            alg: Some(algorithm.as_str()),
+            ..Self::public_key(key)
+        }
+    }
+
+    fn public_key(key: &JwtKey) -> Self {
+        match key.public() {
             PublicKey::Ec { curve, point, .. } => {
                 let (x, y) = PublicKey::coordinates(*curve, point);
                 Self::ec(*curve, x, y)
             }
             PublicKey::Rsa { modulus, exponent } => Self::rsa(modulus, exponent),
-        };
-        Self {
-            key_use: Some(JWT_SVID.to_owned()),
-            kid: Some(key.id().to_owned()),
-            ..members
         }
     }
 
@@ -150,17 +171,24 @@ impl Jwk {
 
     /// The JWT key that this is; `None` for a kind or curve that is not known here, which is passed over.
     pub(crate) fn to_jwt_key(&self) -> Result<Option<JwtKey>, JwtKeyError> {
-        let key = match self.kty.as_deref() {
+        let Some(key) = self.to_public_key()? else {
+            return Ok(None);
+        };
+        JwtKey::new(self.kid.clone().unwrap_or_default(), key).map(Some)
+    }
+
+    /// The same without looking at its ID.
+    pub(crate) fn to_public_key(&self) -> Result<Option<PublicKey>, JwtKeyError> {
+        match self.kty.as_deref() {
             Some("EC") => {
                 let Some(curve) = self.crv.as_deref().and_then(Curve::parse) else {
                     return Ok(None);
                 };
-                PublicKey::ec(curve, &member(self.x.as_deref())?, &member(self.y.as_deref())?)?
+                PublicKey::ec(curve, &member(self.x.as_deref())?, &member(self.y.as_deref())?).map(Some)
             }
-            Some("RSA") => PublicKey::rsa(&member(self.n.as_deref())?, &member(self.e.as_deref())?)?,
-            Some(_) | None => return Ok(None),
-        };
-        JwtKey::new(self.kid.clone().unwrap_or_default(), key).map(Some)
+            Some("RSA") => PublicKey::rsa(&member(self.n.as_deref())?, &member(self.e.as_deref())?).map(Some),
+            Some(_) | None => Ok(None),
+        }
     }
 }
 

@@ -9,9 +9,10 @@ use serde_json::{Map, Value};
 
 use crate::bundle::{BundleError, X509Bundle};
 use crate::json;
-use crate::jwk::{JWT_SVID, Jwk, X509_SVID};
-use crate::jwt::{JwtBundle, JwtBundleError};
+use crate::jwk::{JWT_SVID, Jwk, WIT_SVID, X509_SVID};
+use crate::jwt::{JwtBundle, JwtBundleError, JwtKey};
 use crate::trust_domain::TrustDomain;
+use crate::wit::WitBundle;
 
 /// Longest JWK set that is read, bytes.
 pub const MAX_JWKS_BYTES: usize = 1024 * 1024;
@@ -46,9 +47,15 @@ pub enum JwksError {
     /// The certificates are no bundle. Without any usable one, no X.509-SVID of the trust domain is to be believed.
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    /// The JWT keys are no bundle.
+    /// The JWT keys are no bundle, or those that WIT-SVIDs are checked with are not.
     #[error(transparent)]
     Jwt(#[from] JwtBundleError),
+    /// A key for JWT-SVIDs and one for WIT-SVIDs with one ID (WIT-SVID §6.1).
+    #[error("the bundle has the key ID {id:?} for a JWT key and for a WIT key: no two keys may share one")]
+    SharedId {
+        /// Their ID.
+        id: String,
+    },
     /// A key that has no JWK form here.
     #[error("certificate {number} of the bundle has a key that is neither RSA nor on a NIST curve")]
     Key {
@@ -64,6 +71,8 @@ pub struct SpiffeBundle {
     pub x509: Option<X509Bundle>,
     /// What its JWT-SVIDs are checked against, perhaps nothing.
     pub jwt: JwtBundle,
+    /// What its WIT-SVIDs are checked against; in most trust domains nothing.
+    pub wit: WitBundle,
     /// Goes up with every change of the content (§4.1.1).
     pub sequence: Option<u64>,
     /// How often to ask for a newer one, whole seconds (§4.1.2).
@@ -82,11 +91,13 @@ struct Jwks {
 impl SpiffeBundle {
     /// The bundle as a JWK set with SPIFFE's members.
     pub fn to_jwks(&self) -> Result<String, JwksError> {
+        check_ids(&self.jwt, &self.wit)?;
         let mut keys = match &self.x509 {
             Some(bundle) => x509_keys(bundle)?,
             None => Vec::new(),
         };
         keys.extend(self.jwt.keys().iter().map(Jwk::jwt_key));
+        keys.extend(self.wit.keys().iter().map(Jwk::wit_key));
         let set = Jwks {
             keys,
             spiffe_sequence: self.sequence,
@@ -105,9 +116,13 @@ impl SpiffeBundle {
         } else {
             Some(X509Bundle::new(trust_domain.clone(), authorities)?)
         };
+        let jwt = set.jwt_bundle(trust_domain.clone())?;
+        let wit = set.wit_bundle(trust_domain.clone())?;
+        check_ids(&jwt, &wit)?;
         Ok(Self {
             x509,
-            jwt: set.jwt_bundle(trust_domain.clone())?,
+            jwt,
+            wit,
             sequence: set.number("spiffe_sequence")?,
             refresh_hint: set.number("spiffe_refresh_hint")?.map(Duration::from_secs),
         })
@@ -172,6 +187,38 @@ impl JwtBundle {
     }
 }
 
+impl WitBundle {
+    /// The keys that WIT-SVIDs are checked with alone, as a plain JWK set: what the Workload API gives out (Workload API §7.2.2).
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "texts and lists of them always have a JSON form"
+    )]
+    pub fn to_jwks(&self) -> String {
+        let set = Jwks {
+            keys: self.keys().iter().map(Jwk::wit_key).collect(),
+            spiffe_sequence: None,
+            spiffe_refresh_hint: None,
+        };
+        serde_json::to_string(&set).expect("writes")
+    }
+
+    /// Those keys of a JWK set, none but those (WIT-SVID §6.2).
+    pub fn from_jwks(trust_domain: TrustDomain, text: &str) -> Result<Self, JwksError> {
+        Set::read(text)?.wit_bundle(trust_domain)
+    }
+}
+
+/// A token could be taken for one of the other kind's.
+fn check_ids(jwt: &JwtBundle, wit: &WitBundle) -> Result<(), JwksError> {
+    let shared = wit.keys().iter().find(|key| jwt.key(key.id()).is_some());
+    shared.map_or(Ok(()), |key| {
+        Err(JwksError::SharedId {
+            id: key.id().to_owned(),
+        })
+    })
+}
+
 fn x509_keys(bundle: &X509Bundle) -> Result<Vec<Jwk>, JwksError> {
     let numbered = (1..).zip(bundle.authorities());
     let jwk = |(number, authority)| Jwk::authority(authority).ok_or(JwksError::Key { number });
@@ -221,14 +268,22 @@ impl Set {
     }
 
     fn jwt_bundle(&self, trust_domain: TrustDomain) -> Result<JwtBundle, JwksError> {
+        Ok(JwtBundle::new(trust_domain, self.token_keys(JWT_SVID)?)?)
+    }
+
+    fn wit_bundle(&self, trust_domain: TrustDomain) -> Result<WitBundle, JwksError> {
+        Ok(WitBundle::new(trust_domain, self.token_keys(WIT_SVID)?)?)
+    }
+
+    fn token_keys(&self, key_use: &str) -> Result<Vec<JwtKey>, JwksError> {
         let mut keys = Vec::new();
-        for (number, key) in self.keys(JWT_SVID)? {
+        for (number, key) in self.keys(key_use)? {
             let key = key
                 .to_jwt_key()
                 .map_err(|source| JwtBundleError::Key { number, source })?;
             keys.extend(key);
         }
-        Ok(JwtBundle::new(trust_domain, keys)?)
+        Ok(keys)
     }
 
     fn number(&self, member: &'static str) -> Result<Option<u64>, JwksError> {

@@ -1,4 +1,4 @@
-//! SPIFFE IDs, bundles, revocations, and the verification of X.509-SVIDs and JWT-SVIDs.
+//! SPIFFE IDs, bundles, revocations, and the verification of X.509-SVIDs, JWT-SVIDs and WIT-SVIDs.
 //!
 //! Pure: no clock, no files, no sockets. `now` is an argument everywhere. The standards are those of
 //! <https://spiffe.io/docs/latest/spiffe-specs/>; docstrings name document and section.
@@ -32,6 +32,7 @@ mod serial;
 mod signer;
 mod svid;
 mod trust_domain;
+mod wit;
 
 pub use bundle::{BundleError, BundleSet, MAX_AUTHORITIES, X509Bundle};
 pub use certificate::CertificateError;
@@ -59,3 +60,8 @@ pub use serial::{NODE_SERIAL_BYTES, node_serial, node_serials_since};
 pub use signer::SignerError;
 pub use svid::{MAX_CERTIFICATE_BYTES, MAX_CHAIN_LENGTH, SvidError, VerifiedSvid, verify_x509_svid};
 pub use trust_domain::{MAX_TRUST_DOMAIN_LENGTH, TrustDomain};
+pub use wit::{
+    ConfirmationError, ConfirmationKey, MAX_PROOF_LIFE, ProofContext, ProofError, SeenProofs,
+    UnprovenWitSvid, VerifiedWitSvid, WitBundle, WitBundleSet, WitHeaderError, WitProofClaims, WitSvidClaims,
+    WitSvidError, sign_wit_proof, sign_wit_svid, verify_wit_svid,
+};

@@ -213,12 +213,22 @@ impl Cut {
     }
 
     /// A token that does not say when it was issued is taken to be old.
-    fn meets_token(&self, svid: &VerifiedJwtSvid) -> Option<Arc<str>> {
-        let issued = svid.issued();
-        issued
+    fn meets_token(&self, token: &TokenFacts<'_>) -> Option<Arc<str>> {
+        token
+            .issued
             .is_none_or(|issued| issued <= self.at)
             .then(|| self.reason.clone())
     }
+}
+
+/// What of a token says which revocations mean it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TokenFacts<'a> {
+    pub(crate) id: &'a SpiffeId,
+    /// Its `jti`.
+    pub(crate) token_id: Option<&'a str>,
+    /// Its `iat`.
+    pub(crate) issued: Option<UnixTime>,
 }
 
 /// All that is revoked at a moment.
@@ -321,36 +331,41 @@ impl Revocations {
 
     /// Says whether a token still counts. One that another program has signed has a `jti` that names no node, if any.
     pub fn check_token(&self, svid: &VerifiedJwtSvid) -> Result<(), Revoked> {
-        self.find_token(svid).map_or(Ok(()), |(by, reason)| {
+        self.check_facts(&TokenFacts {
+            id: svid.id(),
+            token_id: svid.token_id(),
+            issued: svid.issued(),
+        })
+    }
+
+    /// The same of a token of any kind.
+    pub(crate) fn check_facts(&self, token: &TokenFacts<'_>) -> Result<(), Revoked> {
+        self.find_token(token).map_or(Ok(()), |(by, reason)| {
             Err(Revoked {
-                id: svid.id().clone(),
-                serial: svid.token_id().unwrap_or("without jti").to_owned(),
+                id: token.id.clone(),
+                serial: token.token_id.unwrap_or("without jti").to_owned(),
                 by,
                 reason,
             })
         })
     }
 
-    fn find_token(&self, svid: &VerifiedJwtSvid) -> Option<(RevokedBy, Arc<str>)> {
+    fn find_token(&self, token: &TokenFacts<'_>) -> Option<(RevokedBy, Arc<str>)> {
         if let Some(reason) = &self.unreadable {
             return Some((RevokedBy::Unreadable, reason.clone()));
         }
-        let serial = svid.token_id().and_then(|id| id.parse::<SerialNumber>().ok());
-        let serial = self.meant(svid.id(), serial);
+        let serial = token.token_id.and_then(|id| id.parse::<SerialNumber>().ok());
+        let serial = self.meant(token.id, serial);
         if let Some(reason) = serial.as_ref().and_then(|serial| self.serials.get(serial)) {
             return Some((RevokedBy::Serial, reason.clone()));
         }
-        if let Some(found) = self.find_token_id(svid) {
-            return Some(found);
+        let by_id = self.ids.get(token.id).and_then(|cut| cut.meets_token(token));
+        if let Some(reason) = by_id {
+            return Some((RevokedBy::Id, reason));
         }
         let node = serial.and_then(|serial| self.nodes.get(&serial.node()?));
-        let reason = node.and_then(|cut| cut.meets_token(svid))?;
+        let reason = node.and_then(|cut| cut.meets_token(token))?;
         Some((RevokedBy::Node, reason))
-    }
-
-    fn find_token_id(&self, svid: &VerifiedJwtSvid) -> Option<(RevokedBy, Arc<str>)> {
-        let cut = self.ids.get(svid.id())?;
-        Some((RevokedBy::Id, cut.meets_token(svid)?))
     }
 
     fn find(&self, svid: &VerifiedSvid) -> Option<(RevokedBy, Arc<str>)> {

@@ -45,6 +45,11 @@ impl Request {
         &self.csr
     }
 
+    /// The key alone: PKCS#8, DER.
+    pub fn into_key(self) -> Zeroizing<Vec<u8>> {
+        self.key
+    }
+
     /// The key with the chain that the CA answered.
     pub fn with_chain(self, chain: Vec<CertificateDer<'static>>) -> SvidKeyPair {
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.to_vec()));

@@ -1,11 +1,11 @@
 //! What the Workload API gives out.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use signet_attest::EndpointTable;
 use signet_spiffe::{Audience, SpiffeId};
-use signet_workload_api::{JwtSvid, NoJwtSvid, Offer, Offers, RevocationList, SvidSource};
+use signet_workload_api::{JwtSvid, NoJwtSvid, Offer, Offers, RevocationList, SvidSource, WitOffers};
 use tokio::sync::watch;
 
 use super::set::SvidSet;
@@ -18,6 +18,15 @@ pub struct WorkloadSource {
     offers: watch::Sender<Arc<Offers>>,
     endpoints: watch::Sender<Option<Arc<EndpointTable>>>,
     tokens: JwtSvids,
+    /// Nothing where they are off.
+    wits: Option<Mutex<Wits>>,
+}
+
+/// WIT-SVIDs come from another keeper than the rest: what each said last.
+#[derive(Debug)]
+struct Wits {
+    offers: Arc<Offers>,
+    wits: Arc<WitOffers>,
 }
 
 impl WorkloadSource {
@@ -27,11 +36,39 @@ impl WorkloadSource {
             offers: watch::Sender::new(Arc::new(Offers::starting())),
             endpoints: watch::Sender::default(),
             tokens,
+            wits: None,
         }
     }
 
+    /// The same with WIT-SVIDs.
+    #[must_use]
+    pub fn serving_wit_svids(mut self) -> Self {
+        self.wits = Some(Mutex::new(Wits {
+            offers: Arc::new(Offers::starting()),
+            wits: Arc::default(),
+        }));
+        self
+    }
+
     pub(super) fn set_offers(&self, offers: Arc<Offers>) {
-        self.offers.send_if_modified(|known| replace(known, offers));
+        match &self.wits {
+            None => drop(self.offers.send_if_modified(|known| replace(known, offers))),
+            Some(_) => self.change(|wits| wits.offers = offers),
+        }
+    }
+
+    pub(crate) fn set_wits(&self, offered: Arc<WitOffers>) {
+        self.change(|wits| wits.wits = offered);
+    }
+
+    /// Under the lock until it is published, so that the later word of both is the last one.
+    fn change(&self, change: impl FnOnce(&mut Wits)) {
+        let Some(wits) = &self.wits else { return };
+        let mut wits = wits.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut wits);
+        let offers = Offers::clone(&wits.offers).with_wits(wits.wits.clone());
+        self.offers
+            .send_if_modified(|known| replace(known, Arc::new(offers)));
     }
 
     pub(super) fn set_endpoints(&self, endpoints: Arc<EndpointTable>) {
@@ -56,6 +93,10 @@ impl SvidSource for WorkloadSource {
 
     fn endpoints(&self) -> watch::Receiver<Option<Arc<EndpointTable>>> {
         self.endpoints.subscribe()
+    }
+
+    fn serves_wit_svids(&self) -> bool {
+        self.wits.is_some()
     }
 
     fn jwt_svid<'a>(

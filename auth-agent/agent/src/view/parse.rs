@@ -10,7 +10,8 @@ use signet_attest::RequiredSelectors;
 use signet_proto::view::v1 as wire;
 use signet_session::NodeNumber;
 use signet_spiffe::{
-    BundleSet, CertificateDer, JwtBundle, JwtBundleSet, NodeName, SpiffeId, TrustDomain, X509Bundle,
+    BundleSet, CertificateDer, JwtBundle, JwtBundleSet, NodeName, SpiffeId, TrustDomain, WitBundle,
+    WitBundleSet, X509Bundle,
 };
 
 use super::error::ViewError;
@@ -182,6 +183,20 @@ pub(super) fn jwt_bundles(
         JwtBundle::from_jwks(trust_domain.clone(), text)?
     };
     Ok(JwtBundleSet::single(keys))
+}
+
+/// In most trust domains there are no WIT keys, and so no WIT-SVIDs.
+pub(super) fn wit_bundles(
+    trust_domain: &TrustDomain,
+    bundle: &wire::TrustBundle,
+) -> Result<WitBundleSet, ViewError> {
+    let keys = if bundle.wit_keys.is_empty() {
+        WitBundle::empty(trust_domain.clone())
+    } else {
+        let text = std::str::from_utf8(&bundle.wit_keys).map_err(|_| ViewError::JwtKeysText)?;
+        WitBundle::from_jwks(trust_domain.clone(), text)?
+    };
+    Ok(WitBundleSet::single(keys))
 }
 
 /// A mode that this version does not know is `Off`: it cannot encrypt in a way that it does not have.

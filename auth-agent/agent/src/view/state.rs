@@ -11,7 +11,7 @@ use signet_proto::view::v1 as wire;
 use signet_session::NodeNumber;
 use signet_spiffe::{
     BundleSet, DnsName, Hint, JwtBundleSet, KeyType, NodeName, SpiffeBundle, SpiffeId, TrustDomain,
-    X509Bundle,
+    WitBundleSet, X509Bundle,
 };
 
 use super::error::ViewError;
@@ -131,6 +131,8 @@ pub struct View {
     pub(super) foreign_jwt: Arc<JwtBundleSet>,
     /// The same as they came.
     pub(super) foreign_documents: Arc<BTreeMap<TrustDomain, wire::ForeignBundle>>,
+    pub(super) wit_bundles: Arc<WitBundleSet>,
+    pub(super) foreign_wit: Arc<WitBundleSet>,
     pub(super) revocations: Arc<RevocationTable>,
     pub(super) tainted: Arc<Tainted>,
     pub(super) bundle: wire::TrustBundle,
@@ -169,6 +171,8 @@ impl View {
             foreign: Arc::default(),
             foreign_jwt: Arc::default(),
             foreign_documents: Arc::default(),
+            wit_bundles: Arc::new(parse::wit_bundles(trust_domain, &bundle)?),
+            foreign_wit: Arc::default(),
             bundles: Arc::default(),
             revocations: revocations.clone(),
             tainted: Arc::new(Tainted::of(&bundle)),
@@ -198,6 +202,8 @@ impl View {
         self.bundles = Arc::new(bundles.with_revocations(revocations.set().clone()));
         let keys = JwtBundleSet::clone(&self.jwt_bundles);
         self.jwt_bundles = Arc::new(keys.with_revocations(revocations.set().clone()));
+        let keys = WitBundleSet::clone(&self.wit_bundles);
+        self.wit_bundles = Arc::new(keys.with_revocations(revocations.set().clone()));
         self.revocations = revocations;
         self
     }
@@ -234,6 +240,7 @@ impl View {
         if let Some(bundle) = &update.bundle {
             self.published = Arc::new(parse::bundles(&self.trust_domain, bundle)?);
             self.jwt_bundles = Arc::new(parse::jwt_bundles(&self.trust_domain, bundle)?);
+            self.wit_bundles = Arc::new(parse::wit_bundles(&self.trust_domain, bundle)?);
             self.tainted = Arc::new(Tainted::of(bundle));
             self.bundle = bundle.clone();
         }
@@ -259,16 +266,19 @@ impl View {
         let foreign = Arc::make_mut(&mut self.foreign);
         let foreign_jwt = Arc::make_mut(&mut self.foreign_jwt);
         let documents = Arc::make_mut(&mut self.foreign_documents);
+        let foreign_wit = Arc::make_mut(&mut self.foreign_wit);
         for name in &update.removed_foreign_bundles {
             let trust_domain = parse::trust_domain(name)?;
             foreign.remove(&trust_domain);
             foreign_jwt.remove(&trust_domain);
             documents.remove(&trust_domain);
+            foreign_wit.remove(&trust_domain);
         }
         for bundle in &update.foreign_bundles {
             let trust_domain = parse::trust_domain(&bundle.trust_domain)?;
             foreign.remove(&trust_domain);
             foreign_jwt.remove(&trust_domain);
+            foreign_wit.remove(&trust_domain);
             if trust_domain == self.trust_domain {
                 return Err(ViewError::OwnAsForeign);
             }
@@ -279,6 +289,7 @@ impl View {
                         foreign.insert(x509);
                     }
                     foreign_jwt.insert(read.jwt);
+                    foreign_wit.insert(read.wit);
                 }
                 Err(error) => {
                     tracing::error!(foreign.trust.domain = %trust_domain, %error, "a federated bundle cannot be read");
@@ -416,6 +427,16 @@ impl View {
     /// What JWT-SVIDs are verified against: what is revoked does not verify.
     pub fn jwt_bundles(&self) -> &Arc<JwtBundleSet> {
         &self.jwt_bundles
+    }
+
+    /// What WIT-SVIDs are verified against: what is revoked does not verify.
+    pub fn wit_bundles(&self) -> &Arc<WitBundleSet> {
+        &self.wit_bundles
+    }
+
+    /// The WIT bundles of other trust domains, for workloads.
+    pub fn foreign_wit_bundles(&self) -> &Arc<WitBundleSet> {
+        &self.foreign_wit
     }
 
     /// The X.509 bundles for workloads, which are not told of revocations.

@@ -10,11 +10,12 @@ use signet_spiffe::{KeyId, VerifiedSvid};
 pub struct Tainted {
     x509: BTreeSet<KeyId>,
     jwt: BTreeSet<String>,
+    wit: BTreeSet<String>,
 }
 
 impl Tainted {
     /// Those that a bundle says are. What cannot be read taints nothing: what it meant still counts, and ends in its time.
-    pub(super) fn of(bundle: &TrustBundle) -> Self {
+    pub(crate) fn of(bundle: &TrustBundle) -> Self {
         let read = |text: &String| {
             let key = text.parse().ok();
             if key.is_none() {
@@ -25,6 +26,7 @@ impl Tainted {
         Self {
             x509: bundle.tainted_x509.iter().filter_map(read).collect(),
             jwt: bundle.tainted_jwt.iter().cloned().collect(),
+            wit: bundle.tainted_wit.iter().cloned().collect(),
         }
     }
 
@@ -36,5 +38,10 @@ impl Tainted {
     /// Whether this JWT key is one of them.
     pub fn has_key(&self, key_id: &str) -> bool {
         self.jwt.contains(key_id)
+    }
+
+    /// Whether this WIT key is one of them.
+    pub fn has_wit_key(&self, key_id: &str) -> bool {
+        self.wit.contains(key_id)
     }
 }

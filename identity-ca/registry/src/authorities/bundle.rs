@@ -3,7 +3,9 @@
 use rustls_pki_types::CertificateDer;
 use signet_log::Hash;
 use signet_rotation::{AuthorityKind, REFRESH_HINT};
-use signet_spiffe::{JwtBundle, JwtKey, KeyId, MAX_JWT_KEYS, SpiffeBundle, TrustDomain, X509Bundle};
+use signet_spiffe::{
+    JwtBundle, JwtKey, KeyId, MAX_JWT_KEYS, SpiffeBundle, TrustDomain, WitBundle, X509Bundle,
+};
 
 use super::row::{self, StoredAuthority};
 use crate::database::{StorageError, Write};
@@ -18,6 +20,8 @@ pub struct PublishedBundle {
     pub x509: X509Bundle,
     /// JWT keys.
     pub jwt: JwtBundle,
+    /// Keys that WIT-SVIDs are checked with; none where there are no WIT-SVIDs.
+    pub wit: WitBundle,
     /// Goes up with every change of the content (Trust Domain and Bundle §4.1.1).
     pub sequence: u64,
     /// Equal where the content is.
@@ -31,18 +35,33 @@ const CORRUPT: StorageError = StorageError::Corrupt {
 impl PublishedBundle {
     /// In SPIFFE's format.
     pub fn to_jwks(&self) -> Result<String, StorageError> {
-        jwks(&self.x509, &self.jwt, Some(self.sequence))
+        let parts = Parts {
+            x509: self.x509.clone(),
+            jwt: self.jwt.clone(),
+            wit: self.wit.clone(),
+        };
+        parts.jwks(Some(self.sequence))
     }
 }
 
-fn jwks(x509: &X509Bundle, jwt: &JwtBundle, sequence: Option<u64>) -> Result<String, StorageError> {
-    let bundle = SpiffeBundle {
-        x509: Some(x509.clone()),
-        jwt: jwt.clone(),
-        sequence,
-        refresh_hint: Some(REFRESH_HINT),
-    };
-    bundle.to_jwks().map_err(|_| CORRUPT)
+/// A bundle's content.
+struct Parts {
+    x509: X509Bundle,
+    jwt: JwtBundle,
+    wit: WitBundle,
+}
+
+impl Parts {
+    fn jwks(self, sequence: Option<u64>) -> Result<String, StorageError> {
+        let bundle = SpiffeBundle {
+            x509: Some(self.x509),
+            jwt: self.jwt,
+            wit: self.wit,
+            sequence,
+            refresh_hint: Some(REFRESH_HINT),
+        };
+        bundle.to_jwks().map_err(|_| CORRUPT)
+    }
 }
 
 /// What is published beside what the CA's own authorities have.
@@ -76,10 +95,10 @@ fn parts(
     trust_domain: &TrustDomain,
     all: &[StoredAuthority],
     beside: &Beside,
-) -> Result<Option<(X509Bundle, JwtBundle)>, StorageError> {
+) -> Result<Option<Parts>, StorageError> {
     let published = || all.iter().filter(|one| one.life.state.is_published());
     let mut anchors = Vec::new();
-    let mut keys = Vec::new();
+    let (mut keys, mut wit_keys) = (Vec::new(), Vec::new());
     for one in published() {
         match one.life.kind {
             // What others trust is where the chain ends.
@@ -87,6 +106,10 @@ fn parts(
             AuthorityKind::Jwt => {
                 let set = JwtBundle::from_jwks(trust_domain.clone(), one.jwks()?);
                 keys.extend(set.map_err(|_| CORRUPT)?.keys().iter().cloned());
+            }
+            AuthorityKind::Wit => {
+                let set = WitBundle::from_jwks(trust_domain.clone(), one.jwks()?);
+                wit_keys.extend(set.map_err(|_| CORRUPT)?.keys().iter().cloned());
             }
         }
     }
@@ -119,7 +142,8 @@ fn parts(
     let once = if trusted.is_empty() { once } else { trusted };
     let x509 = X509Bundle::new(trust_domain.clone(), once).map_err(|_| CORRUPT)?;
     let jwt = JwtBundle::new(trust_domain.clone(), keys).map_err(|_| CORRUPT)?;
-    Ok(Some((x509, jwt)))
+    let wit = WitBundle::new(trust_domain.clone(), wit_keys).map_err(|_| CORRUPT)?;
+    Ok(Some(Parts { x509, jwt, wit }))
 }
 
 /// What was published last of these.
@@ -131,7 +155,7 @@ pub(super) async fn published(
         return Ok(None);
     };
     let beside = Beside::look(&mut *connection).await?;
-    let Some((x509, jwt)) = parts(&trust_domain, all, &beside)? else {
+    let Some(Parts { x509, jwt, wit }) = parts(&trust_domain, all, &beside)? else {
         return Ok(None);
     };
     let Some((sequence, mark)) = settings::bundle(connection).await? else {
@@ -140,6 +164,7 @@ pub(super) async fn published(
     Ok(Some(PublishedBundle {
         x509,
         jwt,
+        wit,
         sequence,
         mark,
     }))
@@ -153,7 +178,7 @@ pub(crate) async fn publish(write: &mut Write<'_>) -> Result<u64, StorageError> 
         column: "settings.trust_domain",
     })?;
     let beside = Beside::look(write.connection()).await?;
-    let (x509, jwt) = parts(&trust_domain, &all, &beside)?.ok_or(CORRUPT)?;
-    let mark = Hash::sha256(jwks(&x509, &jwt, None)?.as_bytes()).to_string();
+    let parts = parts(&trust_domain, &all, &beside)?.ok_or(CORRUPT)?;
+    let mark = Hash::sha256(parts.jwks(None)?.as_bytes()).to_string();
     settings::note_bundle(write, &mark).await
 }

@@ -20,7 +20,7 @@ pub struct StoredAuthority {
     pub life: Authority,
     /// When its key was made.
     pub created: UnixTime,
-    /// Of an X.509 authority its certificates, as [`StoredAuthority::chain_to_bytes`] writes them; of a JWT key a JWK set.
+    /// Of an X.509 authority its certificates, as [`StoredAuthority::chain_to_bytes`] writes them; of a key for tokens a JWK set.
     pub public: Vec<u8>,
     /// By what its key manager opens the key again; nothing once the key is gone.
     pub key: Option<Vec<u8>>,
@@ -92,7 +92,7 @@ impl StoredAuthority {
         chain_from_bytes(&self.public)
     }
 
-    /// A JWT key, as a JWK set.
+    /// A key for tokens, as a JWK set.
     pub fn jwks(&self) -> Result<&str, StorageError> {
         std::str::from_utf8(&self.public).map_err(|_| CORRUPT)
     }

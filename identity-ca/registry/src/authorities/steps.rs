@@ -234,8 +234,28 @@ impl Registry {
         now: UnixTime,
         rehearse: bool,
     ) -> Result<StoredAuthority, AuthorityError> {
+        self.revoke_tokens(AuthorityKind::Jwt, id, now, rehearse).await
+    }
+
+    /// The same of a WIT key, also the one that signs.
+    pub async fn revoke_wit_authority(
+        &self,
+        id: &AuthorityId,
+        now: UnixTime,
+        rehearse: bool,
+    ) -> Result<StoredAuthority, AuthorityError> {
+        self.revoke_tokens(AuthorityKind::Wit, id, now, rehearse).await
+    }
+
+    async fn revoke_tokens(
+        &self,
+        kind: AuthorityKind,
+        id: &AuthorityId,
+        now: UnixTime,
+        rehearse: bool,
+    ) -> Result<StoredAuthority, AuthorityError> {
         let mut write = self.write().await?;
-        let after = remove(&mut write, AuthorityKind::Jwt, id, now).await?;
+        let after = remove(&mut write, kind, id, now).await?;
         if !rehearse {
             write.commit().await?;
         }

@@ -40,7 +40,7 @@ pub(crate) async fn last_token(
         })?;
         seen = UnixTime::since_unix_epoch(Duration::from_secs(entry.at));
         if let Record::Issuance(issuance) = entry.record
-            && issuance.document == Document::Jwt
+            && matches!(issuance.document, Document::Jwt | Document::Wit)
             && is_of(&issuance, target)
         {
             return Ok(seen.max(now));

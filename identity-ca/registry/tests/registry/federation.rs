@@ -9,7 +9,7 @@ use signet_registry::{
     FederateError, MAX_RELATIONSHIPS, NewRegistration, RegisterError, RegistrationId, StoreDocumentError,
     SvidTerms,
 };
-use signet_spiffe::{JwtBundle, SpiffeBundle, SpiffeId, TrustDomain, UnixTime, X509Bundle};
+use signet_spiffe::{JwtBundle, SpiffeBundle, SpiffeId, TrustDomain, UnixTime, WitBundle, X509Bundle};
 
 use crate::desk::{Desk, id, node, now};
 
@@ -33,6 +33,7 @@ fn document(name: &str, sequence: u64) -> Document {
     let bundle = SpiffeBundle {
         x509: Some(X509Bundle::new(domain(name), vec![root]).unwrap()),
         jwt: JwtBundle::empty(domain(name)),
+        wit: WitBundle::empty(domain(name)),
         sequence: Some(sequence),
         refresh_hint: None,
     };

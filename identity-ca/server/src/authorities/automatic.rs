@@ -130,12 +130,13 @@ async fn of_kind(
     kind: AuthorityKind,
     now: UnixTime,
 ) -> Result<Option<UnixTime>, StepFailure> {
-    if !ca.signing.rotation.automatic {
+    let rotation = ca.signing.rotation;
+    if !rotation.automatic || !rotation.has(kind) {
         return Ok(None);
     }
     let all = current.lives(kind);
     let missing = ca.missing(&all, now).await?;
-    let policy = ca.signing.rotation.policy(kind);
+    let policy = rotation.policy(kind);
     let plan = plan(&all, &missing, &policy, now);
     for due in plan.due {
         if kind == AuthorityKind::Jwt && !ca.is_published_above(&due, &all, now) {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use signet_authority::{Authority, AuthorityError, JwtAuthority, JwtSigningKey, KeyError, SigningKey};
+use signet_authority::{
+    Authority, AuthorityError, JwtAuthority, JwtSigningKey, KeyError, SigningKey, WitAuthority,
+};
 use signet_keys::{KeyManagerError, KeyRecord, RecordError, Signer};
 use signet_proto::view::v1::TrustBundle;
 use signet_registry::{Authorities, Position, PublishedBundle, StorageError, StoredAuthority};
@@ -22,6 +24,8 @@ pub(crate) struct Current {
     pub(crate) x509: Vec<Usable>,
     /// The JWT key that signs.
     jwt: Result<(AuthorityId, Arc<JwtAuthority>), String>,
+    /// The WIT key that signs; in most trust domains there is none.
+    wit: Result<Option<(AuthorityId, Arc<WitAuthority>)>, String>,
     /// Why the active X.509 authority cannot be used here.
     unusable: Option<String>,
     /// Whether a key could not be opened.
@@ -120,6 +124,7 @@ impl Current {
             tracing::error!(error, "the JWT key cannot be used here");
             lacks_keys = true;
         }
+        let wit = active_wit(&found.all, trust_domain, keys);
         let jwks = bundle.jwt.to_jwks();
         let signers = found.all.iter().filter(published);
         Ok(Some(Self {
@@ -132,6 +137,7 @@ impl Current {
             all: found.all,
             x509,
             jwt,
+            wit,
             unusable,
             lacks_keys,
             bundle,
@@ -162,6 +168,11 @@ impl Current {
             Err(error) => Err(error),
         }
     }
+
+    /// The WIT key that signs, if any does, or why it cannot be used here.
+    pub(crate) fn wit(&self) -> Result<Option<&(AuthorityId, Arc<WitAuthority>)>, &str> {
+        self.wit.as_ref().map(Option::as_ref).map_err(String::as_str)
+    }
 }
 
 fn signer(one: &StoredAuthority, keys: &dyn Opens) -> Result<Arc<dyn Signer>, UnusableError> {
@@ -191,6 +202,29 @@ fn open_jwt(
     Ok(JwtAuthority::new(domain, key, beside)?.with_issuer(issuer))
 }
 
+fn active_wit(
+    all: &[StoredAuthority],
+    trust_domain: &TrustDomain,
+    keys: &dyn Opens,
+) -> Result<Option<(AuthorityId, Arc<WitAuthority>)>, String> {
+    let signs =
+        |one: &&StoredAuthority| one.life.kind == AuthorityKind::Wit && one.life.state == State::Active;
+    let Some(one) = all.iter().find(signs) else {
+        return Ok(None);
+    };
+    let open = || Ok::<_, UnusableError>(JwtSigningKey::new(signer(one, keys)?)?);
+    match open() {
+        Ok(key) => Ok(Some((
+            one.life.id.clone(),
+            Arc::new(WitAuthority::new(trust_domain.clone(), key)),
+        ))),
+        Err(error) => {
+            tracing::error!(authority.id = %one.life.id, %error, "the WIT key cannot be used here");
+            Err(error.to_string())
+        }
+    }
+}
+
 fn wire(bundle: &PublishedBundle, jwks: &str, all: &[StoredAuthority]) -> TrustBundle {
     let tainted = |kind| {
         let tainted = all
@@ -206,5 +240,11 @@ fn wire(bundle: &PublishedBundle, jwks: &str, all: &[StoredAuthority]) -> TrustB
         tainted_x509: tainted(AuthorityKind::X509),
         tainted_jwt: tainted(AuthorityKind::Jwt),
         mark: bundle.mark.clone(),
+        wit_keys: if bundle.wit.keys().is_empty() {
+            Vec::new()
+        } else {
+            bundle.wit.to_jwks().into_bytes()
+        },
+        tainted_wit: tainted(AuthorityKind::Wit),
     }
 }

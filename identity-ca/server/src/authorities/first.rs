@@ -114,7 +114,11 @@ async fn first(maker: &Maker, earlier: &Earlier, now: UnixTime) -> anyhow::Resul
         Some(pkcs8) => maker.import(AuthorityKind::Jwt, pkcs8.clone(), None, now).await?,
         None => maker.make(AuthorityKind::Jwt, now).await?,
     };
-    Ok(vec![x509, jwt])
+    let mut first = vec![x509, jwt];
+    if maker.rotation.has(AuthorityKind::Wit) {
+        first.push(maker.make(AuthorityKind::Wit, now).await?);
+    }
+    Ok(first)
 }
 
 /// Files that have done their part are the operator's to delete: until there is a backup of the registry with what its keys are sealed
@@ -126,7 +130,7 @@ fn tell_of_files(directory: &DataDirectory, earlier: &Earlier, current: &Current
     let ours = |root: &[u8]| {
         let chains = current.all.iter().filter_map(|one| match one.life.kind {
             AuthorityKind::X509 => one.chain().ok(),
-            AuthorityKind::Jwt => None,
+            AuthorityKind::Jwt | AuthorityKind::Wit => None,
         });
         chains.flatten().any(|certificate| *certificate == *root)
     };

@@ -9,7 +9,7 @@ use signet_authority::{Authority, AuthorityRequest, JwtSigningKey, Serial, Signi
 use signet_keys::{KeyKind, KeyManager, KeyRecord, Signer};
 use signet_registry::{NewAuthority, StoredAuthority};
 use signet_rotation::AuthorityKind;
-use signet_spiffe::{JwtBundle, TrustDomain, UnixTime};
+use signet_spiffe::{JwtBundle, TrustDomain, UnixTime, WitBundle};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
@@ -140,15 +140,19 @@ impl Maker {
                 let from = if is_new { now } else { authority.not_before() };
                 new_x509(&authority, key, from)
             }
-            AuthorityKind::Jwt => {
+            AuthorityKind::Jwt | AuthorityKind::Wit => {
                 let public = JwtSigningKey::new(signer)?.public().clone();
+                let id = public.id().parse()?;
+                let (domain, keys) = (self.trust_domain.clone(), vec![public]);
+                let set = match kind {
+                    AuthorityKind::Wit => WitBundle::new(domain, keys)?.to_jwks(),
+                    AuthorityKind::X509 | AuthorityKind::Jwt => JwtBundle::new(domain, keys)?.to_jwks(),
+                };
                 let end = now.as_secs().saturating_add(ROOT_LIFE.as_secs());
                 Ok(NewAuthority {
                     kind,
-                    id: public.id().parse()?,
-                    public: JwtBundle::new(self.trust_domain.clone(), vec![public])?
-                        .to_jwks()
-                        .into_bytes(),
+                    id,
+                    public: set.into_bytes(),
                     key,
                     not_before: now,
                     not_after: UnixTime::since_unix_epoch(Duration::from_secs(end)),

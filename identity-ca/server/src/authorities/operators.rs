@@ -56,6 +56,7 @@ impl AuthorityService for Authorities {
     async fn prepare_authority(&self, request: Request<PrepareAuthorityRequest>) -> Answer {
         let (registry, _) = self.0.steps_of(&request)?;
         let kind = kind(&request.get_ref().kind)?;
+        self.0.check_has(kind)?;
         let made = self
             .0
             .prepare(&registry, kind)
@@ -68,6 +69,7 @@ impl AuthorityService for Authorities {
         let (registry, _) = self.0.steps_of(&request)?;
         let asked = request.get_ref();
         let kind = kind(&asked.kind)?;
+        self.0.check_has(kind)?;
         let named = match asked.id.as_str() {
             "" => None,
             text => Some(id(text)?),
@@ -126,10 +128,14 @@ impl AuthorityService for Authorities {
         let reason = revoke::reason(&asked.reason)?;
         match kind {
             AuthorityKind::X509 => self.0.revoke_x509(registry, asker, &id, asked, reason).await,
-            AuthorityKind::Jwt => {
-                let done = registry
-                    .revoke_jwt_authority(&id, self.0.clock.now(), asked.rehearse)
-                    .await;
+            AuthorityKind::Jwt | AuthorityKind::Wit => {
+                let now = self.0.clock.now();
+                let done = match kind {
+                    AuthorityKind::Wit => registry.revoke_wit_authority(&id, now, asked.rehearse).await,
+                    AuthorityKind::X509 | AuthorityKind::Jwt => {
+                        registry.revoke_jwt_authority(&id, now, asked.rehearse).await
+                    }
+                };
                 let one = done.map_err(|error| refuse(&error))?;
                 if !asked.rehearse {
                     warn!(
@@ -145,6 +151,13 @@ impl AuthorityService for Authorities {
 }
 
 impl Ca {
+    /// Nothing new where there is to be nothing of the kind. What is left of it may be taken away.
+    fn check_has(&self, kind: AuthorityKind) -> Result<(), Status> {
+        let has = self.signing.rotation.has(kind);
+        has.then_some(())
+            .ok_or_else(|| Status::failed_precondition(crate::issue_wit::OFF))
+    }
+
     /// The registry for the doings of who is at the other end, and how records name them.
     pub(super) fn steps_of<T>(&self, request: &Request<T>) -> Result<(Registry, String), Status> {
         Ok((self.acting_for(request)?, asker(request)))

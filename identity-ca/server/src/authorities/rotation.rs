@@ -18,7 +18,7 @@ const SHARE: u32 = 8;
 pub struct Rotation {
     /// How long an X.509 authority's certificate is good. Another one takes over after half of it.
     pub authority_life: Duration,
-    /// How long a JWT key may sign at most. Another one takes over after half of it.
+    /// How long a JWT key may sign at most, or a WIT key. Another one takes over after half of it.
     pub jwt_key_life: Duration,
     /// How long an authority is published before it signs.
     pub publish_interval: Duration,
@@ -26,6 +26,8 @@ pub struct Rotation {
     pub automatic: bool,
     /// How long the authority of a CA below this one is good at most.
     pub downstream_life: Duration,
+    /// Whether there are WIT-SVIDs, and keys that sign them: an experiment.
+    pub wit_svids: bool,
 }
 
 /// Lives that leave no time for a successor.
@@ -44,6 +46,7 @@ impl Default for Rotation {
             publish_interval: PUBLISH_INTERVAL,
             automatic: true,
             downstream_life: Duration::from_hours(30 * 24),
+            wit_svids: false,
         }
     }
 }
@@ -58,11 +61,20 @@ impl Rotation {
         fit.then_some(()).ok_or(RotationError)
     }
 
+    /// Whether authorities of a kind are to be.
+    pub(crate) fn has(&self, kind: AuthorityKind) -> bool {
+        match kind {
+            AuthorityKind::X509 | AuthorityKind::Jwt => true,
+            AuthorityKind::Wit => self.wit_svids,
+        }
+    }
+
     /// The policy for a kind.
     pub(crate) fn policy(&self, kind: AuthorityKind) -> Policy {
         let (life, longest) = match kind {
             AuthorityKind::X509 => (self.authority_life, MAX_SVID_TTL.max(MAX_NODE_SVID_TTL)),
             AuthorityKind::Jwt => (self.jwt_key_life, MAX_JWT_SVID_LIFE),
+            AuthorityKind::Wit => (self.jwt_key_life, MAX_SVID_TTL),
         };
         Policy {
             life,

@@ -29,7 +29,7 @@ impl Ca {
                 self.registry.nodes_signed_by(&one.life, now).await
             }
             (AuthorityKind::X509, State::Prepared | State::Active | State::Retired | State::Revoked)
-            | (AuthorityKind::Jwt, _) => Ok(Vec::new()),
+            | (AuthorityKind::Jwt | AuthorityKind::Wit, _) => Ok(Vec::new()),
         }
     }
 
@@ -74,7 +74,7 @@ impl Ca {
             successor: at((life.state == State::Active && is_automatic).then(|| successor_at(life, &policy))),
             certificates: match life.kind {
                 AuthorityKind::X509 => pem(one)?,
-                AuthorityKind::Jwt => String::new(),
+                AuthorityKind::Jwt | AuthorityKind::Wit => String::new(),
             },
         })
     }

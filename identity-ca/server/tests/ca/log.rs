@@ -32,7 +32,7 @@ pub(crate) async fn checkpoint(ca: &Running) -> Result<(Checkpoint, VerifierKey)
     Ok((key.open(&signed.note).unwrap(), key))
 }
 
-async fn entries(ca: &Running, start: u64, limit: u64) -> Vec<LogEntry> {
+pub(crate) async fn entries(ca: &Running, start: u64, limit: u64) -> Vec<LogEntry> {
     let call = ca
         .operator
         .clone()

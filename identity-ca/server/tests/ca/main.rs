@@ -47,3 +47,4 @@ mod sync;
 mod terms;
 mod upstream;
 mod watch;
+mod wit;

@@ -233,11 +233,7 @@ impl JwtKey {
 
     /// An RSA key from modulus and exponent, big-endian. Its ID is its RFC 7638 thumbprint.
     pub fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, JwtKeyError> {
-        let key = PublicKey::rsa(modulus, exponent)?;
-        Ok(Self {
-            id: key.thumbprint(),
-            key,
-        })
+        Ok(Self::thumbprinted(PublicKey::rsa(modulus, exponent)?))
     }
 
     fn on(curve: Curve, point: &[u8]) -> Result<Self, JwtKeyError> {
@@ -245,11 +241,15 @@ impl JwtKey {
         let (x, y) = coordinates
             .split_at_checked(curve.coordinate())
             .ok_or(JwtKeyError::Point)?;
-        let key = PublicKey::ec(curve, x, y)?;
-        Ok(Self {
+        Ok(Self::thumbprinted(PublicKey::ec(curve, x, y)?))
+    }
+
+    /// A key whose ID is its RFC 7638 thumbprint.
+    pub(crate) fn thumbprinted(key: PublicKey) -> Self {
+        Self {
             id: key.thumbprint(),
             key,
-        })
+        }
     }
 
     pub(crate) fn new(id: String, key: PublicKey) -> Result<Self, JwtKeyError> {

@@ -18,4 +18,8 @@ pub use sign::{JwtSigner, JwtSignerError, JwtSvidClaims, sign_jwt_svid};
 pub use token::{HeaderError, JwtPart, MAX_JWT_BYTES};
 pub use verify::{JwtSvidError, VerifiedJwtSvid, verify_jwt_svid};
 
+pub(crate) use algorithm::Verifier;
 pub(crate) use key::{Curve, PublicKey};
+pub(crate) use sign::sealed;
+pub(crate) use token::Compact;
+pub(crate) use verify::{moment, texts};

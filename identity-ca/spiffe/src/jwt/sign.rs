@@ -86,9 +86,18 @@ pub fn sign_jwt_svid(
         iat: claims.issued_at.as_secs(),
         jti: claims.token_id,
     };
-    let mut token = encode(&header)?;
+    sealed(signer, &header, &claims)
+}
+
+/// A signed token of these parts, in the compact serialization.
+pub(crate) fn sealed(
+    signer: &(impl JwtSigner + ?Sized),
+    header: &impl Serialize,
+    claims: &impl Serialize,
+) -> Result<String, JwtSignerError> {
+    let mut token = encode(header)?;
     token.push('.');
-    token.push_str(&encode(&claims)?);
+    token.push_str(&encode(claims)?);
     let signature = signer.sign(token.as_bytes())?;
     token.push('.');
     BASE64URL_NOPAD.encode_append(&signature, &mut token);

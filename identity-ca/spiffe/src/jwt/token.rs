@@ -63,8 +63,16 @@ pub(crate) struct Token<'a> {
     pub(crate) signature: Vec<u8>,
 }
 
-impl<'a> Token<'a> {
-    /// Nothing of the claims is read before the header, and nothing of the header before its `alg` (§4).
+/// The parts of a token in the compact serialization, of which the header alone has been read.
+pub(crate) struct Compact<'a> {
+    pub(crate) header: Map<String, Value>,
+    claims: &'a str,
+    signature: &'a str,
+    /// Header and claims as they were signed.
+    pub(crate) signed: &'a [u8],
+}
+
+impl<'a> Compact<'a> {
     pub(crate) fn parse(text: &'a str) -> Result<Self, JwtSvidError> {
         if text.len() > MAX_JWT_BYTES {
             return Err(JwtSvidError::TooLong { bytes: text.len() });
@@ -74,14 +82,35 @@ impl<'a> Token<'a> {
             .split_once('.')
             .filter(|(_, claims)| !claims.contains('.'))
             .ok_or(JwtSvidError::NotCompact)?;
-        let header = object(JwtPart::Header, header)?;
-        let (algorithm, key_id) = check_header(&header)?;
+        Ok(Self {
+            header: object(JwtPart::Header, header)?,
+            claims,
+            signature,
+            signed: signed.as_bytes(),
+        })
+    }
+
+    /// What is only said so far.
+    pub(crate) fn claims(&self) -> Result<Map<String, Value>, JwtSvidError> {
+        object(JwtPart::Claims, self.claims)
+    }
+
+    pub(crate) fn signature(&self) -> Result<Vec<u8>, JwtSvidError> {
+        decode(JwtPart::Signature, self.signature)
+    }
+}
+
+impl<'a> Token<'a> {
+    /// Nothing of the claims is read before the header, and nothing of the header before its `alg` (§4).
+    pub(crate) fn parse(text: &'a str) -> Result<Self, JwtSvidError> {
+        let compact = Compact::parse(text)?;
+        let (algorithm, key_id) = check_header(&compact.header)?;
         Ok(Self {
             algorithm,
             key_id,
-            claims: object(JwtPart::Claims, claims)?,
-            signed: signed.as_bytes(),
-            signature: decode(JwtPart::Signature, signature)?,
+            claims: compact.claims()?,
+            signed: compact.signed,
+            signature: compact.signature()?,
         })
     }
 }

@@ -260,7 +260,7 @@ fn claims(claims: &Map<String, Value>) -> Result<Claims, JwtSvidError> {
 }
 
 /// RFC 7519 §4.1.3: one text, or a list of them.
-fn texts(value: &Value) -> Option<Vec<String>> {
+pub(crate) fn texts(value: &Value) -> Option<Vec<String>> {
     if let Some(text) = value.as_str() {
         return Some(vec![text.to_owned()]);
     }
@@ -269,7 +269,7 @@ fn texts(value: &Value) -> Option<Vec<String>> {
 }
 
 /// A `NumericDate` (RFC 7519 §2): seconds since 1970, perhaps with a fraction, which is cut off.
-fn moment(value: &Value) -> Option<UnixTime> {
+pub(crate) fn moment(value: &Value) -> Option<UnixTime> {
     let seconds = match value.as_u64() {
         Some(seconds) => seconds,
         None => Duration::try_from_secs_f64(value.as_f64()?).ok()?.as_secs(),

@@ -1,4 +1,4 @@
-//! Every bad token and every bad key set that rows 21 to 30 and 56 to 60 of the SPIFFE checklist name, against the
+//! Every bad token, every bad proof and every bad key set that rows 21 to 34 and 56 to 60 of the SPIFFE checklist name, against the
 //! verifier; tokens are made on the spot, by the book except for the one thing a test is about.
 
 #![expect(
@@ -13,3 +13,5 @@ mod headers;
 mod keys;
 mod maker;
 mod revocations;
+mod wit_proofs;
+mod wit_svids;

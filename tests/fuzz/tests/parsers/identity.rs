@@ -13,8 +13,9 @@ use signet_authority::RequestedKey;
 use signet_fuzz::Refused;
 use signet_log::{Caller, Change, ChangeKind, Entry, ExportReader, Hash, LogKey, Record, VerifierKey};
 use signet_spiffe::{
-    Audience, BundleSet, CertificateDer, JwksError, JwtBundle, JwtBundleSet, NodeName, SpiffeBundle,
-    SpiffeId, TrustDomain, X509Bundle, verify_jwt_svid, verify_x509_svid,
+    Audience, BundleSet, CertificateDer, JwksError, JwtBundle, JwtBundleSet, NodeName, ProofContext,
+    SeenProofs, SpiffeBundle, SpiffeId, TrustDomain, WitBundle, WitBundleSet, X509Bundle, verify_jwt_svid,
+    verify_wit_svid, verify_x509_svid,
 };
 use x509_parser::prelude::{FromDer as _, GeneralName, ParsedExtension, X509Certificate};
 
@@ -248,9 +249,11 @@ fn fuzz_x509_bundle() {
 #[test]
 fn fuzz_spiffe_bundle() {
     let jwt = token_key().bundle();
+    let wit = token_key().bundle().keys().to_vec();
     let bundle = SpiffeBundle {
         x509: Some(bundle(&root())),
         jwt: jwt.clone(),
+        wit: WitBundle::new(domain(), wit).unwrap(),
         sequence: Some(7),
         refresh_hint: Some(Duration::from_mins(5)),
     };
@@ -275,6 +278,7 @@ fn fuzz_spiffe_bundle() {
             let keys = second["keys"].as_array().unwrap();
             let of = |wanted: &str| keys.iter().filter(|key| key["use"] == wanted).count();
             assert!(bundle.jwt.keys().len() <= of("jwt-svid"));
+            assert!(bundle.wit.keys().len() <= of("wit-svid"));
             assert!(bundle.x509.map_or(0, |x509| x509.authorities().len()) <= of("x509-svid"));
             Ok::<_, Refused>(())
         });
@@ -320,6 +324,66 @@ fn fuzz_token() {
         let audience = &claims["aud"];
         assert!(*audience == "db" || audience.as_array().is_some_and(|all| all.contains(&"db".into())));
         assert!(claims["exp"].as_f64().unwrap() > 1_800_000_000.0, "ended");
+        Ok::<_, Refused>(())
+    });
+}
+
+#[test]
+fn fuzz_wit_svid() {
+    let key = token_key();
+    let bundle = WitBundle::new(domain(), key.bundle().keys().to_vec()).unwrap();
+    let bundles = WitBundleSet::single(bundle);
+    let id = key.bundle().keys()[0].id().to_owned();
+    let header = format!(r#"{{"alg":"ES256","kid":"{id}","typ":"wit+jwt"}}"#);
+    let mut jwk = serde_json::from_str::<Value>(&key.bundle().to_jwks()).unwrap()["keys"][0].take();
+    jwk["alg"] = "ES256".into();
+    let payload = format!(
+        r#"{{"sub":"spiffe://td.test/web","exp":1800000300,"iat":1800000000,"jti":"01","cnf":{{"jwk":{jwk}}}}}"#
+    );
+    let valid = json_web_token(&key, header.as_bytes(), payload.as_bytes());
+    let verify = |token: &str| verify_wit_svid(token, &bundles, at(NOW));
+    fuzz("wit_svid")
+        .seed(&valid)
+        .inputs(20_000)
+        .run(|bytes| verify(str::from_utf8(bytes)?).map_err(Refused::from));
+    // What somebody signs who has a key: header and payload, with a line feed between.
+    let seed = format!("{header}\n{payload}");
+    fuzz("wit_svid_signed").seed(seed).inputs(10_000).run(|bytes| {
+        let mut parts = bytes.splitn(2, |byte| *byte == b'\n');
+        let (header, payload) = (parts.next().unwrap(), parts.next().unwrap_or_default());
+        let token = json_web_token(&key, header, payload);
+        let svid = verify(&token)?;
+        // WIT-SVID §2 and §3, read by another parser.
+        let header: Value = serde_json::from_slice(header).unwrap();
+        assert!(header["typ"] == "wit+jwt" && header["alg"] == "ES256" && header["kid"] == id.as_str());
+        assert!(header.get("crit").is_none());
+        let claims: Value = serde_json::from_slice(payload).unwrap();
+        assert_eq!(claims["sub"], svid.issued_to().as_str());
+        assert!(claims.get("aud").is_none());
+        assert!(claims["exp"].as_f64().unwrap() > 1_800_000_000.0, "ended");
+        let jwk = claims["cnf"]["jwk"].as_object().unwrap();
+        assert!(jwk["alg"] == "ES256" && jwk["crv"] == "P-256" && !jwk.contains_key("d"));
+        Ok::<_, Refused>(())
+    });
+    // Proofs of a stranger, of whatever form: none is believed but the one that the key has signed for this.
+    let svid = verify(&valid).unwrap();
+    let here = ProofContext::of("https://db");
+    let hash = BASE64URL_NOPAD.encode(&Hash::sha256(valid.as_bytes()).0);
+    let claims = format!(r#"{{"aud":"https://db","exp":1800000060,"jti":"p1","wth":"{hash}"}}"#);
+    let seed = format!("{{\"alg\":\"ES256\",\"typ\":\"wpt+jwt\"}}\n{claims}");
+    fuzz("wit_proof_signed").seed(seed).inputs(10_000).run(|bytes| {
+        let mut parts = bytes.splitn(2, |byte| *byte == b'\n');
+        let (header, payload) = (parts.next().unwrap(), parts.next().unwrap_or_default());
+        let proof = json_web_token(&key, header, payload);
+        let mut seen = SeenProofs::new(1);
+        let proven = svid.clone().proven_by(&proof, &here, &mut seen, at(NOW))?;
+        assert_eq!(proven.id(), svid.issued_to());
+        let claims: Value = serde_json::from_slice(payload).unwrap();
+        let audience = &claims["aud"];
+        let here = "https://db";
+        assert!(*audience == here || audience.as_array().is_some_and(|all| all.contains(&here.into())));
+        assert_eq!(claims["wth"], hash.as_str());
+        assert!((1_800_000_000.0..=1_800_000_301.0).contains(&claims["exp"].as_f64().unwrap()));
         Ok::<_, Refused>(())
     });
 }

@@ -28,6 +28,7 @@ impl Drop for Daemon {
 
 /// The two daemons, and where they keep their things.
 pub(crate) struct Daemons {
+    domain: &'static str,
     dir: tempfile::TempDir,
     ca_port: u16,
     agent_port: u16,
@@ -64,7 +65,13 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 impl Daemons {
     /// Nothing runs yet.
     pub(crate) fn new(ca_options: &[&str]) -> Self {
+        Self::of(DOMAIN, ca_options)
+    }
+
+    /// Those of another trust domain.
+    pub(crate) fn of(domain: &'static str, ca_options: &[&str]) -> Self {
         Self {
+            domain,
             dir: tempfile::tempdir().unwrap(),
             ca_port: free_port(),
             agent_port: free_port(),
@@ -104,7 +111,7 @@ impl Daemons {
     pub(crate) fn start_ca(&mut self) {
         drop(fs::remove_file(self.path("run/ca.sock")));
         let mut arguments = vec![
-            format!("--trust-domain={DOMAIN}"),
+            format!("--trust-domain={}", self.domain),
             format!("--data-dir={}", self.text("ca")),
             format!("--listen=127.0.0.1:{}", self.ca_port),
             format!("--bundle-endpoint=127.0.0.1:{}", self.bundle_port),
@@ -142,7 +149,7 @@ impl Daemons {
         self.agent = None;
     }
 
-    fn try_signet(&self, arguments: &[&str]) -> Option<String> {
+    pub(crate) fn try_signet(&self, arguments: &[&str]) -> Option<String> {
         let output = Command::new(built("signet"))
             .args(arguments)
             .env("SIGNET_RUN_DIR", self.path("run"))
@@ -161,8 +168,17 @@ impl Daemons {
 
     /// Registers the processes of a group.
     pub(crate) fn register(&self, path: &str, gid: u32) {
-        let (id, selector) = (format!("spiffe://{DOMAIN}{path}"), format!("unix:gid:{gid}"));
-        self.signet(&["ca", "register", "--on", "n1", "--selector", &selector, &id]);
+        let id = format!("spiffe://{}{path}", self.domain);
+        self.register_with(&id, gid, &[]);
+    }
+
+    /// The same with more options.
+    pub(crate) fn register_with(&self, id: &str, gid: u32, options: &[&str]) {
+        let selector = format!("unix:gid:{gid}");
+        let mut arguments = vec!["ca", "register", "--on", "n1", "--selector", &selector];
+        arguments.extend(options);
+        arguments.push(id);
+        self.signet(&arguments);
     }
 
     /// Starts a client as a process of a group.

@@ -9,7 +9,7 @@ use rcgen::{
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use signet_spiffe::{JwtBundle, SpiffeBundle, TrustDomain, X509Bundle};
+use signet_spiffe::{JwtBundle, SpiffeBundle, TrustDomain, WitBundle, X509Bundle};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -147,6 +147,7 @@ impl Authority {
         let bundle = SpiffeBundle {
             x509: Some(X509Bundle::new(self.domain.clone(), vec![self.root.clone()]).unwrap()),
             jwt: JwtBundle::empty(self.domain.clone()),
+            wit: WitBundle::empty(self.domain.clone()),
             sequence: Some(sequence),
             refresh_hint: Some(std::time::Duration::from_hours(1)),
         };
