@@ -24,8 +24,9 @@ const INTRODUCTION: &str = "\
 <!-- Written by `cargo run -p xtask -- clients` from xtask/src/clients.rs, which fails where a test that it names is not there. -->
 
 SPIFFE clients that others wrote, unmodified, against our Workload API and secret discovery: which tests show what. `workload_api.rs` and
-`envoy.rs` of `tests/interop` stand on the agent's server over test doubles, `survival.rs` on a real CA and agent as processes, `tests/e2e` on
-a lab of nodes with the kernel programs between them. All run in `make test`.
+`envoy.rs` of `tests/interop` stand on the agent's server over test doubles; `matrix.rs` on two trust domains of real CAs and agents as
+processes, with all clients at once, and `survival.rs` on one; `tests/e2e` on a lab of nodes with the kernel programs between them. No cell rests on
+doubles alone. All run in `make test`.
 ";
 
 const VERSIONS: [(&str, &str); 5] = [
@@ -60,6 +61,7 @@ type Test = (&'static str, &'static str, &'static str);
 
 const API: &str = "tests/interop/tests/workload_api.rs";
 const OUTAGES: &str = "tests/interop/tests/survival.rs";
+const REAL: &str = "tests/interop/tests/matrix.rs";
 const SDS: &str = "tests/interop/tests/envoy.rs";
 const LAB: &str = "tests/e2e/tests/clients.rs";
 const LAB_SDS: &str = "tests/e2e/tests/envoy.rs";
@@ -76,6 +78,7 @@ const OUTAGE: &str = "goes_on_without_the_ca_and_recovers_from_an_agent_killed";
 const LAB_FETCH: &str =
     "spiffe_row_47_every_client_fetches_the_svid_of_its_workload_and_is_pushed_the_renewed_one";
 const LAB_TLS: &str = "clients_on_two_nodes_do_mutual_tls_before_and_after_renewal";
+const CHANGES: &str = "spiffe_row_44_46_62_and_64_real_daemons_change_under_every_client_and_each_follows";
 const DOMAINS: &str = "spiffe_row_64_and_68_workloads_of_two_trust_domains_check_one_another";
 
 /// The cells of a client whose module in the files for several has this name.
@@ -83,11 +86,19 @@ fn cells_of(module: &'static str) -> [Vec<Test>; 7] {
     [
         vec![(API, module, FETCH), (LAB, "", LAB_FETCH)],
         vec![(API, module, TLS), (LAB, "", LAB_TLS)],
-        vec![(API, module, AUTHORITY)],
-        vec![(API, module, REDACTED), (API, module, DENIED)],
-        vec![(API, module, FEDERATED)],
-        vec![(API, module, AGENT_GONE), (OUTAGES, module, OUTAGE)],
-        vec![(OUTAGES, module, OUTAGE)],
+        vec![(REAL, "", CHANGES), (API, module, AUTHORITY)],
+        vec![
+            (REAL, "", CHANGES),
+            (API, module, REDACTED),
+            (API, module, DENIED),
+        ],
+        vec![(REAL, "", CHANGES), (API, module, FEDERATED)],
+        vec![
+            (REAL, "", CHANGES),
+            (API, module, AGENT_GONE),
+            (OUTAGES, module, OUTAGE),
+        ],
+        vec![(REAL, "", CHANGES), (OUTAGES, module, OUTAGE)],
     ]
 }
 
@@ -96,7 +107,10 @@ fn rows() -> [[Vec<Test>; 7]; 5] {
     rust[4].push((REAL_FEDERATION, "", DOMAINS));
     let rustls = cells_of("rust");
     let envoy = [
-        vec![(SDS, "", "certificates_rotate_under_traffic_and_no_request_fails")],
+        vec![
+            (REAL, "", CHANGES),
+            (SDS, "", "certificates_rotate_under_traffic_and_no_request_fails"),
+        ],
         vec![
             (SDS, "", "certificates_rotate_under_traffic_and_no_request_fails"),
             (
@@ -110,12 +124,16 @@ fn rows() -> [[Vec<Test>; 7]; 5] {
                 "certificates_are_renewed_under_traffic_and_no_request_fails",
             ),
         ],
-        vec![(
-            SDS,
-            "",
-            "the_authority_is_replaced_under_traffic_and_no_request_fails",
-        )],
         vec![
+            (REAL, "", CHANGES),
+            (
+                SDS,
+                "",
+                "the_authority_is_replaced_under_traffic_and_no_request_fails",
+            ),
+        ],
+        vec![
+            (REAL, "", CHANGES),
             (
                 SDS,
                 "",
@@ -132,12 +150,16 @@ fn rows() -> [[Vec<Test>; 7]; 5] {
                 "a_revoked_spiffe_id_makes_no_connection_until_it_is_reopened",
             ),
         ],
-        vec![(
-            SDS,
-            "",
-            "spiffe_row_46_and_64_a_federated_workload_is_let_in_while_its_bundle_is_there_and_its_authority_speaks_for_no_other",
-        )],
         vec![
+            (REAL, "", CHANGES),
+            (
+                SDS,
+                "",
+                "spiffe_row_46_and_64_a_federated_workload_is_let_in_while_its_bundle_is_there_and_its_authority_speaks_for_no_other",
+            ),
+        ],
+        vec![
+            (REAL, "", CHANGES),
             (
                 SDS,
                 "",
@@ -149,7 +171,7 @@ fn rows() -> [[Vec<Test>; 7]; 5] {
                 "a_killed_agent_fails_no_request_and_goes_on_renewing_after_its_restart",
             ),
         ],
-        vec![(LAB_SDS, "", "a_killed_ca_fails_no_request")],
+        vec![(REAL, "", CHANGES), (LAB_SDS, "", "a_killed_ca_fails_no_request")],
     ];
     [rust, rustls, cells_of("python"), cells_of("go"), envoy]
 }

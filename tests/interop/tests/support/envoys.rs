@@ -1,5 +1,7 @@
 //! Two Envoys with the configurations of docs/examples/envoy, on a loopback address of their own.
 
+#![expect(dead_code, reason = "each binary of tests uses its part")]
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -13,6 +15,30 @@ use std::time::{Duration, Instant};
 use signet_interop::{Running, ask, envoy_example, tell_who_calls};
 
 use crate::served::{PATIENCE, Served, Workload};
+
+/// Who serves Envoys: an agent of the test's own, or a real one.
+pub(crate) trait Host {
+    /// Of the Workload API and secret discovery.
+    fn socket(&self) -> PathBuf;
+    /// A folder for files of the test.
+    fn folder(&self) -> &Path;
+    /// Starts a program as a process of a workload.
+    fn run(&self, workload: Workload, program: &[String], arguments: &[&str]) -> Running;
+}
+
+impl Host for Served {
+    fn socket(&self) -> PathBuf {
+        self.socket()
+    }
+
+    fn folder(&self) -> &Path {
+        self.dir()
+    }
+
+    fn run(&self, workload: Workload, program: &[String], arguments: &[&str]) -> Running {
+        self.start(workload, program, arguments)
+    }
+}
 
 /// An address that no other test has: by process, and by test within it.
 fn address() -> Ipv4Addr {
@@ -63,25 +89,25 @@ pub(crate) struct Envoys {
 impl Envoys {
     pub(crate) fn start(
         envoy: &[String],
-        (server_agent, server): (&Served, Workload),
-        (client_agent, client): (&Served, Workload),
+        (server_agent, server): (&dyn Host, Workload),
+        (client_agent, client): (&dyn Host, Workload),
         changes: &Changes<'_>,
     ) -> Self {
         let address = address();
         tell_who_calls(TcpListener::bind((address, 8080)).unwrap());
-        let start = |file: &str, agent: &Served, workload, peer: Workload, changes| {
+        let start = |file: &str, agent: &dyn Host, workload, peer: Workload, changes| {
             let configuration = configuration(file, agent, address, peer, changes);
-            let path = agent.dir().join(file);
+            let path = agent.folder().join(file);
             let admin = admin(&path);
             let admin = format!("admin: {{address: {{pipe: {{path: {}}}}}}}\n", admin.display());
             fs::write(&path, admin + &configuration).unwrap();
-            agent.start(workload, envoy, &["--config-path", path.to_str().unwrap()])
+            agent.run(workload, envoy, &["--config-path", path.to_str().unwrap()])
         };
         Self {
             address,
             admin: [
-                server_agent.dir().join("server.yaml"),
-                client_agent.dir().join("client.yaml"),
+                server_agent.folder().join("server.yaml"),
+                client_agent.folder().join("client.yaml"),
             ]
             .map(|path| admin(&path)),
             server: start("server.yaml", server_agent, server, client, changes.server),
@@ -189,7 +215,7 @@ fn statistic(admin: &Path, filter: &str) -> u64 {
 
 fn configuration(
     file: &str,
-    agent: &Served,
+    agent: &dyn Host,
     address: Ipv4Addr,
     peer: Workload,
     changes: &[(&str, &str)],
