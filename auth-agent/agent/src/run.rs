@@ -95,13 +95,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     let keeper = keeper(&args, trust_domain, state, &view, &status);
     tasks.spawn(keeper.run(access));
-    let following = follow(
-        view.clone(),
-        access_watch.clone(),
-        announcement(&args, &listener)?,
-        PlaceFile::new(&args.run_dir),
-        status.clone(),
-    );
+    let following = following(&args, &listener, &view, &access_watch, &status)?;
     tasks.spawn(acknowledger(kept_bundle, &view, &access_watch, &status).run());
     tasks.spawn(leases::keep(leases, view.subscribe(), endpoints_watch.clone()));
     let (lists, list_watch) = ListKeeper::new(view.subscribe(), access_watch.clone(), status.clone());
@@ -163,6 +157,25 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     // What has changed since the last write. It is a convenience: it must not keep the agent from ending.
     let _ = timeout(LAST_WRITE, writing).await;
     Ok(())
+}
+
+/// The CA's view, from where an earlier life has left off.
+fn following(
+    args: &RunArgs,
+    listener: &TcpListener,
+    view: &Arc<ViewStore>,
+    access: &watch::Receiver<Option<Arc<NodeAccess>>>,
+    status: &Arc<Status>,
+) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+    let announcement = announcement(args, listener)?;
+    let place = PlaceFile::new(&args.run_dir);
+    Ok(follow(
+        view.clone(),
+        access.clone(),
+        announcement,
+        place,
+        status.clone(),
+    ))
 }
 
 fn acknowledger(

@@ -6,6 +6,7 @@
 #[path = "support/daemons.rs"]
 mod daemons;
 #[path = "support/envoys.rs"]
+#[expect(dead_code, reason = "the other suite uses the rest")]
 mod envoys;
 #[path = "support/served.rs"]
 mod served;
@@ -101,13 +102,13 @@ impl World {
         }
         for (daemons, who) in [(&world.home, CLIENT), (&world.abroad, ABROAD)] {
             until("the dialer has an SVID", || {
-                world.fetches(daemons, &world.dialer, who)
+                Self::fetches(daemons, &world.dialer, who)
             });
         }
         world
     }
 
-    fn fetches(&self, daemons: &Daemons, program: &[String], who: Workload) -> bool {
+    fn fetches(daemons: &Daemons, program: &[String], who: Workload) -> bool {
         let mut fetch = daemons.client(who.gid, program, &["fetch"]);
         fetch.end().unwrap().success()
     }
@@ -121,7 +122,7 @@ impl World {
 
     fn server(&self, language: Language, program: Vec<String>, who: Workload) -> Server {
         until("the server has an SVID", || {
-            self.fetches(&self.home, &program, who)
+            Self::fetches(&self.home, &program, who)
         });
         Server {
             here: self.serve(&program, who, CLIENT),
@@ -273,7 +274,7 @@ fn spiffe_row_44_46_62_and_64_real_daemons_change_under_every_client_and_each_fo
     world.home.kill_ca();
     for (server, shown) in servers.iter_mut().zip(&shown) {
         assert!(
-            world.fetches(&world.home, &server.program, server.who),
+            World::fetches(&world.home, &server.program, server.who),
             "{:?}",
             server.language
         );
@@ -293,7 +294,7 @@ fn spiffe_row_44_46_62_and_64_real_daemons_change_under_every_client_and_each_fo
     world.home.start_agent();
     let dialer = world.dialer.clone();
     until("the dialer has an SVID again", || {
-        world.fetches(&world.home, &dialer, CLIENT)
+        World::fetches(&world.home, &dialer, CLIENT)
     });
     for server in &mut servers {
         world.gets_through("after the agent's end", server, None);
@@ -358,7 +359,9 @@ fn identities_are_taken_back(world: &World, servers: &mut [Server], shown: &mut 
     }
     for server in servers.iter_mut() {
         let what = format!("nothing is left of the identity: {:?}", server.language);
-        until(&what, || !world.fetches(&world.home, &server.program, server.who));
+        until(&what, || {
+            !World::fetches(&world.home, &server.program, server.who)
+        });
     }
     envoys.until("nothing is left of the proxy's identity", Result::is_err);
     for id in ids() {

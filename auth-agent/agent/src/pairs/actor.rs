@@ -42,6 +42,10 @@ const WAITERS: usize = 64;
 
 /// What a handshake of ours gave.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved once for each handshake, never stored in numbers"
+)]
 enum Outcome {
     One(Proof),
     /// Both ends were here.

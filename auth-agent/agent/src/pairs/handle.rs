@@ -12,6 +12,10 @@ const QUEUE: usize = 1024;
 
 /// What happens to pairs.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a bounded queue of them is worth less than an allocation for each"
+)]
 pub enum Event {
     /// A packet lacks a proof.
     Signal(Signal),

@@ -264,7 +264,7 @@ mod tests {
             spiffe_id: SpiffeId::parse(spiffe_id).expect("valid"),
             identity: SecurityIdentity(256),
             selectors: RequiredSelectors::parse(&["unix:uid:1"]).expect("valid"),
-            federates_with: std::collections::BTreeSet::new(),
+            federates_with: BTreeSet::new(),
             hint: None,
             certificates: CertificateTerms::default(),
             jwt_ttl: 0,

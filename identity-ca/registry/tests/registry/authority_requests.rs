@@ -2,6 +2,8 @@ use signet_registry::{MAX_AUTHORITY_REQUESTS, RequestedError};
 
 use std::time::Duration;
 
+use signet_spiffe::TrustDomain;
+
 use crate::authorities::x509;
 use crate::desk::{Desk, NOW, at, now};
 
@@ -27,6 +29,8 @@ async fn keys_wait_for_their_certificates_and_the_oldest_is_given_up_for_one_too
 #[tokio::test]
 async fn a_key_that_was_given_up_becomes_no_authority_and_that_of_an_authority_is_not_given_up() {
     let registry = Desk::new().await.registry;
+    let domain = TrustDomain::parse("td").unwrap();
+    registry.bind_trust_domain(&domain).await.unwrap();
     registry.adopt_authorities(vec![x509(1)], now()).await.unwrap();
     let never = registry
         .prepare_requested_authority(x509(2), &[0], Duration::ZERO, now())

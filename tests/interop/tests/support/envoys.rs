@@ -1,7 +1,5 @@
 //! Two Envoys with the configurations of docs/examples/envoy, on a loopback address of their own.
 
-#![expect(dead_code, reason = "each binary of tests uses its part")]
-
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

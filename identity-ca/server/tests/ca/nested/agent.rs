@@ -9,8 +9,8 @@ use signet_proto::ca::v1::{BundleRequest, IssueX509SvidRequest};
 use signet_proto::workload::spiffe_workload_api_server::{SpiffeWorkloadApi, SpiffeWorkloadApiServer};
 use signet_proto::workload::{
     JwtBundlesRequest, JwtBundlesResponse, JwtsvidRequest, JwtsvidResponse, ValidateJwtsvidRequest,
-    ValidateJwtsvidResponse, X509BundlesRequest, X509BundlesResponse, X509svid, X509svidRequest,
-    X509svidResponse,
+    ValidateJwtsvidResponse, WitBundlesRequest, WitBundlesResponse, WitsvidRequest, WitsvidResponse,
+    X509BundlesRequest, X509BundlesResponse, X509svid, X509svidRequest, X509svidResponse,
 };
 use signet_spiffe::X509Bundle;
 use signet_uds::{Access, serve_incoming};
@@ -76,6 +76,8 @@ impl SpiffeWorkloadApi for Agent {
     type FetchX509SVIDStream = Stream1<X509svidResponse>;
     type FetchX509BundlesStream = Stream1<X509BundlesResponse>;
     type FetchJWTBundlesStream = Stream1<JwtBundlesResponse>;
+    type FetchWITSVIDStream = Stream1<WitsvidResponse>;
+    type FetchWITBundlesStream = Stream1<WitBundlesResponse>;
 
     async fn fetch_x509svid(
         &self,
@@ -117,6 +119,20 @@ impl SpiffeWorkloadApi for Agent {
         &self,
         _: Request<JwtBundlesRequest>,
     ) -> Result<Response<Self::FetchJWTBundlesStream>, Status> {
+        not_asked()
+    }
+
+    async fn fetch_witsvid(
+        &self,
+        _: Request<WitsvidRequest>,
+    ) -> Result<Response<Self::FetchWITSVIDStream>, Status> {
+        not_asked()
+    }
+
+    async fn fetch_wit_bundles(
+        &self,
+        _: Request<WitBundlesRequest>,
+    ) -> Result<Response<Self::FetchWITBundlesStream>, Status> {
         not_asked()
     }
 
