@@ -133,6 +133,20 @@ async fn a_node_of_a_foreign_trust_domain_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_ca_of_the_trust_domain_s_node_of_the_same_name_is_no_node_here() {
+    let world = world().await;
+    let below = world.ca.below();
+    let twin = below.issue(&SpiffeId::node(&below.domain, &node_name(2)));
+    // Its certificate is good, its name and its number are those of a node of the view.
+    if let Ok(mut stream) = connect(&world.ca, world.node(1).address, &twin).await {
+        let _ = stream.write_all(&encode(&hello(2)).expect("encodes")).await;
+        assert_eq!(closed(&mut stream).await, 0, "not even a hello");
+    }
+    assert_eq!(world.node(1).sessions.count(), 0);
+    still_works(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_whose_svid_has_expired_or_is_not_valid_yet_is_refused() {
     let world = world().await;
     let id = SpiffeId::node(&world.ca.domain, &node_name(2));

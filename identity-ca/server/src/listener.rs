@@ -62,12 +62,14 @@ impl Welcome {
         match self {
             Self::Nodes(ca) => {
                 let is_node = svid.id().node_name().is_some();
-                is_node
+                let is_known = is_node
                     || ca
                         .known
                         .downstream(&ca.registry, svid.id())
                         .await
-                        .is_ok_and(|is_one| is_one)
+                        .is_ok_and(|is_one| is_one);
+                // Another CA of the trust domain admits whom it likes.
+                is_known && ca.check_signed_here(svid).await.is_ok()
             }
             Self::Operators(ca) => role(ca, svid.id()).await.is_ok_and(|role| role.is_some()),
         }

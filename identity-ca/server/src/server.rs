@@ -103,10 +103,14 @@ impl Server {
             Rest::default()
         };
         let following = tokio::spawn(federation::follow(Arc::clone(&ca)));
-        let honouring = config
-            .storage
-            .is_shared()
-            .then(|| tokio::spawn(among_others(Arc::clone(&ca))));
+        let honouring = if config.storage.is_shared() {
+            Some(tokio::spawn(among_others(Arc::clone(&ca))))
+        } else if ca.link.is_some() {
+            // What the CA above revokes is written down by whatever hears of it first.
+            Some(tokio::spawn(database::honour_others(Arc::clone(&ca))))
+        } else {
+            None
+        };
         let checkpoints = tokio::spawn(log_service::sign_now_and_then(Arc::clone(&ca)));
         info!(
             trust.domain = %ca.trust_domain(), listen = %address, socket = %config.socket.display(),

@@ -54,6 +54,9 @@ pub enum EstablishError {
     /// Authenticated, but no node that we know.
     #[error("{0} is not a node of the view")]
     UnknownNode(SpiffeId),
+    /// A node of another CA of the trust domain, which may have any name.
+    #[error("{0} was admitted by another CA of the trust domain, and is none of the nodes of the view")]
+    OtherCa(SpiffeId),
     /// The connection broke.
     #[error("connection broke off")]
     Broken(#[source] io::Error),
@@ -158,6 +161,9 @@ async fn open(
     let svid = peer_svid(certificates, &context.bundles.bundles(), UnixTime::now())?;
     let unknown = || EstablishError::UnknownNode(svid.id().clone());
     let view = context.view()?;
+    if !view.is_of_our_ca(&svid) {
+        return Err(EstablishError::OtherCa(svid.id().clone()));
+    }
     let peer = svid
         .id()
         .node_name()

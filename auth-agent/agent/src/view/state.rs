@@ -11,7 +11,7 @@ use signet_proto::view::v1 as wire;
 use signet_session::NodeNumber;
 use signet_spiffe::{
     BundleSet, DnsName, Hint, JwtBundleSet, KeyType, NodeName, SpiffeBundle, SpiffeId, TrustDomain,
-    WitBundleSet, X509Bundle,
+    VerifiedSvid, WitBundleSet, X509Bundle,
 };
 
 use super::error::ViewError;
@@ -467,6 +467,14 @@ impl View {
     /// The bundle of this trust domain, as it came.
     pub fn wire_bundle(&self) -> &wire::TrustBundle {
         &self.bundle
+    }
+
+    /// Whether our own CA has signed an SVID. In a trust domain with CAs below one another each admits nodes of its own, under names of
+    /// its own: another one's node of a name is not the one that this view has under it.
+    pub fn is_of_our_ca(&self, svid: &VerifiedSvid) -> bool {
+        let signers = &self.bundle.node_signers;
+        let signer = svid.signer().map(ToString::to_string);
+        signers.is_empty() || signer.is_some_and(|signer| signers.contains(&signer))
     }
 
     /// The bundle of this trust domain.

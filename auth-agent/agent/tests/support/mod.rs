@@ -31,7 +31,7 @@ use signet_agent::view::{KeptFile, ViewStore};
 use signet_proto::view::v1 as wire;
 use signet_session::{Hello, Instance, Limits, Message, NodeNumber, VERSION};
 use signet_spiffe::{BundleSet, NodeName, SpiffeId, TrustDomain, UnixTime, X509Bundle};
-use signet_tls::{Expect, FixedBundles, SvidKeyPair, client_config};
+use signet_tls::{Expect, FixedBundles, SvidKeyPair, client_config, peer_svid};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -45,10 +45,39 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     root: CertificateDer<'static>,
+    /// Between the leaves and the root.
+    above: Vec<CertificateDer<'static>>,
     pub(crate) domain: TrustDomain,
 }
 
 impl Authority {
+    /// The authority of a CA below this one, in the same trust domain.
+    pub(crate) fn below(&self) -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "test authority below");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.use_authority_key_identifier_extension = true;
+        let signed = params.signed_by(&key, &self.issuer).expect("an authority");
+        Self {
+            above: vec![signed.der().clone()],
+            issuer: Issuer::new(params, key),
+            root: self.root.clone(),
+            domain: self.domain.clone(),
+        }
+    }
+
+    /// What signs the leaves, as a view names it.
+    fn signer(&self) -> String {
+        let pair = self.issue(&SpiffeId::node(&self.domain, &node_name(1)));
+        let svid = peer_svid(Some(&pair.chain), &self.bundles(), UnixTime::now()).expect("valid");
+        svid.signer().expect("has one").to_string()
+    }
+
     pub(crate) fn new(domain: &str) -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::default();
@@ -62,6 +91,7 @@ impl Authority {
         Self {
             issuer: Issuer::new(params, key),
             root,
+            above: Vec::new(),
             domain,
         }
     }
@@ -101,7 +131,7 @@ impl Authority {
             .clone();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         SvidKeyPair {
-            chain: vec![leaf],
+            chain: std::iter::once(leaf).chain(self.above.iter().cloned()).collect(),
             key,
         }
     }
@@ -188,6 +218,7 @@ impl Cluster {
                 trust_domain: ca.domain.to_string(),
                 x509_authorities: vec![ca.root.to_vec()],
                 sequence: 1,
+                node_signers: vec![ca.signer()],
                 ..wire::TrustBundle::default()
             }),
             cluster: Some(wire::Cluster {

@@ -126,13 +126,16 @@ impl Current {
         }
         let wit = active_wit(&found.all, trust_domain, keys);
         let jwks = bundle.jwt.to_jwks();
-        let signers = found.all.iter().filter(published);
+        let signers: Vec<KeyId> = found
+            .all
+            .iter()
+            .filter(published)
+            .filter_map(|one| one.life.id.as_str().parse().ok())
+            .collect();
         Ok(Some(Self {
             position,
-            signers: signers
-                .filter_map(|one| one.life.id.as_str().parse().ok())
-                .collect(),
-            wire: wire(&bundle, &jwks, &found.all),
+            wire: wire(&bundle, &jwks, &found.all, &signers),
+            signers,
             spiffe: bundle.to_jwks()?,
             all: found.all,
             x509,
@@ -225,7 +228,7 @@ fn active_wit(
     }
 }
 
-fn wire(bundle: &PublishedBundle, jwks: &str, all: &[StoredAuthority]) -> TrustBundle {
+fn wire(bundle: &PublishedBundle, jwks: &str, all: &[StoredAuthority], signers: &[KeyId]) -> TrustBundle {
     let tainted = |kind| {
         let tainted = all
             .iter()
@@ -246,5 +249,6 @@ fn wire(bundle: &PublishedBundle, jwks: &str, all: &[StoredAuthority]) -> TrustB
             bundle.wit.to_jwks().into_bytes()
         },
         tainted_wit: tainted(AuthorityKind::Wit),
+        node_signers: signers.iter().map(ToString::to_string).collect(),
     }
 }

@@ -1,7 +1,6 @@
 //! Revocation lists for whoever asks: in DER over HTTP, as RFC 5280 section 4.2.1.13 wants them found.
 //!
-//! They are the nodes' lists: one is signed for all, anew where something was revoked or a quarter of its life is over, so that
-//! asking costs nobody a signature.
+//! They are the nodes' lists: one is signed for all, anew where the registry has changed or a quarter of its life is over.
 
 use std::fmt::Write as _;
 
@@ -42,6 +41,11 @@ pub(super) fn are_at(path: &str) -> bool {
 
 /// The table, or one list.
 pub(super) async fn answer(ca: &Ca, path: &str) -> Response<Full<Bytes>> {
+    // Before anything is read or signed for whoever guesses.
+    let known = ca.signing.latest();
+    if path != TABLE && !known.signers.iter().any(|one| href(one.as_bytes()) == path) {
+        return with(StatusCode::NOT_FOUND, "text/plain", Bytes::new());
+    }
     let lists = match ca.crl_for_nodes().await {
         Ok(lists) => lists,
         Err(error) => {

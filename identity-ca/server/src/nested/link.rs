@@ -101,7 +101,9 @@ impl Link {
             .map_err(|status| anyhow!("the CA above refused: {}", status.message()))?
             .into_inner();
         let told = answer.bundle.context("the CA above told no bundle")?;
-        self.take(told, true, now).await?;
+        // Where the stream has told of a later bundle meanwhile, that one stays.
+        let first = self.state.borrow().heard.is_none();
+        self.take(told, first, now).await?;
         Ok(answer.chain.into_iter().map(CertificateDer::from).collect())
     }
 

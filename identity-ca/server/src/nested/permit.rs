@@ -1,8 +1,11 @@
 //! Who calls as a CA below this one.
 
+use std::time::Instant;
+
 use signet_log::Caller as LoggedCaller;
 use signet_registry::{NodeNumber, Shown};
 use signet_spiffe::{NodeName, SerialNumber, SpiffeId, VerifiedSvid};
+use signet_telemetry::Throttle;
 use signet_tls::{BundleSource as _, Expect, PeerError};
 use tonic::{Request, Status};
 use tracing::warn;
@@ -10,7 +13,11 @@ use tracing::warn;
 use crate::audit::AUDIT;
 use crate::ca::Ca;
 use crate::caller::peer;
+use crate::limits::{TOLD, TOLD_PER};
 use crate::refusal;
+
+/// Of what is logged of calls that were refused: everybody can make one.
+static REFUSED: Throttle = Throttle::new(TOLD, TOLD_PER);
 
 /// Proof that a request comes from a CA that is registered below this one: only [`Downstream::of`] makes one.
 #[derive(Debug, Clone)]
@@ -30,11 +37,13 @@ impl Downstream {
             Err(error) => Err(Status::unauthenticated(error.to_string())),
         };
         if let Err(status) = &judged {
-            warn!(
-                target: AUDIT,
-                { peer.address = %peer.address, reason = status.message() },
-                "refused a call of a CA that would be below this one"
-            );
+            if let Some(untold) = REFUSED.admit(Instant::now()) {
+                warn!(
+                    target: AUDIT,
+                    { peer.address = %peer.address, reason = status.message(), untold },
+                    "refused a call of a CA that would be below this one"
+                );
+            }
         }
         judged
     }
