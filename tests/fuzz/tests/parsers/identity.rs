@@ -376,8 +376,8 @@ fn fuzz_wit_svid() {
         let (header, payload) = (parts.next().unwrap(), parts.next().unwrap_or_default());
         let proof = json_web_token(&key, header, payload);
         let mut seen = SeenProofs::new(1);
-        let verified = svid.clone().proven_by(&proof, &here, &mut seen, at(NOW))?;
-        assert_eq!(verified.id(), svid.issued_to());
+        let whole = svid.clone().proven_by(&proof, &here, &mut seen, at(NOW))?;
+        assert_eq!(whole.id(), svid.issued_to());
         let claims: Value = serde_json::from_slice(payload).unwrap();
         let audience = &claims["aud"];
         let here = "https://db";
