@@ -266,9 +266,14 @@ fn fuzz_spiffe_bundle() {
         .run(|bytes| {
             let text = str::from_utf8(bytes)?;
             let bundle = SpiffeBundle::from_jwks(&domain(), text)?;
+            let ours = bundle.to_jwks();
+            // Somebody else's document may have one ID for a JWT key and a WIT key, which are apart in here; we write none.
+            if matches!(ours, Err(JwksError::SharedId { .. })) {
+                return Ok(());
+            }
             let written = match &bundle.x509 {
-                Some(x509) => written(x509, bundle.to_jwks()),
-                None => Some(bundle.to_jwks().unwrap()),
+                Some(x509) => written(x509, ours),
+                None => Some(ours.unwrap()),
             };
             if let Some(written) = written {
                 assert_eq!(SpiffeBundle::from_jwks(&domain(), &written).unwrap(), bundle);
