@@ -122,9 +122,17 @@ async fn spiffe_row_40_an_agent_that_is_not_ready_is_unavailable() {
 
     let authority = Authority::new("td.test");
     served.agent.endpoints.send_replace(None);
-    let other = Offer::ready(for_others(), authority.svid("/other"));
+    let of_endpoint = RequiredSelectors::parse(&["endpoint:shop/web"]).unwrap();
+    let other = Offer::ready(of_endpoint, authority.svid("/other"));
     served.agent.publish(vec![other], [authority.bundle()]);
     assert_eq!(refusal(&served).await, Code::Unavailable, "endpoints not known");
+    let other = Offer::ready(for_others(), authority.svid("/other"));
+    served.agent.publish(vec![other], [authority.bundle()]);
+    assert_eq!(
+        refusal(&served).await,
+        Code::PermissionDenied,
+        "and nobody asks for them"
+    );
 
     let pending = Offer::pending(for_us(), SpiffeId::parse("spiffe://td.test/web").unwrap()).unwrap();
     served.agent.publish(vec![pending], [authority.bundle()]);
@@ -154,8 +162,8 @@ async fn spiffe_row_47_what_is_taken_back_is_denied_though_endpoints_are_not_kno
     );
     assert_eq!(
         refusal(&served).await,
-        Code::Unavailable,
-        "a new one may be of an endpoint"
+        Code::PermissionDenied,
+        "no registration is of an endpoint"
     );
 }
 

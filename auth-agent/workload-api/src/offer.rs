@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use signet_attest::RequiredSelectors;
+use signet_attest::{RequiredSelectors, Selector};
 use signet_spiffe::{BundleSet, Hint, JwtBundleSet, KeyId, SpiffeId, TrustDomain, X509Bundle};
 
 use crate::{WitOffers, X509Svid};
@@ -143,6 +143,18 @@ pub enum OffersError {
 }
 
 impl Offers {
+    /// Whether there is a registration for an endpoint's workloads.
+    pub(crate) fn name_endpoints(&self) -> bool {
+        let names = |offer: &Offer| {
+            let mut selectors = offer.selectors.iter();
+            selectors.any(|selector| matches!(selector, Selector::Endpoint(_)))
+        };
+        match &self.0 {
+            State::Starting => false,
+            State::Ready { offers, .. } => offers.iter().any(names),
+        }
+    }
+
     /// Nothing is known yet: clients get `Unavailable`.
     pub fn starting() -> Self {
         Self(State::Starting)
