@@ -36,14 +36,14 @@ impl Downstream {
             Ok(svid) => Self::judge(ca, svid).await,
             Err(error) => Err(Status::unauthenticated(error.to_string())),
         };
-        if let Err(status) = &judged {
-            if let Some(untold) = REFUSED.admit(Instant::now()) {
-                warn!(
-                    target: AUDIT,
-                    { peer.address = %peer.address, reason = status.message(), untold },
-                    "refused a call of a CA that would be below this one"
-                );
-            }
+        if let Err(status) = &judged
+            && let Some(untold) = REFUSED.admit(Instant::now())
+        {
+            warn!(
+                target: AUDIT,
+                { peer.address = %peer.address, reason = status.message(), untold },
+                "refused a call of a CA that would be below this one"
+            );
         }
         judged
     }

@@ -380,8 +380,8 @@ fn fuzz_wit_svid() {
         let mut parts = bytes.splitn(2, |byte| *byte == b'\n');
         let (header, payload) = (parts.next().unwrap(), parts.next().unwrap_or_default());
         let proof = json_web_token(&key, header, payload);
-        let mut seen = SeenProofs::new(1);
-        let whole = svid.clone().proven_by(&proof, &here, &mut seen, at(NOW))?;
+        let mut earlier = SeenProofs::new(1);
+        let whole = svid.clone().proven_by(&proof, &here, &mut earlier, at(NOW))?;
         assert_eq!(whole.id(), svid.issued_to());
         let claims: Value = serde_json::from_slice(payload).unwrap();
         let audience = &claims["aud"];
