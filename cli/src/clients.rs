@@ -81,11 +81,14 @@ impl Daemon {
             if self.is_remote {
                 return self.unreachable(innermost(source));
             }
-            let there = self.socket.exists();
-            let why = if there {
-                "nobody answers on it"
-            } else {
-                "there is no such socket"
+            let denied = std::io::ErrorKind::PermissionDenied;
+            let why = match self.socket.symlink_metadata() {
+                Err(error) if error.kind() == denied => "this user may not look there; try again as root",
+                Err(_) => "there is no such socket",
+                Ok(_) if innermost(source).contains("Permission denied") => {
+                    "this user may not use it; try again as root"
+                }
+                Ok(_) => "nobody answers on it",
             };
             return self.unreachable(why.to_owned());
         }

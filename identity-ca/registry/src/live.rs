@@ -70,7 +70,7 @@ async fn workloads(connection: &mut Connection, now: UnixTime) -> Result<Vec<Liv
                     COUNT(*) OVER (PARTITION BY r.node, r.ttl) AS live
              FROM registrations AS r JOIN (
                  SELECT spiffe_id, node, MAX(not_after) AS last FROM issued
-                 WHERE not_after > ?1 AND NOT EXISTS (
+                 WHERE not_after > ?1 AND serial NOT IN (SELECT serial FROM intermediates) AND NOT EXISTS (
                      SELECT 1 FROM revocations WHERE (kind = 'spiffe-id' AND subject = spiffe_id AND not_before <= cut)
                          OR (kind = 'node' AND subject = node AND not_before <= cut)
                          OR (kind = 'serial' AND subject = lower(hex(serial))))

@@ -19,6 +19,8 @@ pub enum Enough {
     Acknowledged,
     /// Both.
     TimeAndAcknowledged,
+    /// Nothing: what the one before it signs does not count any more, so that nobody loses by an earlier beginning.
+    Nothing,
 }
 
 /// A node that has a living SVID and has not said that it has the authority.
@@ -63,6 +65,7 @@ impl Publication<'_> {
             Enough::Time => (true, false),
             Enough::Acknowledged => (false, true),
             Enough::TimeAndAcknowledged => (true, true),
+            Enough::Nothing => (false, false),
         };
         let early = by_time && now < ripe;
         let unknown = by_nodes && !self.missing.is_empty();

@@ -74,16 +74,16 @@ pub(crate) async fn heed(ca: &Ca, current: &Current) -> Result<(), StepFailure> 
 async fn activate(ca: &Ca, registry: &signet_registry::Registry, why: Stain) -> Result<bool, StepFailure> {
     let interval = ca.signing.rotation.publish_interval;
     // Where nothing that is signed counts, there is nobody to lose. Else every node has to have the root, or the time to have passed.
-    let ways: &[(Enough, Duration)] = match why {
-        Stain::Revoked => &[(Enough::Time, Duration::ZERO)],
-        Stain::Tainted | Stain::None => &[(Enough::Acknowledged, interval), (Enough::Time, interval)],
+    let ways: &[Enough] = match why {
+        Stain::Revoked => &[Enough::Nothing],
+        Stain::Tainted | Stain::None => &[Enough::Acknowledged, Enough::Time],
     };
-    for (enough, interval) in ways {
+    for enough in ways {
         let done = registry
             .activate_authority(
                 AuthorityKind::X509,
                 None,
-                *interval,
+                interval,
                 *enough,
                 ca.clock.now(),
                 false,

@@ -2,7 +2,9 @@
 
 use signet_proto::ca::v1::{RevokeAuthorityRequest, TaintAuthorityRequest};
 
-use super::stage::{Known, Stage, key_of, soon, until};
+use signet_spiffe::UnixTime;
+
+use super::stage::{Known, LOWER, Stage, key_of, soon, status, until};
 
 #[tokio::test]
 async fn another_root_of_the_upper_ca_s_is_passed_on_before_it_signs() {
@@ -95,4 +97,14 @@ async fn what_the_upper_ca_taints_is_replaced_below_and_what_it_revokes_refused(
     .await;
     below.verify(&first).unwrap_err();
     let _ = below.verify(&second).unwrap();
+}
+
+#[tokio::test]
+async fn the_upper_ca_s_budget_is_of_the_lower_one_s_svid_and_not_of_its_intermediate() {
+    let stage = Stage::new().await;
+    let outage = status(&stage.upper.ca).await.outage.unwrap();
+    let of_lower = outage.classes.iter().find(|class| class.spiffe_id == LOWER);
+    let first = u64::try_from(of_lower.unwrap().first).unwrap();
+    // An intermediate lives for days.
+    assert!(first < UnixTime::now().as_secs() + 24 * 3600, "{outage:?}");
 }

@@ -1,12 +1,15 @@
 //! The permission to run a CA below, and its end.
 
+use std::time::Duration;
+
+use signet_ca::Storage;
 use signet_proto::ca::v1::revoke_request::Subject;
 use signet_proto::ca::v1::{
     BanNodeRequest, DeregisterRequest, ListAuthoritiesRequest, RevokeRequest, UpdateRegistrationRequest,
 };
 use tonic::Code;
 
-use super::stage::{Known, LOWER, Stage, key_of, register, token, until};
+use super::stage::{Known, LOWER, Stage, Upper, key_of, register, token, until};
 
 /// Ends the permission in some way; the SVIDs below the intermediate are refused above and below, and there is no new intermediate.
 async fn ends(how: &str, end: impl AsyncFn(&Stage)) {
@@ -185,7 +188,13 @@ async fn whoever_is_registered_once_more_without_the_permission_gets_no_new_inte
 
 #[tokio::test]
 async fn an_intermediate_alone_that_was_revoked_is_replaced() {
-    let stage = Stage::new().await;
+    // At once, however long others are published before they sign: nobody believes what the revoked one signs.
+    let upper = Upper::start(Storage::Memory, |_| {}).await;
+    let lower = upper.lower_with(Storage::Memory, |config| {
+        config.rotation.publish_interval = Duration::from_hours(1);
+    });
+    let lower = lower.await.unwrap();
+    let stage = Stage::with(upper, lower).await;
     let before = stage.signing().await;
     let request = revoke(Subject::Authority(before.clone()));
     stage.upper.ca.operator.clone().revoke(request).await.unwrap();

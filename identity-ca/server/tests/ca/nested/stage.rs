@@ -77,9 +77,18 @@ impl Upper {
     }
 
     pub(crate) async fn lower(&self, storage: Storage) -> anyhow::Result<Running> {
+        self.lower_with(storage, |_| {}).await
+    }
+
+    pub(crate) async fn lower_with(
+        &self,
+        storage: Storage,
+        change: impl FnOnce(&mut Config),
+    ) -> anyhow::Result<Running> {
         let upstream = self.upstream();
         Running::configured(storage, tempfile::tempdir()?, |config| {
             quiet(config);
+            change(config);
             config.upstream = upstream;
         })
         .await
