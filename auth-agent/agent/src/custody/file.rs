@@ -225,10 +225,10 @@ impl SealedFile {
     }
 
     /// Seals and replaces the file; the state before is gone then. Its key ends after `life`, whatever happens. Gives the file's
-    /// length. `state` should have room for [`TAG`] more bytes: what grows leaves copies behind.
+    /// length. `state` should have room for `TAG` more bytes: what grows leaves copies behind.
     ///
     /// # Errors
-    /// See [`SealError`]. What was there before is there still, unless the new one is.
+    /// See `SealError`. What was there before is there still, unless the new one is.
     pub fn save(&mut self, mut state: Zeroizing<Vec<u8>>, life: Duration) -> Result<usize, SealError> {
         let slot = self.slot.other();
         let line = self.line(slot);

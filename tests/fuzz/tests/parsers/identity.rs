@@ -6,14 +6,14 @@ use crate::fuzz;
 use crate::support::{
     NOW, at, bundle, csr_key, domain, json_web_token, leaf, request, resigned, root, sign, token_key,
 };
-use data_encoding::BASE64URL_NOPAD;
+use data_encoding::{BASE64URL_NOPAD, HEXUPPER};
 use serde_json::Value;
 use signet_attest::RequiredSelectors;
 use signet_authority::RequestedKey;
 use signet_fuzz::Refused;
 use signet_log::{Caller, Change, ChangeKind, Entry, ExportReader, Hash, LogKey, Record, VerifierKey};
 use signet_spiffe::{
-    Audience, BundleSet, CertificateDer, JwksError, JwtBundle, JwtBundleSet, NodeName, ProofContext,
+    Audience, BundleSet, CertificateDer, JwksError, JwtBundle, JwtBundleSet, JwtKey, NodeName, ProofContext,
     SeenProofs, SpiffeBundle, SpiffeId, TrustDomain, WitBundle, WitBundleSet, X509Bundle, verify_jwt_svid,
     verify_wit_svid, verify_x509_svid,
 };
@@ -249,7 +249,14 @@ fn fuzz_x509_bundle() {
 #[test]
 fn fuzz_spiffe_bundle() {
     let jwt = token_key().bundle();
-    let wit = token_key().bundle().keys().to_vec();
+    // Another key than the JWT key: twice the base point of P-256 (SP 800-186 section 3.2.1.3) is one, too.
+    let point = HEXUPPER
+        .decode(
+            b"047CF27B188D034F7E8A52380304B51AC3C08969E277F21B35A60B48FC47669978\
+              07775510DB8ED040293D9AC69F7430DBBA7DADE63CE982299E04B79D227873D1",
+        )
+        .unwrap();
+    let wit = vec![JwtKey::p256(&point).unwrap()];
     let bundle = SpiffeBundle {
         x509: Some(bundle(&root())),
         jwt: jwt.clone(),
