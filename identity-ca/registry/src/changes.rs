@@ -176,6 +176,24 @@ pub(crate) async fn compact(connection: &mut Connection) -> Result<(), StorageEr
     Ok(())
 }
 
+/// The nodes that changed after a revision.
+pub(crate) async fn nodes_since(
+    connection: &mut Connection,
+    since: Revision,
+) -> Result<Vec<NodeName>, StorageError> {
+    let rows: Vec<(String,)> =
+        sql::query_as("SELECT DISTINCT key FROM changes WHERE revision > ? AND kind = 'node'")
+            .bind(i64::try_from(since.0).unwrap_or(i64::MAX))
+            .fetch_all(connection)
+            .await?;
+    let parse = |(name,): (String,)| {
+        NodeName::parse(&name).map_err(|_| StorageError::Corrupt {
+            column: "changes.key",
+        })
+    };
+    rows.into_iter().map(parse).collect()
+}
+
 async fn snapshot(
     connection: &mut Connection,
     node: Option<&NodeName>,

@@ -34,6 +34,24 @@ impl PodCidr {
         self.contains(other.first) || other.contains(self.first)
     }
 
+    /// Whether all of the other block is in this one.
+    pub(crate) fn contains_block(&self, other: &Self) -> bool {
+        self.prefix <= other.prefix && self.contains(other.first)
+    }
+
+    /// All blocks with the address in them, the largest first.
+    pub(crate) fn around(address: IpAddr) -> impl Iterator<Item = Self> {
+        (0..=128).map_while(move |prefix| {
+            let first = mask(address, prefix)?;
+            Some(Self { first, prefix })
+        })
+    }
+
+    /// The first address.
+    pub(crate) fn first(&self) -> IpAddr {
+        self.first
+    }
+
     /// Whether the address is in the block.
     pub fn contains(&self, address: IpAddr) -> bool {
         mask(address, self.prefix) == Some(self.first)

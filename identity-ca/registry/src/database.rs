@@ -21,6 +21,7 @@ use crate::gathered::Gathered;
 use crate::guard::Guard;
 use crate::issued;
 use crate::log;
+use crate::places::Places;
 use crate::postgres::{self, Ear};
 use crate::revocation::{Submission, Withheld};
 use crate::sql::Connection;
@@ -51,6 +52,8 @@ pub struct Registry {
     pub(crate) guard: Option<Guard>,
     /// Looks at the database elsewhere that are under way.
     looks: Arc<Looks>,
+    /// Nodes, by what is theirs: only ever asked within a write.
+    places: Arc<Turn<Places>>,
     /// When expired certificates were forgotten last, Unix seconds.
     swept: Arc<AtomicI64>,
     /// Held by the writer of an SQLite database, whose own lock is polled, and is whoever's comes by first.
@@ -280,6 +283,7 @@ impl Registry {
             },
             observer: None,
             looks: Arc::default(),
+            places: Arc::default(),
             swept: Arc::default(),
             turn: Arc::default(),
             guard: None,
@@ -478,6 +482,13 @@ pub(crate) struct Write<'r> {
 impl Write<'_> {
     pub(crate) fn connection(&mut self) -> &mut Connection {
         &mut self.transaction
+    }
+
+    /// Who has which addresses now.
+    pub(crate) async fn places(&mut self) -> Result<OwnedMutexGuard<Places>, StorageError> {
+        let mut places = Arc::clone(&self.registry.places).lock_owned().await;
+        places.catch_up(&mut self.transaction).await?;
+        Ok(places)
     }
 
     pub(crate) fn guard(&self) -> Option<Guard> {

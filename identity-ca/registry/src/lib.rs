@@ -24,6 +24,7 @@ mod many;
 mod nested;
 mod node_entries;
 mod nodes;
+mod places;
 mod position;
 mod postgres;
 mod registration_changes;

@@ -19,7 +19,7 @@ use crate::nodes::{self, Node};
 use crate::revocations;
 use crate::sql::{self, Connection};
 use crate::standing;
-use crate::tokens::{self, CreateTokenError, check_addresses, check_cidrs, check_overlap};
+use crate::tokens::{self, CreateTokenError, check_addresses, check_cidrs, check_overlap, check_owned};
 
 /// Most entries: as many as there are numbers for nodes.
 pub const MAX_NODE_ENTRIES: usize = 65_535;
@@ -253,11 +253,10 @@ impl Registry {
         if before.is_none() && entries.len() >= MAX_NODE_ENTRIES {
             return Err(AllowError::TooMany);
         }
-        let nodes = nodes::all(write.connection()).await?;
-        let owned = nodes.into_iter().map(|node| (node.name, node.pod_cidrs));
+        check_owned(&new.node, &new.pod_cidrs, &*write.places().await?)?;
         let promised = tokens::outstanding(write.connection(), now).await?;
         let allowed = places(&entries);
-        check_overlap(&new.node, &new.pod_cidrs, owned.chain(promised).chain(allowed))?;
+        check_overlap(&new.node, &new.pod_cidrs, promised.into_iter().chain(allowed))?;
         sql::query(
             "INSERT INTO node_entries (node, pod_cidrs, addresses, selectors, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (node) DO UPDATE SET pod_cidrs = excluded.pod_cidrs, addresses = excluded.addresses,
@@ -315,10 +314,12 @@ impl Registry {
             method: proven.method,
         })?;
         entry.judge(proven)?;
-        let nodes = nodes::all(write.connection()).await?;
-        let before = nodes.iter().find(|node| node.name == *name).map(Node::digest);
-        let owned = nodes.into_iter().map(|node| (node.name, node.pod_cidrs));
-        check_overlap(name, &entry.pod_cidrs, owned).map_err(|error| AdmitError::Overlap(Box::new(error)))?;
+        let before = {
+            let places = write.places().await?;
+            check_owned(name, &entry.pod_cidrs, &places)
+                .map_err(|error| AdmitError::Overlap(Box::new(error)))?;
+            places.node(name).map(Node::digest)
+        };
         nodes::admit(write.connection(), name, &entry.pod_cidrs, now).await?;
         nodes::allow(write.connection(), name, &entry.addresses).await?;
         standing::end(write.connection(), name).await?;

@@ -1,6 +1,6 @@
 //! Nodes that have attested.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -12,6 +12,7 @@ use crate::changes::Change;
 use crate::cidr::PodCidr;
 use crate::database::{Registry, StorageError, moment, seconds};
 use crate::lists;
+use crate::places::Places;
 use crate::sql::{self, Connection};
 
 /// Most addresses that a node may announce.
@@ -141,39 +142,29 @@ impl Registry {
         let allowed = allowed_addresses(write.connection(), name).await?;
         addresses::check(announcement, &allowed)?;
         let announcement = &with_seen(announcement);
-        let nodes = all(write.connection()).await?;
-        let known = nodes.iter().find(|node| node.name == *name);
-        let known = known.ok_or_else(|| AnnounceError::UnknownNode(name.clone()))?;
-        if known.addresses == announcement.addresses && known.session_port == announcement.session_port {
-            return Ok(());
-        }
-        for node in &nodes {
-            check_against(announcement, node)?;
-            let taken = node
-                .addresses
-                .iter()
-                .find(|address| announcement.addresses.contains(address));
-            let Some(&address) = taken.filter(|_| node.name != *name) else {
-                continue;
-            };
-            if connected.contains(&node.name) {
-                return Err(AnnounceError::Taken {
-                    address,
-                    node: node.name.clone(),
-                });
+        let (known, others) = {
+            let places = write.places().await?;
+            let known = places.node(name).cloned();
+            let known = known.ok_or_else(|| AnnounceError::UnknownNode(name.clone()))?;
+            if known.addresses == announcement.addresses && known.session_port == announcement.session_port {
+                return Ok(());
             }
+            (known, losers(&places, name, announcement, connected)?)
+        };
+        for node in others {
             let mut left = node.addresses.clone();
             left.retain(|address| !announcement.addresses.contains(address));
             set_addresses(write.connection(), &node.name, &left, node.session_port).await?;
             write.record(Change::Node(&node.name)).await?;
+            let before = node.digest();
             let after = Node {
                 addresses: left,
-                ..node.clone()
+                ..node
             };
             write.log(
                 ChangeKind::Node,
-                node.name.as_str(),
-                Some(node.digest()),
+                after.name.as_str(),
+                Some(before),
                 Some(after.digest()),
             );
         }
@@ -234,18 +225,34 @@ impl Registry {
     }
 }
 
-/// A node that announces the address of a workload would make its peers take that workload for a node.
-fn check_against(announcement: &Announcement, node: &Node) -> Result<(), AnnounceError> {
+/// The nodes whose addresses move to this one. A node that announces the address of a workload would make its peers take that
+/// workload for a node.
+fn losers(
+    places: &Places,
+    name: &NodeName,
+    announcement: &Announcement,
+    connected: &BTreeSet<NodeName>,
+) -> Result<Vec<Node>, AnnounceError> {
+    let mut losers = BTreeMap::new();
     for &address in &announcement.addresses {
-        if let Some(&cidr) = node.pod_cidrs.iter().find(|cidr| cidr.contains(address)) {
+        if let Some((cidr, node)) = places.block_of(address) {
             return Err(AnnounceError::Pod {
                 address,
                 cidr,
-                node: node.name.clone(),
+                node: node.clone(),
             });
         }
+        for node in places.at(address).filter(|node| node.name != *name) {
+            if connected.contains(&node.name) {
+                return Err(AnnounceError::Taken {
+                    address,
+                    node: node.name.clone(),
+                });
+            }
+            losers.insert(node.number, node.clone());
+        }
     }
-    Ok(())
+    Ok(losers.into_values().collect())
 }
 
 /// A node that names no address is reached where it calls from; behind a loopback address it is not reached.

@@ -16,6 +16,7 @@ use crate::database::{Registry, StorageError, Write, moment, seconds};
 use crate::lists;
 use crate::node_entries;
 use crate::nodes::{self, MAX_ADDRESSES, Node};
+use crate::places::Places;
 use crate::revocations;
 use crate::sql::{self, Connection};
 use crate::standing;
@@ -171,14 +172,9 @@ impl Registry {
         if promised.len() >= usize::try_from(MAX_TOKENS).unwrap_or(usize::MAX) {
             return Err(CreateTokenError::TooMany);
         }
-        let nodes = nodes::all(write.connection()).await?;
-        let owned = nodes.into_iter().map(|node| (node.name, node.pod_cidrs));
+        check_owned(&token.node, &token.pod_cidrs, &*write.places().await?)?;
         let allowed = node_entries::promised(write.connection()).await?;
-        check_overlap(
-            &token.node,
-            &token.pod_cidrs,
-            owned.chain(promised).chain(allowed),
-        )?;
+        check_overlap(&token.node, &token.pod_cidrs, promised.into_iter().chain(allowed))?;
         sql::query(
             "INSERT INTO join_tokens (id, secret_sha256, node, pod_cidrs, addresses, expires_at)
              VALUES (?, ?, ?, ?, ?, ?)",
@@ -223,14 +219,12 @@ impl Registry {
                 reason: ban.reason,
             });
         }
-        let nodes = nodes::all(write.connection()).await?;
-        let before = nodes
-            .iter()
-            .find(|node| node.name == token.node)
-            .map(Node::digest);
-        let owned = nodes.into_iter().map(|node| (node.name, node.pod_cidrs));
-        check_overlap(&token.node, &token.pod_cidrs, owned)
-            .map_err(|error| ConsumeError::Overlap(Box::new(error)))?;
+        let before = {
+            let places = write.places().await?;
+            check_owned(&token.node, &token.pod_cidrs, &places)
+                .map_err(|error| ConsumeError::Overlap(Box::new(error)))?;
+            places.node(&token.node).map(Node::digest)
+        };
         sql::query("UPDATE join_tokens SET consumed_at = ? WHERE id = ?")
             .bind(seconds(now))
             .bind(presented.id.0.as_slice())
@@ -289,6 +283,25 @@ pub(crate) fn check_addresses(addresses: &[IpAddr]) -> Result<(), CreateTokenErr
     wrong.map_or(Ok(()), |wrong| Err(CreateTokenError::NotDialable(*wrong)))
 }
 
+/// Against what nodes have.
+pub(crate) fn check_owned(
+    node: &NodeName,
+    cidrs: &[PodCidr],
+    places: &Places,
+) -> Result<(), CreateTokenError> {
+    for &cidr in cidrs {
+        if let Some((other, owner)) = places.overlap(node, cidr) {
+            return Err(CreateTokenError::Overlap {
+                cidr,
+                other,
+                node: owner.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Against what others have been promised.
 pub(crate) fn check_overlap(
     node: &NodeName,
     cidrs: &[PodCidr],

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use signet_registry::{
-    Encryption, FIRST_IDENTITY, NewRegistration, Position, RegistrationId, Registry, Revision, SvidTerms,
+    AnnounceError, Announcement, Encryption, FIRST_IDENTITY, NewRegistration, NodeFate, Position,
+    RegistrationId, Registry, Revision, SvidTerms,
 };
 use signet_spiffe::NodeName;
 use sqlx::{Connection as _, PgConnection};
@@ -211,4 +212,37 @@ async fn a_writer_that_hangs_stops_nobody_for_long_and_one_that_dies_nobody_at_a
         .await
         .unwrap()
         .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_a_node_has_at_one_replica_no_other_node_gets_at_another() {
+    let (_, desks) = replicas(2).await;
+    let [here, there] = &desks[..] else {
+        panic!("two replicas");
+    };
+    let announce = async |desk: &Desk, name: &str, connected: &[&str]| {
+        let seen = "192.0.2.1".parse().unwrap();
+        let announcement = Announcement {
+            seen,
+            addresses: vec![seen],
+            session_port: 4250,
+        };
+        let connected: BTreeSet<_> = connected.iter().map(|name| node(name)).collect();
+        let name = node(name);
+        desk.registry.announce(&name, &announcement, &connected).await
+    };
+    // Both have looked at all nodes before the first one changes.
+    there.attest(2, "n2", &["10.2.0.0/16"]).await.unwrap();
+    here.attest(3, "n3", &["10.3.0.0/16"]).await.unwrap();
+    announce(here, "n3", &[]).await.unwrap();
+    let overlap = there.attest(4, "n4", &["10.3.7.0/24"]).await.unwrap_err();
+    assert!(overlap.to_string().contains("10.3.0.0/16"), "{overlap}");
+    let taken = announce(there, "n2", &["n3"]).await.unwrap_err();
+    assert!(matches!(taken, AnnounceError::Taken { .. }), "{taken}");
+    here.fate("n3", NodeFate::Evicted).await.unwrap();
+    // Gone there, free here.
+    there.attest(4, "n4", &["10.3.7.0/24"]).await.unwrap();
+    announce(there, "n2", &["n3"]).await.unwrap();
+    let known = here.registry.node(&node("n2")).await.unwrap().unwrap();
+    assert_eq!(known.session_port, 4250);
 }

@@ -69,7 +69,7 @@ impl Desk {
             .unwrap()
     }
 
-    async fn fate(&self, name: &str, fate: NodeFate) -> Result<Effect, RevokeError> {
+    pub(crate) async fn fate(&self, name: &str, fate: NodeFate) -> Result<Effect, RevokeError> {
         let new = NewRevocation {
             closed: false,
             ..new(Target::Node(node(name)))
