@@ -1,22 +1,28 @@
-//! Updates on the wire: encoded parts put behind one another.
+//! Updates on the wire: encoded parts put behind one another, and never copied. A snapshot that thousands want at once is in memory once.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, BufMut as _, Bytes};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use prost::Message as _;
 use signet_proto::ca::v1::SyncRequest;
 use signet_proto::ca::v1::node_service_server::NodeServiceServer;
 use signet_proto::view::v1::Update;
 use tokio::sync::mpsc;
-use tokio_stream::Stream;
+use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::DropGuard;
 use tonic::body::Body;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::codegen::{BoxFuture, Service, http};
-use tonic::server::{Grpc, NamedService, ServerStreamingService};
-use tonic::{Request, Response, Status};
+use tonic::codec::Streaming;
+use tonic::codegen::http::{self, HeaderMap, HeaderValue, header};
+use tonic::codegen::{BoxFuture, Service};
+use tonic::metadata::MetadataMap;
+use tonic::server::NamedService;
+use tonic::{Extensions, Request, Status};
+use tonic_prost::ProstDecoder;
 
 use crate::ca::Ca;
 use crate::caller::{Caller, peer};
@@ -24,6 +30,12 @@ use crate::limits::{REQUEST, RESPONSE};
 
 /// Where the updates are called for.
 const PATH: &str = "/signet.ca.v1.NodeService/Sync";
+
+/// Most bytes that the transport is given at once: it asks for more when it has got rid of these.
+const PIECE: usize = 64 * 1024;
+
+/// Before each message of gRPC: whether it is compressed, and how long it is, big-endian `u32`.
+const PREFIX: usize = 5;
 
 /// An update: what is everybody's, and what is of the node that it goes to.
 #[derive(Debug)]
@@ -42,20 +54,35 @@ impl Outgoing {
     }
 }
 
+impl Outgoing {
+    /// The message as gRPC has it: prefix, what is everybody's, what is the node's own.
+    fn message(&self) -> Result<[Bytes; 3], Status> {
+        let own: Bytes = self.own.encode_to_vec().into();
+        let length = self.shared.len() + own.len();
+        let length = u32::try_from(length)
+            .ok()
+            .filter(|_| length <= RESPONSE)
+            .ok_or_else(|| {
+                Status::out_of_range(format!(
+                    "the view has {length} bytes, and one message at most {RESPONSE}"
+                ))
+            })?;
+        let mut prefix = BytesMut::with_capacity(PREFIX);
+        prefix.put_u8(0);
+        prefix.put_u32(length);
+        Ok([prefix.freeze(), self.shared.clone(), own])
+    }
+}
+
 /// What a caller reads from.
 #[derive(Debug)]
 pub(crate) struct Updates {
     receiver: mpsc::Receiver<Result<Outgoing, Status>>,
-    /// Of the last one. The transport asks for the next one once it has got rid of that.
-    under_way: Option<DropGuard>,
 }
 
 impl Updates {
     pub(super) fn new(receiver: mpsc::Receiver<Result<Outgoing, Status>>) -> Self {
-        Self {
-            receiver,
-            under_way: None,
-        }
+        Self { receiver }
     }
 }
 
@@ -63,61 +90,73 @@ impl Stream for Updates {
     type Item = Result<Outgoing, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.under_way = None;
-        let next = self.receiver.poll_recv(cx);
-        next.map(|next| {
-            next.map(|next| {
-                next.map(|mut update| {
+        self.receiver.poll_recv(cx)
+    }
+}
+
+/// The body of the answer.
+#[derive(Debug)]
+struct Frames {
+    updates: Updates,
+    /// What is left of the update that is being sent.
+    pieces: VecDeque<Bytes>,
+    /// Of that update. The transport asks for the next one once it has got rid of this one.
+    under_way: Option<DropGuard>,
+    /// Whether the trailers have been sent.
+    ended: bool,
+}
+
+impl Frames {
+    fn end(&mut self, status: &Status) -> Option<Result<Frame<Bytes>, Status>> {
+        self.ended = true;
+        let mut trailers = HeaderMap::new();
+        Some(
+            status
+                .add_header(&mut trailers)
+                .map(|()| Frame::trailers(trailers)),
+        )
+    }
+
+    fn next_piece(&mut self) -> Option<Bytes> {
+        while let Some(first) = self.pieces.front_mut() {
+            let piece = first.split_to(first.len().min(PIECE));
+            if first.is_empty() {
+                self.pieces.pop_front();
+            }
+            if !piece.is_empty() {
+                return Some(piece);
+            }
+        }
+        None
+    }
+}
+
+impl Stream for Frames {
+    type Item = Result<Frame<Bytes>, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(piece) = self.next_piece() {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            self.under_way = None;
+            let update = ready!(Pin::new(&mut self.updates).poll_next(cx));
+            let message = match update {
+                Some(Ok(mut update)) => {
                     self.under_way = update.under_way.take();
-                    update
-                })
-            })
-        })
-    }
-}
-
-/// Writes parts, reads requests.
-#[derive(Debug, Clone, Copy, Default)]
-struct Parts;
-
-impl Codec for Parts {
-    type Encode = Outgoing;
-    type Decode = SyncRequest;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        *self
-    }
-
-    fn decoder(&mut self) -> Self {
-        *self
-    }
-}
-
-impl Encoder for Parts {
-    type Item = Outgoing;
-    type Error = Status;
-
-    fn encode(&mut self, update: Outgoing, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        to.reserve(update.shared.len() + update.own.encoded_len());
-        to.put_slice(&update.shared);
-        update
-            .own
-            .encode(to)
-            .map_err(|error| Status::internal(error.to_string()))
-    }
-}
-
-impl Decoder for Parts {
-    type Item = SyncRequest;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<SyncRequest>, Status> {
-        let request = SyncRequest::decode(from.copy_to_bytes(from.remaining()));
-        request
-            .map(Some)
-            .map_err(|error| Status::invalid_argument(error.to_string()))
+                    update.message()
+                }
+                Some(Err(last)) => Err(last),
+                None => Err(Status::ok("")),
+            };
+            match message {
+                Ok(pieces) => self.pieces = pieces.into(),
+                Err(last) => return Poll::Ready(self.end(&last)),
+            }
+        }
     }
 }
 
@@ -152,25 +191,112 @@ where
         }
         let ca = Arc::clone(&self.ca);
         Box::pin(async move {
-            let mut grpc = Grpc::new(Parts).apply_max_message_size_config(Some(REQUEST), Some(RESPONSE));
-            Ok(grpc.server_streaming(Sync(ca), request).await)
+            Ok(match sync(&ca, request).await {
+                Ok(updates) => answer(updates),
+                Err(refused) => refused.into_http(),
+            })
         })
     }
 }
 
-struct Sync(Arc<Ca>);
+async fn sync(ca: &Arc<Ca>, request: http::Request<Body>) -> Result<Updates, Status> {
+    let (head, body) = request.into_parts();
+    let mut asked = Streaming::new_request(ProstDecoder::<SyncRequest>::default(), body, None, Some(REQUEST));
+    let asked = asked.next().await.transpose()?;
+    let asked = asked.ok_or_else(|| Status::internal("a request without a message"))?;
+    let metadata = MetadataMap::from_headers(head.headers);
+    let request = Request::from_parts(metadata, Extensions::from(head.extensions), asked);
+    let caller = Caller::of(ca, &request).await?;
+    let peer = peer(&request)?.clone();
+    ca.sync(caller, &peer, request.get_ref()).await
+}
 
-impl ServerStreamingService<SyncRequest> for Sync {
-    type Response = Outgoing;
-    type ResponseStream = Updates;
-    type Future = BoxFuture<Response<Updates>, Status>;
+fn answer(updates: Updates) -> http::Response<Body> {
+    let frames = Frames {
+        updates,
+        pieces: VecDeque::new(),
+        under_way: None,
+        ended: false,
+    };
+    let mut response = http::Response::new(Body::new(StreamBody::new(frames)));
+    let kind = HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
 
-    fn call(&mut self, request: Request<SyncRequest>) -> Self::Future {
-        let ca = Arc::clone(&self.0);
-        Box::pin(async move {
-            let caller = Caller::of(&ca, &request).await?;
-            let peer = peer(&request)?.clone();
-            Ok(Response::new(ca.sync(caller, &peer, request.get_ref()).await?))
-        })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn frames(sent: Vec<Result<Outgoing, Status>>) -> Vec<Frame<Bytes>> {
+        let (sender, receiver) = mpsc::channel(sent.len());
+        for update in sent {
+            sender.try_send(update).unwrap();
+        }
+        drop(sender);
+        let frames = Frames {
+            updates: Updates::new(receiver),
+            pieces: VecDeque::new(),
+            under_way: None,
+            ended: false,
+        };
+        frames.map(Result::unwrap).collect().await
+    }
+
+    fn update(shared: &Bytes) -> Outgoing {
+        Outgoing {
+            shared: shared.clone(),
+            own: Update {
+                self_node: "n1".to_owned(),
+                ..Update::default()
+            },
+            under_way: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_update_goes_out_in_pieces_that_are_not_copies() {
+        let shared = Bytes::from(
+            Update {
+                mark: vec![7; 3 * PIECE],
+                ..Update::default()
+            }
+            .encode_to_vec(),
+        );
+        let sent = frames(vec![Ok(update(&shared)), Ok(update(&Bytes::new()))]).await;
+        let (trailers, data) = sent.split_last().unwrap();
+        assert_eq!(trailers.trailers_ref().unwrap()["grpc-status"], "0");
+        let within = shared.as_ptr_range();
+        let data: Vec<_> = data.iter().map(|frame| frame.data_ref().unwrap()).collect();
+        let same = data
+            .iter()
+            .filter(|piece| within.contains(&piece.as_ptr()))
+            .count();
+        assert_eq!(same, 4, "of three pieces and a little more");
+        assert!(data.iter().all(|piece| piece.len() <= PIECE));
+        let mut wire = data
+            .iter()
+            .flat_map(|piece| piece.iter().copied())
+            .collect::<Vec<_>>();
+        for expected in [3 * PIECE, 0] {
+            let length = u32::from_be_bytes(wire[1..PREFIX].try_into().unwrap());
+            let rest = wire.split_off(PREFIX + usize::try_from(length).unwrap());
+            assert_eq!(wire[0], 0);
+            let message = Update::decode(&wire[PREFIX..]).unwrap();
+            assert_eq!((message.mark.len(), &*message.self_node), (expected, "n1"));
+            wire = rest;
+        }
+        assert!(wire.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_with_its_reason_and_an_update_that_is_too_long_with_that() {
+        let last = frames(vec![Err(Status::aborted("x"))]).await;
+        assert_eq!(last.len(), 1);
+        assert_eq!(last[0].trailers_ref().unwrap()["grpc-status"], "10");
+        let long = Bytes::from(vec![0; RESPONSE]);
+        let last = frames(vec![Ok(update(&long)), Ok(update(&Bytes::new()))]).await;
+        assert_eq!(last.len(), 1);
+        assert_eq!(last[0].trailers_ref().unwrap()["grpc-status"], "11");
     }
 }
