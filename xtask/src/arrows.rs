@@ -28,6 +28,7 @@ const PURE: &[&str] = &[
     "signet-session",
     "signet-lease",
     "signet-handshake",
+    "signet-pairs",
     "signet-parking",
     "signet-policy",
     "signet-endpoints",

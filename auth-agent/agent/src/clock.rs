@@ -1,8 +1,9 @@
 //! The clocks and the dice, and what is computed from them.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use signet_handshake::Now;
+pub use signet_session::{backoff, scale};
 use signet_spiffe::UnixTime;
 
 /// Seconds since 1970, UTC.
@@ -30,33 +31,4 @@ pub fn random() -> u64 {
     // Without randomness there is no jitter; nothing else depends on it.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     u64::from_ne_bytes(bytes)
-}
-
-/// How long to wait after the `attempt`-th failure in a row (from 0): doubles from `first` to `most`, between half and
-/// all of it at random, so that a crowd does not come back at once.
-pub fn backoff(first: Duration, most: Duration, attempt: u32, random: u64) -> Duration {
-    let full = first.saturating_mul(1_u32 << attempt.min(20)).min(most);
-    let half = full / 2;
-    let nanos = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX);
-    half + Duration::from_nanos(scale(random, nanos))
-}
-
-/// `random` mapped to `0..=most`.
-pub fn scale(random: u64, most: u64) -> u64 {
-    let scaled = (u128::from(random) * (u128::from(most) + 1)) >> 64;
-    u64::try_from(scaled).unwrap_or(most)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn backoff_grows_to_its_bound_and_never_below_half() {
-        let (first, most) = (Duration::from_millis(100), Duration::from_secs(10));
-        assert_eq!(backoff(first, most, 0, 0), Duration::from_millis(50));
-        assert_eq!(backoff(first, most, 0, u64::MAX), Duration::from_millis(100));
-        assert_eq!(backoff(first, most, 40, u64::MAX), most);
-        assert_eq!(backoff(first, most, 40, 0), most / 2);
-    }
 }

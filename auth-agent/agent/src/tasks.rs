@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use signet_pairs::ProveError;
 use tokio::task::{Id, JoinError, JoinSet};
 
 /// A task ended without a result.
@@ -17,6 +18,12 @@ impl From<JoinError> for Fault {
     fn from(error: JoinError) -> Self {
         tracing::error!(%error, "a task panicked");
         Self
+    }
+}
+
+impl From<Fault> for ProveError {
+    fn from(Fault: Fault) -> Self {
+        Self::Fault
     }
 }
 

@@ -1,7 +1,7 @@
 //! Leases: what nodes say of their workloads' addresses, and what of it is believed.
 //!
 //! A [`Table`] is what one node says. The [`Book`] has the tables of all nodes; it decides what of them the kernel is to know,
-//! and lists the [`Write`]s that lead there. Nothing here opens a map or reads a clock; times are nanoseconds of
+//! and lists the [`Write`]s that lead there. A [`Talk`] is both sides' part of one session. Nothing here opens a map or reads a clock; times are nanoseconds of
 //! `CLOCK_BOOTTIME`.
 //!
 //! | a claim is believed if | else |
@@ -15,8 +15,10 @@ mod book;
 mod claims;
 mod facts;
 mod table;
+mod talk;
 
 pub use book::{Book, BookError, Effects, News, Write};
 pub use claims::{Entry, Superseded};
 pub use facts::{Facts, Refusal};
 pub use table::{Table, TableError};
+pub use talk::{Moment, Talk};

@@ -15,6 +15,8 @@ mod limits;
 mod liveness;
 mod message;
 mod opening;
+mod pace;
+mod redial;
 mod routes;
 mod tiebreak;
 mod transport;
@@ -30,6 +32,8 @@ pub use lease::{
 pub use limits::Limits;
 pub use message::{AbortCause, Detail, Hello, Message, Offer, Open};
 pub use opening::{LocalNode, OLDEST_VERSION, OpenError, Opening, PeerNode, VERSION};
+pub use pace::{backoff, scale, spread};
+pub use redial::{Redial, courtesy};
 pub use routes::RouteError;
 pub use tiebreak::{Contender, Dialer, Keep, keep};
 pub use wire::WireError;

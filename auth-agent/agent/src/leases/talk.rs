@@ -1,26 +1,19 @@
-//! Both sides' part of one session: asks the peer, answers it, and tells it what changes.
+//! Both sides' part of one session: what `signet_lease::Talk` says, with this node's clocks, tables and view.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use signet_lease::{BookError, Table};
+use signet_lease::{BookError, Moment, Table};
 use signet_maps::boottime_now;
 use signet_session::{Established, Group, LeaseAsk, Message, NodeNumber};
-use std::net::IpAddr;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::handle::Leases;
 use super::sight::Sight;
-use crate::clock::{random, scale};
+use crate::clock::random;
 use crate::status::Status;
-
-/// Between two questions, ± 10 %.
-const ASK: Duration = Duration::from_secs(3);
-/// The same while the peer does not see its endpoints itself.
-const ASK_AGAIN: Duration = Duration::from_millis(500);
-/// Between two changes that the peer is told of.
-const CHANGE: Duration = Duration::from_millis(100);
 
 /// The leases of one session.
 pub(crate) struct Talk {
@@ -29,26 +22,17 @@ pub(crate) struct Talk {
     /// With whom, and which session.
     peer: (NodeNumber, u64),
     own: watch::Receiver<Option<Arc<Table>>>,
-    /// What the peer was told; nothing before it has asked.
-    told: Option<Arc<Table>>,
-    ask_at: Instant,
-    /// The peer is not to be told before.
-    change_at: Instant,
-    pending: bool,
+    state: signet_lease::Talk,
 }
 
 impl Talk {
     pub(crate) fn new(leases: Leases, peer: NodeNumber, generation: u64) -> Self {
-        let now = Instant::now();
         Self {
             own: leases.own(),
             status: leases.status(),
             leases,
             peer: (peer, generation),
-            told: None,
-            ask_at: now,
-            change_at: now,
-            pending: false,
+            state: signet_lease::Talk::new(Instant::now().into_std()),
         }
     }
 
@@ -63,43 +47,28 @@ impl Talk {
         if self.own.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
-        self.pending = true;
+        self.state.changed();
     }
 
     /// What the time asks for: a question, or a change to tell.
     pub(crate) fn on_tick(&mut self, session: &mut Established) -> Vec<Message> {
-        let now = Instant::now();
-        let mut messages = Vec::new();
-        if self.pending && self.change_at <= now {
-            messages = self.tell_change(session);
-        }
-        if self.ask_at <= now {
-            self.ask_at = now + spread(ASK);
-            messages.extend(session.ask(self.leases.digest(self.peer.0), boottime_now()));
-        }
-        messages
+        // Not marked as seen: what changes while this runs is told next time.
+        let own = self.own.borrow().clone();
+        let held = || self.leases.digest(self.peer.0);
+        self.state.on_tick(session, own.as_ref(), held, moment())
     }
 
     /// When [`Talk::on_tick`] has something to say next.
     pub(crate) fn deadline(&self) -> Instant {
-        if self.pending {
-            self.ask_at.min(self.change_at)
-        } else {
-            self.ask_at
-        }
+        Instant::from_std(self.state.deadline())
     }
 
     /// The peer asks.
     pub(crate) fn on_ask(&mut self, session: &mut Established, ask: &LeaseAsk) -> Vec<Message> {
-        let mut messages = self.tell_change(session);
-        if !session.has_granted() {
-            self.told.clone_from(&self.own.borrow());
-        }
-        let table = self.told.clone();
-        let digest = table.as_ref().map(|table| table.digest());
-        let groups = || table.map(|table| table.groups()).unwrap_or_default();
-        messages.extend(session.grant(ask, digest, groups, self.sight().lasting()));
-        messages
+        let own = self.own.borrow().clone();
+        let lasting = self.sight().lasting();
+        self.state
+            .on_ask(session, ask, own.as_ref(), lasting, moment().clock)
     }
 
     /// The peer says what all its addresses are.
@@ -114,27 +83,10 @@ impl Talk {
 
     /// The peer lets it be believed for so long, from when it was asked.
     pub(crate) fn on_grant(&mut self, asked: u64, lasting: Duration) -> Result<(), BookError> {
-        if lasting.is_zero() {
-            self.ask_at = self.ask_at.min(Instant::now() + spread(ASK_AGAIN));
-            return Ok(());
+        match self.state.on_grant(asked, lasting, moment()) {
+            Some(not_after) => self.leases.grant(self.peer, not_after),
+            None => Ok(()),
         }
-        let lasting = u64::try_from(lasting.as_nanos()).unwrap_or(0);
-        self.leases.grant(self.peer, asked.saturating_add(lasting))
-    }
-
-    /// Brings what the peer was told up to date.
-    fn tell_change(&mut self, session: &mut Established) -> Vec<Message> {
-        self.pending = false;
-        let (Some(told), Some(own)) = (self.told.clone(), self.own.borrow_and_update().clone()) else {
-            return Vec::new();
-        };
-        if !session.has_granted() || told == own {
-            return Vec::new();
-        }
-        let (withdrawn, added) = told.change_to(&own);
-        self.told = Some(own);
-        self.change_at = Instant::now() + CHANGE;
-        session.change(&withdrawn, &added)
     }
 
     fn sight(&self) -> &Sight {
@@ -142,8 +94,10 @@ impl Talk {
     }
 }
 
-/// ± 10 %, so that a crowd does not ask at once.
-fn spread(time: Duration) -> Duration {
-    let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-    time.saturating_sub(time / 10) + Duration::from_nanos(scale(random(), nanos / 5))
+fn moment() -> Moment {
+    Moment {
+        clock: Instant::now().into_std(),
+        boot: boottime_now(),
+        random: random(),
+    }
 }

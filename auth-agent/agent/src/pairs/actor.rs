@@ -8,16 +8,15 @@ use std::time::Duration;
 use signet_abi::{AuthKey, SignalCause};
 use signet_handshake::Proof;
 use signet_maps::{boottime_now, boottime_of};
+use signet_pairs::{Bounds, Decision, Made, Moment, ProveError, Refusal, Table, Waiting};
 use signet_tls::BundleSource;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
-use super::failure::ProveError;
 use super::handle::Event;
 use super::local;
 use super::report::PairReport;
 use super::resolve::{Knowledge, Resolved, Target};
-use super::table::{Bounds, Decision, Made, Refusal, Table};
 use crate::auth::{AuthError, AuthStore};
 use crate::clock::{now, random, seconds};
 use crate::parking::Parking;
@@ -28,8 +27,6 @@ use crate::view::{RevocationTable, ViewStore};
 
 mod leasing;
 mod revoking;
-
-use leasing::Unleased;
 
 /// From the request to the proof, opening a session included.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -80,7 +77,7 @@ pub struct Actor<A> {
     /// Proofs that are taken back, and that the kernel may still have.
     doomed: BTreeSet<AuthKey>,
     /// Proofs that wait for a lease of the other side.
-    unleased: BTreeMap<AuthKey, Unleased>,
+    unleased: Waiting,
 }
 
 impl<A: AuthStore> Actor<A> {
@@ -100,7 +97,7 @@ impl<A: AuthStore> Actor<A> {
             inherited: view.revocations().versions(),
             flush: view.has_unfinished_revocations(),
             doomed: BTreeSet::new(),
-            unleased: BTreeMap::new(),
+            unleased: Waiting::default(),
             view,
             store,
             status,
@@ -281,7 +278,7 @@ impl<A: AuthStore> Actor<A> {
                 }
             }
         }
-        if !self.unleased.contains_key(&key) {
+        if !self.unleased.holds(&key) {
             self.tell_waiters(key);
         }
         self.prove_waiting();
@@ -306,32 +303,20 @@ impl<A: AuthStore> Actor<A> {
 
     /// Enters a proof into table and map. `ours`: it ends a flight.
     fn write(&mut self, key: AuthKey, proof: &Proof, ours: bool) {
-        let now = boottime_now();
-        if !self.knowledge.is_possible(&key) {
-            // Deregistered while the handshake was under way.
-            self.table
-                .failed(key, ProveError::NoEndpoint.to_string(), now, random());
-            self.parking.refuse(&key);
-            return;
-        }
-        let svids = proof.svids();
-        // Revoked while the handshake was under way.
-        if let Some(reason) = self.knowledge.revoked(&key, Some(svids), &self.settled) {
-            let reason = ProveError::Revoked(reason).to_string();
-            self.table.failed(key, reason, now, random());
-            self.parking.refuse(&key);
-            return;
-        }
         let made = Made {
             not_after: boottime_of(seconds(proof.not_after())),
-            of: Some(svids.map(Clone::clone)),
+            of: Some(proof.svids().map(Clone::clone)),
+        };
+        let at = Moment {
+            now: boottime_now(),
+            random: random(),
+        };
+        let judge = self.knowledge.judge(&self.settled);
+        let Ok(value) = self.table.enter(key, made, ours, &judge, at) else {
+            self.parking.refuse(&key);
+            return;
         };
         self.doomed.remove(&key);
-        let value = if ours {
-            self.table.succeeded(key, made, now, random())
-        } else {
-            self.table.proven(key, made, now, random())
-        };
         self.status.handshakes_ok.fetch_add(1, Relaxed);
         match self.store.insert(&key, &value) {
             Ok(()) => {

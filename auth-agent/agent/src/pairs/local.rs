@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use signet_handshake::{
-    Binding, Credentials, HandshakeError, Initiator, Limits, Now, Party, Progress, Proof, Responder,
-};
+use signet_handshake::{Credentials, HandshakeError, Now, Proof};
+use signet_pairs::prove_local;
 use signet_spiffe::SpiffeId;
 use signet_tls::BundleSource;
 
-/// Runs the handshake: the proofs of both ends. Instead of an outer session's exporter both are bound to the same fresh
-/// random value.
+/// Runs the handshake: the proofs of both ends.
 pub(super) fn prove(
     initiator: &Arc<Credentials>,
     responder: &Arc<Credentials>,
@@ -20,40 +18,5 @@ pub(super) fn prove(
     let mut exporter = [0; 32];
     // A value that is not random binds less, so it must not be used.
     aws_lc_rs::rand::fill(&mut exporter).map_err(|_| HandshakeError::Unexpected)?;
-    let binding = Binding::new(exporter, node.clone(), node.clone());
-    let party = |local: &Arc<Credentials>, remote: &Arc<Credentials>| Party {
-        local: local.clone(),
-        remote: remote.id().clone(),
-        bundles: bundles.clone(),
-        binding: binding.clone(),
-        limits: Limits::default(),
-    };
-    let (client, hello) = Initiator::start(party(initiator, responder), now)?;
-    let Progress::More {
-        state: server,
-        records,
-    } = Responder::accept(party(responder, initiator), &hello, now)?
-    else {
-        return Err(HandshakeError::Unexpected);
-    };
-    let Progress::Complete {
-        state: client,
-        records,
-        mac: client_mac,
-    } = client.on_records(&records, now)?
-    else {
-        return Err(HandshakeError::Unexpected);
-    };
-    let Progress::Complete {
-        state: server,
-        mac: server_mac,
-        ..
-    } = server.on_records(&records, now)?
-    else {
-        return Err(HandshakeError::Unexpected);
-    };
-    Ok((
-        client.on_confirm(&server_mac, now)?,
-        server.on_confirm(&client_mac, now)?,
-    ))
+    prove_local((initiator, responder), node, exporter, bundles, now)
 }

@@ -2,11 +2,11 @@
 
 use signet_abi::AuthKey;
 use signet_maps::boottime_now;
+use signet_pairs::Pair;
 use signet_proto::agent::v1::ProofEntry;
 use signet_proto::agent::v1::proof_entry::State;
 use signet_session::NodeNumber;
 
-use super::table::Pair;
 use crate::clock::unix_now;
 use crate::view::View;
 

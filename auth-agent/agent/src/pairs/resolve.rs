@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use signet_abi::{AuthKey, NodeId};
 use signet_handshake::Credentials;
+use signet_pairs::{Answers, Judge, ProveError};
 use signet_session::NodeNumber;
 use signet_spiffe::{SpiffeId, VerifiedSvid};
 use tokio::sync::watch;
 
-use super::failure::ProveError;
 use crate::mesh::Endpoints;
 use crate::svids::SvidSet;
 use crate::view::{Node, View};
@@ -67,28 +67,6 @@ impl Knowledge {
             remote,
             target,
         })
-    }
-
-    /// What answers `peer`, which wants `responder` for `initiator`: only identities with a live endpoint and an SVID here,
-    /// and only for an identity that is registered there. A key that was carried off to another node proves nothing.
-    pub fn answer(
-        &self,
-        peer: NodeNumber,
-        initiator: &SpiffeId,
-        responder: &SpiffeId,
-    ) -> Result<Arc<Credentials>, ProveError> {
-        let view = self.view()?;
-        for id in [initiator, responder] {
-            if view.identity(id).is_none() {
-                return Err(ProveError::UnknownIdentity(0));
-            }
-        }
-        is_open(&view, [initiator, responder])?;
-        let peer = view
-            .node_by_number(peer)
-            .ok_or(ProveError::UnknownNode(peer.get()))?;
-        is_on(&view, initiator, peer)?;
-        self.live(&view, responder)
     }
 
     /// The key under which a proof with a workload on `node` is written.
@@ -168,6 +146,14 @@ impl Knowledge {
         table.suspects(settled, ids)
     }
 
+    /// What judges proofs where everything up to these versions of revocations was looked at.
+    pub fn judge<'a>(&'a self, settled: &'a BTreeMap<String, u64>) -> Settled<'a> {
+        Settled {
+            knowledge: self,
+            settled,
+        }
+    }
+
     fn view(&self) -> Result<Arc<View>, ProveError> {
         self.view.borrow().clone().ok_or(ProveError::NoView)
     }
@@ -198,6 +184,47 @@ impl Knowledge {
             Some(reason) => ProveError::Revoked(reason.to_owned()),
             None => ProveError::NoSvid,
         })
+    }
+}
+
+/// What this node knows, up to these versions of revocations.
+#[derive(Clone, Copy, Debug)]
+pub struct Settled<'a> {
+    knowledge: &'a Knowledge,
+    settled: &'a BTreeMap<String, u64>,
+}
+
+impl Judge for Settled<'_> {
+    fn is_possible(&self, key: &AuthKey) -> bool {
+        self.knowledge.is_possible(key)
+    }
+
+    fn revoked(&self, key: &AuthKey, made_of: Option<[&VerifiedSvid; 2]>) -> Option<String> {
+        self.knowledge.revoked(key, made_of, self.settled)
+    }
+}
+
+impl Answers for Knowledge {
+    /// Only identities with a live endpoint and an SVID here, and only for an identity that is registered there. A key that
+    /// was carried off to another node proves nothing.
+    fn answer(
+        &self,
+        peer: NodeNumber,
+        initiator: &SpiffeId,
+        responder: &SpiffeId,
+    ) -> Result<Arc<Credentials>, ProveError> {
+        let view = self.view()?;
+        for id in [initiator, responder] {
+            if view.identity(id).is_none() {
+                return Err(ProveError::UnknownIdentity(0));
+            }
+        }
+        is_open(&view, [initiator, responder])?;
+        let peer = view
+            .node_by_number(peer)
+            .ok_or(ProveError::UnknownNode(peer.get()))?;
+        is_on(&view, initiator, peer)?;
+        self.live(&view, responder)
     }
 }
 

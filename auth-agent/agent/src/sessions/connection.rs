@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use signet_handshake::Proof;
 use signet_lease::BookError;
+use signet_pairs::{Effects, Ends, Flights};
 use signet_session::{CodecError, Decoder, Established, Event, Message, NodeNumber, SessionError, encode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::net::TcpStream;
@@ -17,11 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
 use super::establish::Fresh;
-use super::flights::{Effects, Ends, Flights};
-use super::handle::{Command, SessionHandle, Traffic, TransportEvent};
+use super::handle::{Command, Reply, SessionHandle, Traffic, TransportEvent};
 use crate::clock::{now, unix_now};
 use crate::leases::Talk;
-use crate::pairs::Pairs;
+use crate::pairs::{Knowledge, Pairs};
 
 /// Frames that wait to be written; a peer that does not read them loses the session.
 const OUTGOING: usize = 512;
@@ -62,7 +62,8 @@ pub(super) enum Ended {
 /// One session at work.
 pub(super) struct Connection {
     session: Established,
-    flights: Flights,
+    flights: Flights<Reply>,
+    knowledge: Knowledge,
     decoder: Decoder,
     node: NodeNumber,
     generation: u64,
@@ -105,12 +106,13 @@ pub(super) fn start(
     let ends = Ends {
         own: (own, context.node_id(&context.name)),
         peer: (fresh.peer.number, context.node_id(&fresh.peer.name)),
-        secrets: fresh.secrets,
+        exporter: fresh.secrets.binding(),
     };
     let talk = Talk::new(context.leases.clone(), fresh.peer.number, generation);
     let connection = Connection {
         session: fresh.session,
-        flights: Flights::new(ends, context.knowledge.clone(), context.bundles.clone()),
+        flights: Flights::new(ends, context.bundles.clone()),
+        knowledge: context.knowledge.clone(),
         decoder: fresh.decoder,
         node: fresh.peer.number,
         generation,
@@ -194,7 +196,9 @@ impl Connection {
             Event::Nothing => Ok(()),
             Event::Reply(message) => self.send(&message),
             Event::Opened(open) => {
-                let effects = self.flights.on_open(&mut self.session, open, now());
+                let effects = self
+                    .flights
+                    .on_open(&mut self.session, open, &self.knowledge, now());
                 self.apply(effects).await
             }
             Event::Handshake(route, step) => {
@@ -256,11 +260,25 @@ impl Connection {
         self.apply(effects).await
     }
 
-    async fn apply(&mut self, effects: Effects) -> Result<(), Ended> {
-        for message in &effects.messages {
-            self.send(message)?;
+    async fn apply(&mut self, effects: Effects<Reply>) -> Result<(), Ended> {
+        let Effects {
+            messages,
+            proofs,
+            answers,
+            refused,
+        } = effects;
+        for refused in refused {
+            let (local, remote, error) = (refused.local, refused.remote, refused.error);
+            tracing::debug!(pair.local = %local, pair.remote = %remote, %error, "handshake broken off");
         }
-        for proof in effects.proofs {
+        for (reply, result) in answers {
+            // Whoever asked may have given up: the proof is good all the same.
+            if let Err(Ok(proof)) = reply.send(result) {
+                self.responded(proof).await;
+            }
+        }
+        messages.iter().try_for_each(|message| self.send(message))?;
+        for proof in proofs {
             self.responded(proof).await;
         }
         Ok(())

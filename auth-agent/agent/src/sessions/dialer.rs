@@ -4,27 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use signet_session::{Redial, courtesy};
+use tokio::time::sleep;
 
 use super::establish::dial;
 use super::manager::{Peer, Sessions, State};
-use crate::clock::{backoff, random};
+use crate::clock::{now, random};
 use crate::pairs::chain;
 use crate::tasks;
-
-const FIRST_RETRY: Duration = Duration::from_millis(200);
-const LAST_RETRY: Duration = Duration::from_secs(10);
-/// Where every node wants a session with every other, the higher number gives the lower one this long to dial first.
-const COURTESY: Duration = Duration::from_secs(1);
-
-/// A session that ends sooner counts as a failure to open one.
-const SETTLED: Duration = Duration::from_secs(2);
 
 /// Runs until the peer leaves the view.
 pub(super) async fn run(sessions: Arc<Sessions>, peer: Arc<Peer>) {
     let mut view = sessions.context.knowledge.view.clone();
-    let mut attempt = 0;
-    let mut opened: Option<Instant> = None;
+    let mut redial = Redial::default();
     loop {
         let is_known = view
             .borrow_and_update()
@@ -45,17 +37,12 @@ pub(super) async fn run(sessions: Arc<Sessions>, peer: Arc<Peer>) {
         if matches!(*peer.state.borrow(), State::Up(_)) {
             continue;
         }
-        match opened.take() {
-            // Whoever closes our sessions at once would be dialed in a circle.
-            Some(at) if at.elapsed() < SETTLED => {
-                wait(&peer, backoff(FIRST_RETRY, LAST_RETRY, attempt, random())).await;
-                attempt = attempt.saturating_add(1);
-                if matches!(*peer.state.borrow(), State::Up(_)) {
-                    continue;
-                }
+        let pause = redial.wanted(now().clock, random());
+        if !pause.is_zero() {
+            wait(&peer, pause).await;
+            if matches!(*peer.state.borrow(), State::Up(_)) {
+                continue;
             }
-            Some(_) => attempt = 0,
-            None => {}
         }
         let dialing = attempt_once(sessions.clone(), peer.clone());
         match tasks::run(dialing)
@@ -63,7 +50,7 @@ pub(super) async fn run(sessions: Arc<Sessions>, peer: Arc<Peer>) {
             .unwrap_or_else(|fault| Err(fault.to_string()))
         {
             Ok(()) => {
-                opened = Some(Instant::now());
+                redial.opened(now().clock);
                 // Unless it is up, it was refused here, and nobody may wait for it.
                 peer.state.send_if_modified(|state| {
                     let waiting = matches!(state, State::Connecting);
@@ -81,13 +68,12 @@ pub(super) async fn run(sessions: Arc<Sessions>, peer: Arc<Peer>) {
                 );
                 peer.note(&reason);
                 set_unless_up(&peer, State::Backoff(reason.into()));
-                let pause = wait(&peer, backoff(FIRST_RETRY, LAST_RETRY, attempt, random()));
+                let pause = wait(&peer, redial.failed(random()));
                 tokio::select! {
                     () = pause => {}
                     () = sessions.context.regained() => {}
                 }
                 set_unless_up(&peer, State::Idle);
-                attempt = attempt.saturating_add(1);
                 if sessions.keeps(peer.number) {
                     peer.demand.notify_one();
                 }
@@ -103,9 +89,12 @@ async fn attempt_once(sessions: Arc<Sessions>, peer: Arc<Peer>) -> Result<(), St
         .node_by_number(peer.number)
         .ok_or("the node has left the view")?;
     set_unless_up(&peer, State::Connecting);
-    let own = context.knowledge.own();
-    if sessions.keep_all.load(Relaxed) && own > Some(peer.number) {
-        wait(&peer, COURTESY).await;
+    let courtesy = context
+        .knowledge
+        .own()
+        .map_or(Duration::ZERO, |own| courtesy(own, peer.number));
+    if sessions.keep_all.load(Relaxed) && !courtesy.is_zero() {
+        wait(&peer, courtesy).await;
         if matches!(*peer.state.borrow(), State::Up(_)) {
             return Ok(());
         }

@@ -4,7 +4,6 @@ mod connection;
 mod context;
 mod dialer;
 mod establish;
-mod flights;
 mod handle;
 mod listener;
 mod manager;

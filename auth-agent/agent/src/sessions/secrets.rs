@@ -41,8 +41,8 @@ impl Secrets {
     }
 
     /// Binds pair handshakes to the session.
-    pub(super) fn binding(&self) -> [u8; 32] {
-        *self.binding
+    pub(super) fn binding(&self) -> Zeroizing<[u8; 32]> {
+        self.binding.clone()
     }
 
     /// The `WireGuard` preshared key of the two nodes under their current transport epochs: HMAC-SHA256 under the

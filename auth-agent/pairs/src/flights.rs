@@ -1,6 +1,7 @@
 //! The pair handshakes inside one session. No input or output: messages in, messages and proofs out.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,21 +14,67 @@ use signet_session::{
 };
 use signet_spiffe::SpiffeId;
 use signet_tls::BundleSource;
+use zeroize::Zeroizing;
 
-use super::handle::Reply;
-use super::secrets::Secrets;
-use crate::pairs::{Knowledge, ProveError};
+use crate::failure::ProveError;
 
-/// What came of a step.
-#[derive(Debug, Default)]
-pub(super) struct Effects {
-    /// To send, in order.
-    pub(super) messages: Vec<Message>,
-    /// Of handshakes that the peer has opened.
-    pub(super) proofs: Vec<Proof>,
+/// Who answers handshakes that a peer opens.
+pub trait Answers {
+    /// What answers `peer`, which wants `responder` for `initiator`.
+    fn answer(
+        &self,
+        peer: NodeNumber,
+        initiator: &SpiffeId,
+        responder: &SpiffeId,
+    ) -> Result<Arc<Credentials>, ProveError>;
 }
 
-impl Effects {
+/// A handshake that ended without a proof on this side, for the log.
+#[derive(Debug)]
+pub struct Refused {
+    /// Our workload.
+    pub local: SpiffeId,
+    /// Theirs.
+    pub remote: SpiffeId,
+    /// Why.
+    pub error: ProveError,
+}
+
+/// What came of a step. `T` stands for whoever asked for a handshake.
+#[derive(Debug)]
+pub struct Effects<T> {
+    /// To send, in order.
+    pub messages: Vec<Message>,
+    /// Of handshakes that the peer has opened.
+    pub proofs: Vec<Proof>,
+    /// For those who asked. A proof is good although nobody waits for it any more.
+    pub answers: Vec<(T, Result<Proof, ProveError>)>,
+    /// What this side has broken off.
+    pub refused: Vec<Refused>,
+}
+
+impl<T> Default for Effects<T> {
+    fn default() -> Self {
+        Self {
+            messages: Vec::new(),
+            proofs: Vec::new(),
+            answers: Vec::new(),
+            refused: Vec::new(),
+        }
+    }
+}
+
+impl<T> Effects<T> {
+    fn refuse(&mut self, route: Route, pair: &Pair, error: &ProveError) {
+        self.messages
+            .push(abort(route, error.cause(), &error.to_string()));
+        self.refused.push(Refused {
+            local: pair.local.clone(),
+            remote: pair.remote.clone(),
+            error: error.clone(),
+        });
+    }
+
     /// What is to be sent after a step, and the stage that it leads to.
     fn step(&mut self, route: Route, step: Step) -> Stage {
         let Step { stage, records, mac } = step;
@@ -55,69 +102,91 @@ struct Pair {
 }
 
 /// A handshake under way. Its stage alone changes.
-struct Flight {
+struct Flight<T> {
     pair: Pair,
     stage: Stage,
     deadline: Instant,
     /// Present in ours.
-    reply: Option<Reply>,
+    asker: Option<T>,
 }
 
 /// Somebody of ours who waits for the peer's handshake of the same pair.
-struct Yielded {
+struct Yielded<T> {
     pair: Pair,
     deadline: Instant,
-    reply: Reply,
+    asker: T,
 }
 
-/// Who is at the two ends.
-pub(super) struct Ends {
-    pub(super) own: (NodeNumber, SpiffeId),
-    pub(super) peer: (NodeNumber, SpiffeId),
-    pub(super) secrets: Arc<Secrets>,
+/// A session as its handshakes see it: who is at its two ends, and what ties a handshake to it.
+pub struct Ends {
+    /// This node.
+    pub own: (NodeNumber, SpiffeId),
+    /// The other one.
+    pub peer: (NodeNumber, SpiffeId),
+    /// The session's binding exporter.
+    pub exporter: Zeroizing<[u8; 32]>,
 }
 
-pub(super) struct Flights {
+impl fmt::Debug for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ends")
+            .field("own", &self.own)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The pair handshakes inside one session. `T` stands for whoever asks for one.
+pub struct Flights<T> {
     ends: Ends,
-    knowledge: Knowledge,
     bundles: Arc<dyn BundleSource>,
     limits: Limits,
-    open: HashMap<Route, Flight>,
-    yielded: Vec<Yielded>,
+    open: BTreeMap<Route, Flight<T>>,
+    yielded: Vec<Yielded<T>>,
 }
 
-impl Flights {
-    pub(super) fn new(ends: Ends, knowledge: Knowledge, bundles: Arc<dyn BundleSource>) -> Self {
+impl<T> fmt::Debug for Flights<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flights")
+            .field("ends", &self.ends)
+            .field("open", &self.open.len())
+            .field("yielded", &self.yielded.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> Flights<T> {
+    /// None yet.
+    pub fn new(ends: Ends, bundles: Arc<dyn BundleSource>) -> Self {
         Self {
             ends,
-            knowledge,
             bundles,
             limits: Limits::default(),
-            open: HashMap::new(),
+            open: BTreeMap::new(),
             yielded: Vec::new(),
         }
     }
 
     /// Opens a handshake of ours, or joins the peer's of the same pair.
-    pub(super) fn start(
+    pub fn start(
         &mut self,
         session: &mut Established,
         local: Arc<Credentials>,
         remote: SpiffeId,
-        reply: Reply,
+        asker: T,
         now: Now,
-    ) -> Effects {
+    ) -> Effects<T> {
         let mut effects = Effects::default();
         let pair = Pair {
             local: local.id().clone(),
             remote,
         };
         if self.find(Opener::Peer, &pair).is_some() {
-            self.yield_to_peer(pair, reply, now);
+            self.yield_to_peer(pair, asker, now);
             return effects;
         }
         let Ok(route) = session.open() else {
-            answer(reply, Err(ProveError::Busy));
+            effects.answers.push((asker, Err(ProveError::Busy)));
             return effects;
         };
         match Initiator::start(self.party(local, pair.remote.clone(), Opener::Us), now) {
@@ -132,20 +201,26 @@ impl Flights {
                     pair,
                     deadline: state.deadline(),
                     stage: Stage::Initiating(state),
-                    reply: Some(reply),
+                    asker: Some(asker),
                 };
                 self.open.insert(route, flight);
             }
             Err(error) => {
                 session.close(route);
-                answer(reply, Err(error.into()));
+                effects.answers.push((asker, Err(error.into())));
             }
         }
         effects
     }
 
     /// Answers a handshake that the peer opens.
-    pub(super) fn on_open(&mut self, session: &mut Established, open: Open, now: Now) -> Effects {
+    pub fn on_open(
+        &mut self,
+        session: &mut Established,
+        open: Open,
+        workloads: &impl Answers,
+        now: Now,
+    ) -> Effects<T> {
         let mut effects = Effects::default();
         let pair = Pair {
             local: open.responder,
@@ -169,16 +244,15 @@ impl Flights {
             effects.messages.push(abort(ours, AbortCause::Yield, ""));
             if let Some(Flight {
                 pair,
-                reply: Some(reply),
+                asker: Some(asker),
                 ..
             }) = self.open.remove(&ours)
             {
-                self.yield_to_peer(pair, reply, now);
+                self.yield_to_peer(pair, asker, now);
             }
         }
         let peer = self.ends.peer.0;
-        let accepted = self
-            .knowledge
+        let accepted = workloads
             .answer(peer, &pair.remote, &pair.local)
             .and_then(|credentials| {
                 let party = self.party(credentials, pair.remote.clone(), Opener::Peer);
@@ -191,30 +265,27 @@ impl Flights {
                     pair,
                     stage,
                     deadline: now.clock + self.limits.deadline,
-                    reply: None,
+                    asker: None,
                 };
                 self.open.insert(open.route, flight);
             }
             Err(error) => {
                 session.close(open.route);
-                tracing::debug!(pair.local = %pair.local, pair.remote = %pair.remote, %error, "refused a peer's handshake");
-                effects
-                    .messages
-                    .push(abort(open.route, error.cause(), &error.to_string()));
-                self.fail(open.route, &pair, None, &error);
+                effects.refuse(open.route, &pair, &error);
+                self.fail(open.route, &pair, None, &error, &mut effects);
             }
         }
         effects
     }
 
     /// Takes the next step of a handshake.
-    pub(super) fn on_step(
+    pub fn on_step(
         &mut self,
         session: &mut Established,
         route: Route,
         step: HandshakeStep,
         now: Now,
-    ) -> Effects {
+    ) -> Effects<T> {
         let mut effects = Effects::default();
         let Some(mut flight) = self.open.remove(&route) else {
             return effects;
@@ -222,11 +293,14 @@ impl Flights {
         let result = match (step, flight.stage) {
             (HandshakeStep::Abort(cause, detail), _) => {
                 session.close(route);
-                match flight.reply {
-                    Some(reply) if cause == AbortCause::Yield => {
-                        self.yield_to_peer(flight.pair, reply, now);
+                match flight.asker {
+                    Some(asker) if cause == AbortCause::Yield => {
+                        self.yield_to_peer(flight.pair, asker, now);
                     }
-                    reply => self.fail(route, &flight.pair, reply, &ProveError::Refused { cause, detail }),
+                    asker => {
+                        let error = ProveError::Refused { cause, detail };
+                        self.fail(route, &flight.pair, asker, &error, &mut effects);
+                    }
                 }
                 return effects;
             }
@@ -239,7 +313,7 @@ impl Flights {
             (HandshakeStep::Confirm(mac), Stage::Confirming(state)) => match state.on_confirm(&mac, now) {
                 Ok(proof) => {
                     session.close(route);
-                    self.deliver(proof, flight.reply, &mut effects);
+                    self.deliver(proof, flight.asker, &mut effects);
                     return effects;
                 }
                 Err(error) => Err(error),
@@ -256,76 +330,99 @@ impl Flights {
             }
             Err(error) => {
                 session.close(route);
-                let Pair { local, remote } = &flight.pair;
                 let error = ProveError::from(error);
-                tracing::debug!(pair.local = %local, pair.remote = %remote, %error, "handshake broken off");
-                effects
-                    .messages
-                    .push(abort(route, error.cause(), &error.to_string()));
-                self.fail(route, &flight.pair, flight.reply, &error);
+                effects.refuse(route, &flight.pair, &error);
+                self.fail(route, &flight.pair, flight.asker, &error, &mut effects);
             }
         }
         effects
     }
 
     /// Ends what is overdue.
-    pub(super) fn on_tick(&mut self, session: &mut Established, now: Now) -> Effects {
+    pub fn on_tick(&mut self, session: &mut Established, now: Now) -> Effects<T> {
         let mut effects = Effects::default();
         let late = |deadline: Instant| deadline <= now.clock;
-        let overdue: Vec<(Route, Flight)> = self.open.extract_if(|_, flight| late(flight.deadline)).collect();
+        let overdue: Vec<(Route, Flight<T>)> = self
+            .open
+            .extract_if(.., |_, flight| late(flight.deadline))
+            .collect();
         for (route, flight) in overdue {
             session.close(route);
             effects.messages.push(abort(route, AbortCause::Deadline, ""));
-            self.fail(route, &flight.pair, flight.reply, &ProveError::Deadline);
+            self.fail(
+                route,
+                &flight.pair,
+                flight.asker,
+                &ProveError::Deadline,
+                &mut effects,
+            );
         }
         for waiting in self.yielded.extract_if(.., |waiting| late(waiting.deadline)) {
-            answer(waiting.reply, Err(ProveError::Deadline));
+            effects.answers.push((waiting.asker, Err(ProveError::Deadline)));
         }
         effects
     }
 
     /// When [`Flights::on_tick`] has something to do next.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<Instant> {
         let flights = self.open.values().map(|flight| flight.deadline);
         flights
             .chain(self.yielded.iter().map(|waiting| waiting.deadline))
             .min()
     }
 
-    fn deliver(&mut self, proof: Proof, reply: Option<Reply>, effects: &mut Effects) {
-        let waiting = |yielded: &mut Yielded| {
+    /// How many are under way, and how many of ours wait for the peer's of the same pair.
+    pub fn len(&self) -> (usize, usize) {
+        (self.open.len(), self.yielded.len())
+    }
+
+    /// All of ours who still wait: the session is over.
+    pub fn into_askers(self) -> Vec<T> {
+        let open = self.open.into_values().filter_map(|flight| flight.asker);
+        open.chain(self.yielded.into_iter().map(|waiting| waiting.asker))
+            .collect()
+    }
+
+    fn deliver(&mut self, proof: Proof, asker: Option<T>, effects: &mut Effects<T>) {
+        let waiting = |yielded: &mut Yielded<T>| {
             yielded.pair.local == *proof.local() && yielded.pair.remote == *proof.remote()
         };
         let yielded = self
             .yielded
             .extract_if(.., waiting)
-            .map(|yielded| yielded.reply)
+            .map(|yielded| yielded.asker)
             .next();
-        // Nobody waits any more: the proof is good all the same.
-        match reply.or(yielded).map(|reply| (reply.is_closed(), reply)) {
-            Some((false, reply)) => answer(reply, Ok(proof)),
-            Some((true, _)) | None => effects.proofs.push(proof),
+        match asker.or(yielded) {
+            Some(asker) => effects.answers.push((asker, Ok(proof))),
+            None => effects.proofs.push(proof),
         }
     }
 
     /// A handshake ended without a proof: whoever asked for it is told, and whoever of ours has yielded to it.
-    fn fail(&mut self, route: Route, pair: &Pair, reply: Option<Reply>, error: &ProveError) {
-        if let Some(reply) = reply {
-            answer(reply, Err(error.clone()));
+    fn fail(
+        &mut self,
+        route: Route,
+        pair: &Pair,
+        asker: Option<T>,
+        error: &ProveError,
+        effects: &mut Effects<T>,
+    ) {
+        if let Some(asker) = asker {
+            effects.answers.push((asker, Err(error.clone())));
         }
         if route.opener == Opener::Peer {
             for waiting in self.yielded.extract_if(.., |waiting| waiting.pair == *pair) {
-                answer(waiting.reply, Err(error.clone()));
+                effects.answers.push((waiting.asker, Err(error.clone())));
             }
         }
     }
 
-    fn yield_to_peer(&mut self, pair: Pair, reply: Reply, now: Now) {
+    fn yield_to_peer(&mut self, pair: Pair, asker: T, now: Now) {
         let deadline = now.clock + self.limits.deadline;
         self.yielded.push(Yielded {
             pair,
             deadline,
-            reply,
+            asker,
         });
     }
 
@@ -338,7 +435,7 @@ impl Flights {
 
     fn party(&self, local: Arc<Credentials>, remote: SpiffeId, opener: Opener) -> Party {
         let (own, peer) = (self.ends.own.1.clone(), self.ends.peer.1.clone());
-        let exporter = self.ends.secrets.binding();
+        let exporter = *self.ends.exporter;
         let binding = match opener {
             Opener::Us => Binding::new(exporter, own, peer),
             Opener::Peer => Binding::new(exporter, peer, own),
@@ -395,9 +492,4 @@ fn abort(route: Route, cause: AbortCause, detail: &str) -> Message {
         cause,
         detail: Detail::new(detail),
     }
-}
-
-fn answer(reply: Reply, result: Result<Proof, ProveError>) {
-    // Whoever asked may have given up.
-    let _ = reply.send(result);
 }

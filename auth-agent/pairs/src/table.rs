@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use signet_abi::{AuthKey, AuthValue, NodeId};
+use signet_session::{backoff, scale};
 use signet_spiffe::VerifiedSvid;
 
-use crate::clock::{backoff, scale};
+use crate::failure::ProveError;
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(30);
@@ -97,6 +98,23 @@ pub struct Made {
     pub of: Option<[VerifiedSvid; 2]>,
 }
 
+/// What says whether a proof may be.
+pub trait Judge {
+    /// Whether a proof for `key` may be: both identities are where it says.
+    fn is_possible(&self, key: &AuthKey) -> bool;
+    /// Why a proof of these SVIDs, the local one first, is worth nothing, if it is so.
+    fn revoked(&self, key: &AuthKey, made_of: Option<[&VerifiedSvid; 2]>) -> Option<String>;
+}
+
+/// The time, by the boot clock in ns, and a random number for what comes later.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Now.
+    pub now: u64,
+    /// Any number.
+    pub random: u64,
+}
+
 /// All pairs.
 #[derive(Debug)]
 pub struct Table {
@@ -183,6 +201,33 @@ impl Table {
                 }
             }
         }
+    }
+
+    /// A handshake gave a proof. What may have changed while it was under way is judged now: only what this gives back is to be
+    /// written. `ours`: it ends a handshake of ours.
+    pub fn enter(
+        &mut self,
+        key: AuthKey,
+        made: Made,
+        ours: bool,
+        judge: &impl Judge,
+        at: Moment,
+    ) -> Result<AuthValue, ProveError> {
+        let made_of = made.of.as_ref().map(|[local, remote]| [local, remote]);
+        let refusal = if judge.is_possible(&key) {
+            judge.revoked(&key, made_of).map(ProveError::Revoked)
+        } else {
+            Some(ProveError::NoEndpoint)
+        };
+        if let Some(refusal) = refusal {
+            self.failed(key, refusal.to_string(), at.now, at.random);
+            return Err(refusal);
+        }
+        Ok(if ours {
+            self.succeeded(key, made, at.now, at.random)
+        } else {
+            self.proven(key, made, at.now, at.random)
+        })
     }
 
     /// A handshake of ours gave a proof. The value is to be written.

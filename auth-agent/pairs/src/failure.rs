@@ -5,8 +5,6 @@ use signet_handshake::HandshakeError;
 use signet_session::{AbortCause, Detail};
 use signet_spiffe::{NodeName, SpiffeId};
 
-use crate::tasks::Fault;
-
 /// Why a pair is not proven. What `signet auth list` shows.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ProveError {
@@ -65,8 +63,8 @@ pub enum ProveError {
     #[error("no proof in time")]
     Deadline,
     /// Ours.
-    #[error(transparent)]
-    Fault(#[from] Fault),
+    #[error("signet-agent has a fault, see its log; please report it")]
+    Fault,
     /// The map.
     #[error("the proof could not be written: {0}")]
     Auth(String),
@@ -101,7 +99,7 @@ impl ProveError {
             Self::NoSession { .. }
             | Self::SessionLost
             | Self::Refused { .. }
-            | Self::Fault(_)
+            | Self::Fault
             | Self::Auth(_) => AbortCause::Unspecified,
         }
     }
@@ -147,7 +145,7 @@ impl ProveError {
             | Self::SessionLost
             | Self::Busy
             | Self::Deadline
-            | Self::Fault(_)
+            | Self::Fault
             | Self::Auth(_) => false,
         }
     }
@@ -159,7 +157,7 @@ impl ProveError {
 }
 
 /// An error with all that is behind it, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
