@@ -26,5 +26,13 @@ pub struct AuthValue {
     pub reserved: u32,
 }
 
+impl AuthValue {
+    /// Whether the proof holds at this instant of `CLOCK_BOOTTIME`, ns.
+    #[inline(always)]
+    pub const fn is_live(&self, now: u64) -> bool {
+        now < self.not_after
+    }
+}
+
 layout!(AuthKey, 12);
 layout!(AuthValue, 16);

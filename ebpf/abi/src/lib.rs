@@ -30,7 +30,7 @@ pub use endpoint::{Endpoint, endpoint_flags};
 pub use event::{Flow, Signal, SignalCause, flow_hooks};
 pub use id::{NodeId, PolicyId, SecurityIdentity};
 pub use ipcache::{IpcacheKey, IpcacheValue};
-pub use lease::{Lease, LeaseEnd, LeaseEndKey, LeaseKey};
+pub use lease::{Lease, LeaseEnd, LeaseEndKey, LeaseKey, stands_by};
 pub use mark::{MARK_DECRYPTED, MARK_LOCAL, MARK_MASK, MARK_RETURNED, MARK_TUNNEL};
 pub use node::{NodeState, node_flags};
 pub use parking::{ETHERNET_HEADER, PARKING_DEVICE, PARKING_PREFIX, ParkingTicket};

@@ -1,6 +1,6 @@
 //! Whether the other side's address is still whose it is taken for, in the words of the node that owns it.
 
-use signet_abi::AuthKey;
+use signet_abi::{AuthKey, NodeId, stands_by};
 
 use crate::address::Words;
 use crate::identity;
@@ -25,24 +25,22 @@ extern "C" fn signet_lease(remote: *const Words, pair: *const AuthKey, own: u32,
     };
     // On the stack: older kernels take keys from nowhere else.
     let remote = *remote;
-    if pair.node.0 == own {
-        let is_its = identity::endpoint_is(&remote, pair.remote);
-        return u32::from(!is_its);
-    }
-    #[expect(unsafe_code, reason = "map values are shared with user space")]
-    // SAFETY: two aligned words are read at once. Should user space give the entry's room to another address meanwhile, then
-    // this one packet is judged by that one's lease.
-    let says_so = unsafe {
-        LEASES
-            .get(&remote)
-            .is_some_and(|lease| lease.identity == pair.remote && lease.node == pair.node)
-    };
-    if !says_so {
-        return 1;
-    }
     let node = pair.node;
-    #[expect(unsafe_code, reason = "map values are shared with user space")]
-    // SAFETY: one aligned word is read; user space writes it in one piece.
-    let counts = unsafe { LEASE_ENDS.get(&node).is_some_and(|end| now < end.not_after) };
-    u32::from(!counts)
+    let is_endpoint = || identity::endpoint_is(&remote, pair.remote);
+    let lease = || {
+        #[expect(unsafe_code, reason = "map values are shared with user space")]
+        // SAFETY: two aligned words are read at once. Should user space give the entry's room to another address meanwhile, then
+        // this one packet is judged by that one's lease.
+        unsafe {
+            LEASES.get(&remote).copied()
+        }
+    };
+    let end = || {
+        #[expect(unsafe_code, reason = "map values are shared with user space")]
+        // SAFETY: one aligned word is read; user space writes it in one piece.
+        unsafe {
+            LEASE_ENDS.get(&node).copied()
+        }
+    };
+    u32::from(!stands_by(pair, NodeId(own), now, is_endpoint, lease, end))
 }

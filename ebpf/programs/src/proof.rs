@@ -58,5 +58,5 @@ fn is_live(pair: &AuthKey, now: u64) -> bool {
     #[expect(unsafe_code, reason = "map values are shared with user space")]
     // SAFETY: one aligned word is read; user space writes it in one piece.
     let proof = unsafe { AUTH.get(pair) };
-    proof.is_some_and(|proof| now < proof.not_after)
+    proof.is_some_and(|proof| proof.is_live(now))
 }
