@@ -88,6 +88,12 @@ const FOLDERS: [(&str, &[&str]); 10] = [
             "signet-tls",
             "signet-abi",
             "signet-maps",
+            // The simulation runs what an agent decides, without an agent.
+            "signet-session",
+            "signet-lease",
+            "signet-handshake",
+            "signet-pairs",
+            "signet-parking",
         ],
     ),
 ];

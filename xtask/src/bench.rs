@@ -64,6 +64,8 @@ enum Part {
     Revocation,
     /// Pair handshakes per second.
     Handshake,
+    /// A thousand nodes on simulated time: messages at rest, time to converge after what happens to all of them.
+    Simulation,
     /// Nanoseconds per packet of the kernel programs.
     Packet,
     /// Round trip, connections per second, throughput: raw veth, enforced, encrypted.
@@ -119,6 +121,7 @@ fn measure(part: Part, options: &Options, summary: &Summary) -> anyhow::Result<(
         Part::Scale => program("signet-ca", "scale"),
         Part::Fleet => program("signet-ca", "fleet"),
         Part::Handshake => program("signet-handshake", "handshake"),
+        Part::Simulation => program("signet-simulation", "simulation"),
         Part::Packet => program("signet-datapath", "packet"),
         Part::Registration => registration::run(figures, scale),
         Part::Revocation => revocation::run(figures),

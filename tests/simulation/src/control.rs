@@ -1,0 +1,164 @@
+//! The control plane: the CA's view, SVIDs, and what nodes are told of addresses.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use signet_abi::NodeId;
+use signet_session::NodeNumber;
+use signet_spiffe::{BundleSet, Revocations, SerialNumber, SpiffeId, Subject, X509Bundle};
+
+use crate::agenda::{Event, nanos};
+use crate::names::trust_domain;
+use crate::truth::Owner;
+use crate::view::{Suspicion, View};
+use crate::world::World;
+
+impl World {
+    /// The CA changes something, and pushes it.
+    pub(crate) fn publish(&mut self, change: impl FnOnce(&mut View)) {
+        let mut view = (*self.view).clone();
+        view.version += 1;
+        let revocations = view.bundles.revocations().clone();
+        let roots = self
+            .authorities
+            .iter()
+            .map(crate::authority::Authority::certificate);
+        let bundle = X509Bundle::new(trust_domain(), roots.collect()).expect("at least one root");
+        view.bundles = Arc::new(BundleSet::single(bundle).with_revocations(revocations));
+        change(&mut view);
+        self.view = Arc::new(view);
+        let hosts: Vec<NodeNumber> = self.hosts.keys().copied().collect();
+        for on in hosts {
+            let after = self.dice.between(1, nanos(Duration::from_millis(100)));
+            self.agenda.at(self.agenda.now() + after, Event::View(on));
+        }
+    }
+
+    /// The CA takes something back. `whose`: the identity that it concerns, if it is one.
+    pub(crate) fn revoke(&mut self, subjects: Vec<Subject>, whose: Option<&SpiffeId>) {
+        let id = whose.cloned();
+        self.publish(|view| {
+            let mut revocations = Revocations::clone(view.bundles.revocations());
+            for subject in subjects {
+                revocations.insert(subject, "simulated".into());
+            }
+            let bundles = BundleSet::clone(&view.bundles);
+            view.bundles = Arc::new(bundles.with_revocations(Arc::new(revocations)));
+            view.suspicions.push(Suspicion {
+                version: view.version,
+                id,
+            });
+        });
+    }
+
+    /// Whether the CA serves a node.
+    pub(crate) fn is_served(&self, on: NodeNumber) -> bool {
+        self.hosts
+            .get(&on)
+            .is_some_and(|host| host.orphaned == 0 && !host.banned && !host.lies)
+    }
+
+    /// An agent asks for what it lacks.
+    pub(crate) fn request_svids(&mut self, on: NodeNumber) {
+        let Some(host) = self.hosts.get(&on) else { return };
+        let Some(agent) = &host.agent else { return };
+        let unix = host.clocks.now(self.now()).unix;
+        let early = self.setup.life / 2;
+        let node = agent.estate.svid.not_after < unix.as_secs() + self.setup.life.as_secs();
+        if node || !agent.wanted(unix, early).is_empty() {
+            let after = self.dice.between(1, nanos(Duration::from_millis(50)));
+            self.agenda.at(self.agenda.now() + after, Event::Issue(on));
+        }
+    }
+
+    pub(crate) fn issue(&mut self, on: NodeNumber) {
+        if !self.is_served(on) {
+            return;
+        }
+        let (svid, now, early) = (self.node_svid(on), self.now(), self.setup.life / 2);
+        let (Some(host), Some(authority)) = (self.hosts.get_mut(&on), self.authorities.last()) else {
+            return;
+        };
+        let unix = host.clocks.now(now).unix;
+        let Some(agent) = &mut host.agent else { return };
+        if agent.estate.svid.not_after < unix.as_secs() + self.setup.life.as_secs() {
+            agent.estate.svid = svid;
+        }
+        let mut issued = Vec::new();
+        for id in agent.wanted(unix, early) {
+            if !self.view.is_on(on, &id) {
+                continue;
+            }
+            let svid = authority.issue(&id, &self.view.bundles, unix, self.setup.life);
+            // By a key that the agent does not know yet nothing can be verified.
+            if agent.knows(&svid) {
+                self.truth.issued(on, &svid);
+                issued.push(Arc::new(svid));
+            }
+        }
+        self.with(on, |agent, _| agent.on_svids(issued));
+    }
+
+    /// An address is somebody else's from now on.
+    pub(crate) fn own(&mut self, address: IpAddr, owner: Option<Owner>) {
+        let before = self.truth.owner(address).map(|(on, _)| *on);
+        let now = self.now();
+        let after = owner.as_ref().map(|(on, _)| *on);
+        self.truth.owned(now, address, owner);
+        for on in [before, after].into_iter().flatten() {
+            // Sooner than the truth allows for.
+            let soon = self.dice.between(0, nanos(Duration::from_millis(20)));
+            self.agenda.at(now + soon, Event::Endpoints(on));
+        }
+        let hosts: Vec<NodeNumber> = self.hosts.keys().copied().collect();
+        for on in hosts {
+            let later = self.dice.between(0, nanos(Duration::from_millis(300)));
+            self.agenda.at(now + later, Event::Ipcache(on, address));
+        }
+    }
+
+    /// signet-meshd has the endpoints of its node in the kernel, and tells the agent.
+    pub(crate) fn tell_endpoints(&mut self, on: NodeNumber) {
+        let endpoints: BTreeMap<IpAddr, SpiffeId> = self
+            .truth
+            .addresses()
+            .filter_map(|(address, owner)| Some((address, owner?)))
+            .filter(|(_, (its, _))| *its == on)
+            .map(|(address, (_, id))| (address, id.clone()))
+            .collect();
+        let identities = &self.view.identities;
+        let Some(host) = self.hosts.get_mut(&on).filter(|host| host.meshless == 0) else {
+            return;
+        };
+        host.kernel.endpoints = endpoints
+            .iter()
+            .filter_map(|(address, id)| Some((*address, *identities.get(id)?)))
+            .collect();
+        self.with(on, |agent, context| agent.on_endpoints(endpoints, context));
+    }
+
+    /// A node's control plane has heard where an address is now.
+    pub(crate) fn tell_address(&mut self, on: NodeNumber, address: IpAddr) {
+        let owner = self.truth.owner(address).cloned();
+        let entry = owner.and_then(|(at, id)| Some((*self.view.identities.get(&id)?, NodeId(at.get()))));
+        let Some(host) = self.hosts.get_mut(&on).filter(|host| host.deaf == 0) else {
+            return;
+        };
+        match entry {
+            Some(entry) => host.kernel.ipcache.insert(address, entry),
+            None => host.kernel.ipcache.remove(&address),
+        };
+    }
+
+    /// The serial numbers of what a node was given, as what can be revoked.
+    pub(crate) fn given(&self, on: NodeNumber, id: Option<&SpiffeId>) -> Vec<Subject> {
+        let serials = self.truth.serials(on, id);
+        serials
+            .iter()
+            .filter_map(|serial| SerialNumber::new(serial).ok())
+            .map(Subject::Serial)
+            .collect()
+    }
+}

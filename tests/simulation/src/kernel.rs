@@ -1,0 +1,111 @@
+//! A node's kernel: the maps, and what the programs make of them. It outlives the agent, and ends with a reboot.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use signet_abi::{
+    Address, AuthKey, AuthValue, Lease, LeaseEnd, LeaseEndKey, LeaseKey, NodeId, SecurityIdentity, stands_by,
+};
+use signet_lease::Write;
+
+/// Between two signals of one pair, ns.
+const SIGNALS: u64 = 200_000_000;
+
+/// What a packet meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It passes.
+    Passes,
+    /// It waits for a proof, or is dropped for the want of one.
+    LacksProof,
+    /// It is dropped for the want of a lease.
+    LacksLease,
+    /// There is no such workload here, or nobody knows the sender.
+    Unknown,
+}
+
+/// The maps of a node.
+#[derive(Debug, Default)]
+pub struct Kernel {
+    /// `AUTH`.
+    pub auth: BTreeMap<AuthKey, AuthValue>,
+    /// `LEASES`.
+    pub leases: BTreeMap<LeaseKey, Lease>,
+    /// `LEASE_ENDS`.
+    pub ends: BTreeMap<LeaseEndKey, LeaseEnd>,
+    /// `ENDPOINTS`: who lives here.
+    pub endpoints: BTreeMap<IpAddr, SecurityIdentity>,
+    /// `IPCACHE`: where every address is meant to be. May be old.
+    pub ipcache: BTreeMap<IpAddr, (SecurityIdentity, NodeId)>,
+    signalled: BTreeMap<AuthKey, u64>,
+}
+
+impl Kernel {
+    /// Judges a packet from `remote` to `local` under a rule that asks for authentication, as `to_container` does: the proof
+    /// first, then the lease.
+    pub fn judge(&self, local: IpAddr, remote: IpAddr, own: NodeId, now: u64) -> (AuthKey, Verdict) {
+        let unknown = (AuthKey::default(), Verdict::Unknown);
+        let Some(identity) = self.endpoints.get(&local).copied() else {
+            return unknown;
+        };
+        // An endpoint of this node is looked up first, as in the programs.
+        let here = self.endpoints.get(&remote).map(|identity| (*identity, own));
+        let Some((other, node)) = here.or_else(|| self.ipcache.get(&remote).copied()) else {
+            return unknown;
+        };
+        let pair = AuthKey {
+            local: identity,
+            remote: other,
+            node,
+        };
+        if !self.auth.get(&pair).is_some_and(|proof| proof.is_live(now)) {
+            return (pair, Verdict::LacksProof);
+        }
+        let stands = stands_by(
+            &pair,
+            own,
+            now,
+            || self.endpoints.get(&remote) == Some(&other),
+            || self.leases.get(&LeaseKey(Address::from(remote))).copied(),
+            || self.ends.get(&LeaseEndKey(node)).copied(),
+        );
+        let verdict = if stands {
+            Verdict::Passes
+        } else {
+            Verdict::LacksLease
+        };
+        (pair, verdict)
+    }
+
+    /// Whether the agent is told now: at most once per pair and 200 ms.
+    pub fn signals(&mut self, pair: AuthKey, now: u64) -> bool {
+        let due = self.signalled.get(&pair).is_none_or(|at| at + SIGNALS <= now);
+        if due {
+            self.signalled.insert(pair, now);
+        }
+        due
+    }
+
+    /// What the agent writes of leases.
+    pub fn write(&mut self, write: &Write) {
+        match write {
+            Write::Remove(key) => {
+                self.leases.remove(key);
+            }
+            Write::Silence(key) => {
+                self.ends.remove(key);
+            }
+            Write::Put(key, lease) => {
+                self.leases.insert(*key, *lease);
+            }
+            Write::Extend(key, not_after) => {
+                self.ends.insert(
+                    *key,
+                    LeaseEnd {
+                        not_after: *not_after,
+                    },
+                );
+            }
+        }
+    }
+}

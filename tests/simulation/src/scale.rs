@@ -1,0 +1,294 @@
+//! A large cluster: what its agents say to each other at rest, and how long they take to converge after what happens to all of them.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use signet_abi::NodeId;
+use signet_session::NodeNumber;
+use signet_spiffe::Subject;
+
+use crate::agenda::{Event, nanos};
+use crate::authority::Authority;
+use crate::context::Traffic;
+use crate::kernel::Verdict;
+use crate::names::{identity, node, own_address, workload};
+use crate::network::Latency;
+use crate::world::{Setup, World};
+
+/// Time is looked at in such steps.
+const STEP: Duration = Duration::from_millis(50);
+/// Whoever cannot be reached is sent a packet this often.
+const AGAIN: u32 = 4;
+/// What a TLS record adds to a message that has one of its own.
+const RECORD: u64 = 22;
+
+/// How large it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Nodes.
+    pub nodes: u32,
+    /// Sessions of each.
+    pub sessions: u32,
+}
+
+/// What was measured. Times are simulated.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Measured {
+    /// From nothing until every pair is proven.
+    pub start: Option<Duration>,
+    /// Messages that a node sends in a second, at rest.
+    pub messages: f64,
+    /// Their bytes, with TLS records, without TCP and IP.
+    pub bytes: f64,
+    /// From the start of the last agent of a rolling restart until everything passes.
+    pub restart: Option<Duration>,
+    /// From the revocation of the old authority until everything passes under the new one.
+    pub rotation: Option<Duration>,
+    /// From the end of a partition of a third of the nodes until everything passes.
+    pub partition: Option<Duration>,
+    /// Pair handshakes of a node in all of it.
+    pub proofs: f64,
+}
+
+/// A cluster in which each node's workload talks to those of as many other nodes as it is to have sessions.
+pub struct Cluster {
+    world: World,
+    pairs: Vec<(NodeNumber, NodeNumber)>,
+}
+
+impl Cluster {
+    /// It starts at once.
+    pub fn new(size: Size, seed: u64) -> Self {
+        let setup = Setup {
+            nodes: size.nodes,
+            workloads: size.nodes,
+            life: Duration::from_hours(1),
+            latency: Latency {
+                least: Duration::from_micros(100),
+                most: Duration::from_millis(1),
+                late: 0,
+            },
+            talk: None,
+            checks: false,
+        };
+        let mut cluster = Self {
+            world: World::new(setup, seed, |on, number| on == number + 1),
+            pairs: pairs(size),
+        };
+        for on in 1..=size.nodes {
+            let owner = (node(on), workload(on - 1));
+            cluster.world.settle(address(node(on)), owner);
+        }
+        for (from, to) in cluster.pairs.clone() {
+            cluster.introduce(from, to);
+            cluster.introduce(to, from);
+        }
+        cluster
+    }
+
+    fn introduce(&mut self, of: NodeNumber, to: NodeNumber) {
+        let entry = (identity(of.get() - 1), NodeId(of.get()));
+        if let Some(host) = self.world.hosts.get_mut(&to) {
+            host.kernel.ipcache.insert(address(of), entry);
+        }
+    }
+
+    /// All of it, one after the other. `tell` hears what comes next.
+    pub fn measure(&mut self, mut tell: impl FnMut(&str)) -> Measured {
+        let mut measured = Measured::default();
+        tell("start");
+        measured.start = self.converge(Duration::from_mins(5));
+        tell("rest");
+        (measured.messages, measured.bytes) = self.rest(Duration::from_mins(1));
+        tell("rolling restart");
+        self.restart_all();
+        measured.restart = self.converge(Duration::from_mins(5));
+        tell("CA rotation");
+        self.rotate();
+        measured.rotation = self.converge(Duration::from_mins(5));
+        tell("partition of a third");
+        self.partition(Duration::from_mins(1));
+        measured.partition = self.converge(Duration::from_mins(5));
+        let nodes = count(self.world.hosts.len());
+        measured.proofs = float(self.world.traffic().proofs) / nodes;
+        measured
+    }
+
+    /// Until every pair passes in both directions; nothing if that takes too long.
+    fn converge(&mut self, most: Duration) -> Option<Duration> {
+        let since = self.world.now();
+        for step in 0_u32.. {
+            let missing = self.missing();
+            let took = Duration::from_nanos(self.world.now() - since);
+            if missing.is_empty() {
+                return Some(took);
+            }
+            if took >= most {
+                break;
+            }
+            if step.is_multiple_of(AGAIN) {
+                for (from, to) in missing {
+                    self.world.send(address(from), address(to));
+                }
+            }
+            self.world.run(STEP);
+        }
+        None
+    }
+
+    /// Which way nothing passes.
+    fn missing(&self) -> Vec<(NodeNumber, NodeNumber)> {
+        let ways = self.pairs.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]);
+        ways.filter(|(from, to)| !self.passes(*from, *to)).collect()
+    }
+
+    fn passes(&self, from: NodeNumber, to: NodeNumber) -> bool {
+        self.world.hosts.get(&to).is_some_and(|host| {
+            let boot = host.clocks.boot(self.world.now());
+            let own = NodeId(to.get());
+            let (_, verdict) = host.kernel.judge(address(to), address(from), own, boot);
+            verdict == Verdict::Passes
+        })
+    }
+
+    /// Messages and bytes of a node in a second.
+    fn rest(&mut self, time: Duration) -> (f64, f64) {
+        let before = self.world.traffic();
+        self.world.run(time);
+        let after = self.world.traffic();
+        let messages = after.messages - before.messages;
+        let bytes = after.bytes - before.bytes + RECORD * messages;
+        let seconds = time.as_secs_f64() * count(self.world.hosts.len());
+        (float(messages) / seconds, float(bytes) / seconds)
+    }
+
+    /// One agent after the other is away for a second; ten begin in each second, or all in half a minute.
+    fn restart_all(&mut self) {
+        let nodes: Vec<NodeNumber> = self.world.hosts.keys().copied().collect();
+        let pause =
+            Duration::from_millis(100).min(Duration::from_secs(30) / u32::try_from(nodes.len()).unwrap_or(1));
+        let mut down = std::collections::VecDeque::new();
+        for on in nodes {
+            self.world.stop(on);
+            down.push_back((self.world.now() + nanos(Duration::from_secs(1)), on));
+            self.world.run(pause);
+            while let Some((_, on)) = down.pop_front_if(|(at, _)| *at <= self.world.now()) {
+                self.world.start(on);
+            }
+        }
+        for (at, on) in down {
+            let left = Duration::from_nanos(at.saturating_sub(self.world.now()));
+            self.world.run(left);
+            self.world.start(on);
+        }
+    }
+
+    /// The CA signs with a new key, everybody gets new SVIDs within ten seconds, and what the old key signed is revoked.
+    fn rotate(&mut self) {
+        let number = u32::try_from(self.world.authorities.len()).unwrap_or(0);
+        self.world.authorities.push(Authority::new(number + 1));
+        self.world.publish(|_| {});
+        self.world.run(Duration::from_secs(1));
+        let nodes: Vec<NodeNumber> = self.world.hosts.keys().copied().collect();
+        let pause = Duration::from_secs(10) / u32::try_from(nodes.len()).unwrap_or(1);
+        for on in nodes {
+            self.world.reissue(on);
+            self.world.run(pause);
+        }
+        let newest = self.world.authorities.pop();
+        let old = std::mem::replace(&mut self.world.authorities, newest.into_iter().collect());
+        let subjects = old
+            .iter()
+            .map(|authority| Subject::Authority(authority.key_id()))
+            .collect();
+        self.world.revoke(subjects, None);
+        // The last node has heard of it.
+        self.world.run(Duration::from_millis(100));
+    }
+
+    /// Every third node hears nothing of the others.
+    fn partition(&mut self, time: Duration) {
+        let is_apart = |on: NodeNumber| on.get().is_multiple_of(3);
+        let across: Vec<_> = self
+            .pairs
+            .iter()
+            .copied()
+            .filter(|(a, b)| is_apart(*a) != is_apart(*b))
+            .collect();
+        for (a, b) in &across {
+            self.world.network.cut(*a, *b);
+        }
+        self.world.run(time);
+        for (a, b) in across {
+            self.world
+                .network
+                .mend(a, b, &mut self.world.agenda, &mut self.world.dice);
+        }
+    }
+}
+
+impl World {
+    /// What all nodes have sent.
+    pub fn traffic(&self) -> Traffic {
+        let mut sum = Traffic::default();
+        for host in self.hosts.values() {
+            sum.messages += host.traffic.messages;
+            sum.bytes += host.traffic.bytes;
+            sum.sessions += host.traffic.sessions;
+            sum.proofs += host.traffic.proofs;
+        }
+        sum
+    }
+
+    /// An address has an owner, and his node knows.
+    fn settle(&mut self, address: IpAddr, owner: (NodeNumber, signet_spiffe::SpiffeId)) {
+        let (on, now) = (owner.0, self.now());
+        self.truth.owned(now, address, Some(owner));
+        self.agenda.at(now, Event::Endpoints(on));
+    }
+
+    /// A node gets new SVIDs in place of those that it has.
+    fn reissue(&mut self, on: NodeNumber) {
+        let unix = self.clocks.now(self.now()).unix;
+        let (Some(host), Some(authority)) = (self.hosts.get_mut(&on), self.authorities.last()) else {
+            return;
+        };
+        let Some(agent) = &mut host.agent else { return };
+        let ids: Vec<_> = agent.estate.svids.keys().cloned().collect();
+        let svids = ids
+            .iter()
+            .map(|id| authority.issue(id, &self.view.bundles, unix, self.setup.life))
+            .map(std::sync::Arc::new)
+            .inspect(|svid| self.truth.issued(on, svid))
+            .collect();
+        agent.on_svids(svids);
+    }
+}
+
+/// The only workload of a node has this address.
+fn address(of: NodeNumber) -> IpAddr {
+    own_address(of, 0)
+}
+
+/// Each node with as many others as it is to have sessions, near and far alike.
+fn pairs(size: Size) -> Vec<(NodeNumber, NodeNumber)> {
+    let half = (size.sessions / 2).max(1);
+    let stride = (size.nodes / 2 / half).max(1);
+    let mut pairs = Vec::new();
+    for from in 0..size.nodes {
+        for step in 0..half {
+            let to = (from + 1 + step * stride) % size.nodes;
+            pairs.push((node(from + 1), node(to + 1)));
+        }
+    }
+    pairs
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of a bench, far below 2^52")]
+fn float(number: u64) -> f64 {
+    number as f64
+}
+
+fn count(number: usize) -> f64 {
+    float(u64::try_from(number).unwrap_or(u64::MAX))
+}
