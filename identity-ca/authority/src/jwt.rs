@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::key::{KeyError, unkept};
 use crate::serial::Serial;
+use crate::token::{IssuedToken, TokenIssueError, check_id, end_of};
 
 /// Longest life of a JWT-SVID. It is a bearer token that nothing but its end takes back from those who only have the keys
 /// (JWT-SVID §7.1).
@@ -105,59 +106,6 @@ pub struct JwtAuthority {
     issuer: Option<String>,
 }
 
-/// Why a JWT-SVID was not issued.
-#[derive(Debug, thiserror::Error)]
-pub enum JwtIssueError {
-    /// The ID is of another trust domain.
-    #[error("{id} is not of the trust domain {trust_domain}")]
-    TrustDomain {
-        /// Whose token was asked for.
-        id: SpiffeId,
-        /// Ours.
-        trust_domain: TrustDomain,
-    },
-    /// The ID has no path: that is the authority's own.
-    #[error("{id} has no path, so it is no workload's")]
-    RootPath {
-        /// Whose token was asked for.
-        id: SpiffeId,
-    },
-    /// Shorter than the second that tokens count in.
-    #[error("the token would have no life")]
-    NoLife,
-    /// The signature failed.
-    #[error(transparent)]
-    Sign(#[from] JwtSignerError),
-}
-
-/// A token that was just signed. `Debug` does not show it: whoever has it is who it says.
-pub struct IssuedJwtSvid {
-    /// Whose it is.
-    pub id: SpiffeId,
-    /// The compact JWS.
-    pub token: Zeroizing<String>,
-    /// Its `jti`, in hexadecimal there.
-    pub serial: Serial,
-    /// ID of the key that signed it.
-    pub key_id: String,
-    /// When it was made.
-    pub issued_at: UnixTime,
-    /// The first moment at which it is not valid any more.
-    pub expires: UnixTime,
-}
-
-impl fmt::Debug for IssuedJwtSvid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IssuedJwtSvid")
-            .field("id", &self.id)
-            .field("serial", &self.serial)
-            .field("key_id", &self.key_id)
-            .field("issued_at", &self.issued_at)
-            .field("expires", &self.expires)
-            .finish_non_exhaustive()
-    }
-}
-
 impl JwtAuthority {
     /// An authority whose `active` key signs, and which publishes the keys `beside` as well.
     pub fn new(
@@ -195,13 +143,9 @@ impl JwtAuthority {
         life: Duration,
         serial: Serial,
         now: UnixTime,
-    ) -> Result<IssuedJwtSvid, JwtIssueError> {
-        self.check_id(id)?;
-        let life = life.min(MAX_JWT_SVID_LIFE).as_secs();
-        if life == 0 {
-            return Err(JwtIssueError::NoLife);
-        }
-        let expires = UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs().saturating_add(life)));
+    ) -> Result<IssuedToken, TokenIssueError> {
+        check_id(id, self.bundle.trust_domain())?;
+        let expires = end_of(now, life.min(MAX_JWT_SVID_LIFE))?;
         let claims = JwtSvidClaims {
             id,
             audience,
@@ -210,7 +154,7 @@ impl JwtAuthority {
             token_id: &serial.to_string(),
             issuer: self.issuer.as_deref(),
         };
-        Ok(IssuedJwtSvid {
+        Ok(IssuedToken {
             id: id.clone(),
             token: Zeroizing::new(sign_jwt_svid(&self.active, &claims)?),
             serial,
@@ -233,19 +177,5 @@ impl JwtAuthority {
     /// ID of the key that signs.
     pub fn key_id(&self) -> &str {
         self.active.key_id()
-    }
-
-    fn check_id(&self, id: &SpiffeId) -> Result<(), JwtIssueError> {
-        let trust_domain = self.bundle.trust_domain();
-        if id.trust_domain() != trust_domain {
-            return Err(JwtIssueError::TrustDomain {
-                id: id.clone(),
-                trust_domain: trust_domain.clone(),
-            });
-        }
-        if id.path().is_empty() {
-            return Err(JwtIssueError::RootPath { id: id.clone() });
-        }
-        Ok(())
     }
 }

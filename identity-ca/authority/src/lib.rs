@@ -12,6 +12,7 @@ mod jwt;
 mod key;
 mod request;
 mod serial;
+mod token;
 mod wit;
 
 pub use authority::{Authority, AuthorityError, BACKDATE, IssueError, IssuedSvid, begins};
@@ -22,8 +23,9 @@ pub use intermediate::{
     AuthorityRequest, ChainError, IssuedAuthority, MAX_CHAIN, MAX_CHAIN_BYTES, chain_from_pem, public_key,
     request_authority,
 };
-pub use jwt::{IssuedJwtSvid, JwtAuthority, JwtIssueError, JwtSigningKey, MAX_JWT_SVID_LIFE};
+pub use jwt::{JwtAuthority, JwtSigningKey, MAX_JWT_SVID_LIFE};
 pub use key::{KeyError, SigningKey};
 pub use request::{MAX_REQUEST_BYTES, RequestError, RequestedKey};
 pub use serial::Serial;
-pub use wit::{IssuedWitSvid, WitAuthority, WitKey};
+pub use token::{IssuedToken, TokenIssueError};
+pub use wit::{WitAuthority, WitKey};

@@ -1,6 +1,5 @@
 //! Making WIT-SVIDs: tokens that are bound to a key of their workload.
 
-use std::fmt;
 use std::time::Duration;
 
 use signet_spiffe::{
@@ -9,9 +8,10 @@ use signet_spiffe::{
 };
 use zeroize::Zeroizing;
 
-use crate::jwt::{JwtIssueError, JwtSigningKey, public};
+use crate::jwt::{JwtSigningKey, public};
 use crate::request::{RequestError, RequestedKey};
 use crate::serial::Serial;
+use crate::token::{IssuedToken, TokenIssueError, check_id, end_of};
 
 /// The key of a WIT-SVID as the CA binds it: P-256, which signs proofs with ES256.
 #[derive(Debug, Clone)]
@@ -39,31 +39,6 @@ pub struct WitAuthority {
     key: JwtSigningKey,
 }
 
-/// A token that was just signed. `Debug` does not show it.
-pub struct IssuedWitSvid {
-    /// Whose it is.
-    pub id: SpiffeId,
-    /// The compact JWS.
-    pub token: Zeroizing<String>,
-    /// Its `jti`, in hexadecimal there.
-    pub serial: Serial,
-    /// When it was made.
-    pub issued_at: UnixTime,
-    /// The first moment at which it is not valid any more.
-    pub expires: UnixTime,
-}
-
-impl fmt::Debug for IssuedWitSvid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IssuedWitSvid")
-            .field("id", &self.id)
-            .field("serial", &self.serial)
-            .field("issued_at", &self.issued_at)
-            .field("expires", &self.expires)
-            .finish_non_exhaustive()
-    }
-}
-
 impl WitAuthority {
     /// An authority with this key.
     pub fn new(trust_domain: TrustDomain, key: JwtSigningKey) -> Self {
@@ -82,13 +57,9 @@ impl WitAuthority {
         life: Duration,
         serial: Serial,
         now: UnixTime,
-    ) -> Result<IssuedWitSvid, JwtIssueError> {
-        self.check(id)?;
-        if life.as_secs() == 0 {
-            return Err(JwtIssueError::NoLife);
-        }
-        let expires =
-            UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs().saturating_add(life.as_secs())));
+    ) -> Result<IssuedToken, TokenIssueError> {
+        check_id(id, &self.trust_domain)?;
+        let expires = end_of(now, life)?;
         let claims = WitSvidClaims {
             id,
             key: &key.0,
@@ -96,10 +67,11 @@ impl WitAuthority {
             expires,
             token_id: &serial.to_string(),
         };
-        Ok(IssuedWitSvid {
+        Ok(IssuedToken {
             id: id.clone(),
             token: Zeroizing::new(sign_wit_svid(&self.key, &claims)?),
             serial,
+            key_id: self.key.key_id().to_owned(),
             issued_at: now,
             expires,
         })
@@ -113,18 +85,5 @@ impl WitAuthority {
     /// ID of the key that signs.
     pub fn key_id(&self) -> &str {
         self.key.key_id()
-    }
-
-    fn check(&self, id: &SpiffeId) -> Result<(), JwtIssueError> {
-        if *id.trust_domain() != self.trust_domain {
-            return Err(JwtIssueError::TrustDomain {
-                id: id.clone(),
-                trust_domain: self.trust_domain.clone(),
-            });
-        }
-        if id.path().is_empty() {
-            return Err(JwtIssueError::RootPath { id: id.clone() });
-        }
-        Ok(())
     }
 }

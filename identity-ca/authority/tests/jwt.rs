@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use signet_authority::{JwtAuthority, JwtIssueError, JwtSigningKey, MAX_JWT_SVID_LIFE, Serial};
+use signet_authority::{JwtAuthority, JwtSigningKey, MAX_JWT_SVID_LIFE, Serial, TokenIssueError};
 use signet_spiffe::{
     Audience, JwtBundleSet, JwtSvidError, SpiffeId, TrustDomain, UnixTime, VerifiedJwtSvid, verify_jwt_svid,
 };
@@ -73,7 +73,7 @@ fn no_token_lives_longer_than_the_maximum_nor_not_at_all() {
         serial(),
         at(1000),
     );
-    assert!(matches!(none, Err(JwtIssueError::NoLife)));
+    assert!(matches!(none, Err(TokenIssueError::NoLife)));
 }
 
 #[test]
@@ -88,9 +88,9 @@ fn no_token_is_made_for_another_trust_domain_or_for_the_authority_itself() {
     };
     assert!(matches!(
         refused("spiffe://other/web"),
-        JwtIssueError::TrustDomain { .. }
+        TokenIssueError::TrustDomain { .. }
     ));
-    assert!(matches!(refused("spiffe://td"), JwtIssueError::RootPath { .. }));
+    assert!(matches!(refused("spiffe://td"), TokenIssueError::RootPath { .. }));
 }
 
 #[test]

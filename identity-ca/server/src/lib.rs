@@ -22,6 +22,7 @@ mod health;
 mod hex;
 mod issue;
 mod issue_jwt;
+mod issue_token;
 mod issue_wit;
 mod join_token;
 mod keys;

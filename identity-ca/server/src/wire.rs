@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use signet_authority::{IssuedJwtSvid, IssuedSvid};
+use signet_authority::{IssuedSvid, IssuedToken};
 use signet_proto::ca::v1::{JwtSvid, Svid};
 use signet_proto::view::v1::{
     Cluster, EncryptionMode, ForeignBundle as WireForeignBundle, Identity as WireIdentity, Node as WireNode,
@@ -24,7 +24,7 @@ pub(crate) fn svid(svid: &IssuedSvid) -> Svid {
     }
 }
 
-pub(crate) fn jwt_svid(svid: &IssuedJwtSvid) -> JwtSvid {
+pub(crate) fn jwt_svid(svid: &IssuedToken) -> JwtSvid {
     JwtSvid {
         spiffe_id: svid.id.to_string(),
         token: svid.token.to_string(),
