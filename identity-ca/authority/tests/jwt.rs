@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use signet_authority::{JwtAuthority, JwtSigningKey, MAX_JWT_SVID_LIFE, Serial, TokenIssueError};
 use signet_spiffe::{
-    Audience, JwtBundleSet, JwtSvidError, SpiffeId, TrustDomain, UnixTime, VerifiedJwtSvid, verify_jwt_svid,
+    Audience, JwtBundleSet, JwtSvidError, SpiffeId, TokenError, TrustDomain, UnixTime, VerifiedJwtSvid,
+    verify_jwt_svid,
 };
 
 const WEB: &str = "spiffe://td/ns/shop/sa/web";
@@ -55,7 +56,7 @@ fn spiffe_row_26_27_and_28_a_token_says_who_for_whom_and_until_when() {
     assert_eq!(verified.claims()["jti"], "07".repeat(16));
     assert!(matches!(
         verify(&token, &authority, 1300),
-        Err(JwtSvidError::Expired { .. })
+        Err(JwtSvidError::Token(TokenError::Expired { .. }))
     ));
 }
 

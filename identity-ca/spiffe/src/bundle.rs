@@ -1,13 +1,11 @@
 //! X.509 bundles: what a trust domain's SVIDs are checked against (Trust Domain and Bundle §3, X509-SVID §6).
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 
+use crate::bundles::{BundlesOf, OfTrustDomain};
 use crate::certificate::Facts;
 use crate::pem;
-use crate::revocation::{KeyId, Revocations};
+use crate::revocation::KeyId;
 use crate::signer::{self, SignerError};
 use crate::trust_domain::TrustDomain;
 
@@ -177,51 +175,11 @@ impl PartialEq for X509Bundle {
 
 impl Eq for X509Bundle {}
 
-/// Bundles by trust domain, with what is revoked of that which they vouch for. They are never merged: each SVID is checked
-/// against its own trust domain's alone (Federation §4.2).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct BundleSet {
-    bundles: BTreeMap<TrustDomain, Arc<X509Bundle>>,
-    revocations: Arc<Revocations>,
-}
-
-impl BundleSet {
-    /// A set of one bundle.
-    pub fn single(bundle: X509Bundle) -> Self {
-        let mut set = Self::default();
-        set.insert(bundle);
-        set
-    }
-
-    /// Adds a bundle, or replaces the one of the same trust domain.
-    pub fn insert(&mut self, bundle: X509Bundle) {
-        self.bundles.insert(bundle.trust_domain.clone(), Arc::new(bundle));
-    }
-
-    /// Takes the bundle of a trust domain out: nothing of it is believed any more.
-    pub fn remove(&mut self, trust_domain: &TrustDomain) {
-        self.bundles.remove(trust_domain);
-    }
-
-    /// The same bundles, with these revocations in place of any before: what verification against them honours.
-    #[must_use]
-    pub fn with_revocations(mut self, revocations: Arc<Revocations>) -> Self {
-        self.revocations = revocations;
-        self
-    }
-
-    /// What is revoked.
-    pub fn revocations(&self) -> &Arc<Revocations> {
-        &self.revocations
-    }
-
-    /// The bundle of a trust domain.
-    pub fn get(&self, trust_domain: &TrustDomain) -> Option<&X509Bundle> {
-        self.bundles.get(trust_domain).map(AsRef::as_ref)
-    }
-
-    /// All bundles, by name of the trust domain.
-    pub fn iter(&self) -> impl Iterator<Item = &X509Bundle> {
-        self.bundles.values().map(AsRef::as_ref)
+impl OfTrustDomain for X509Bundle {
+    fn domain(&self) -> &TrustDomain {
+        &self.trust_domain
     }
 }
+
+/// X.509 bundles by trust domain.
+pub type BundleSet = BundlesOf<X509Bundle>;

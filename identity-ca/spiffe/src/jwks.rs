@@ -150,35 +150,14 @@ impl X509Bundle {
 
 impl JwtBundle {
     /// The JWT keys alone, as a plain JWK set: what the Workload API gives out (Workload API §6.2.2).
-    #[expect(
-        clippy::expect_used,
-        clippy::missing_panics_doc,
-        reason = "texts and lists of them always have a JSON form"
-    )]
     pub fn to_jwks(&self) -> String {
-        let set = Jwks {
-            keys: self.keys().iter().map(Jwk::jwt_key).collect(),
-            spiffe_sequence: None,
-            spiffe_refresh_hint: None,
-        };
-        serde_json::to_string(&set).expect("writes")
+        plain(self.keys().iter().map(Jwk::jwt_key))
     }
 
     /// The JWT keys alone for those who do not know SPIFFE (OIDC Discovery §3): `use` is `sig`, as RFC 7517 has it,
     /// and keys on a curve say with which algorithm they sign.
-    #[expect(
-        clippy::expect_used,
-        clippy::missing_panics_doc,
-        reason = "texts and lists of them always have a JSON form"
-    )]
     pub fn to_plain_jwks(&self) -> String {
-        let keys = self.keys().iter().map(Jwk::plain_key).collect();
-        let set = Jwks {
-            keys,
-            spiffe_sequence: None,
-            spiffe_refresh_hint: None,
-        };
-        serde_json::to_string(&set).expect("writes")
+        plain(self.keys().iter().map(Jwk::plain_key))
     }
 
     /// The JWT keys of a JWK set, none but those (JWT-SVID §6.2).
@@ -189,24 +168,28 @@ impl JwtBundle {
 
 impl WitBundle {
     /// The keys that WIT-SVIDs are checked with alone, as a plain JWK set: what the Workload API gives out (Workload API §7.2.2).
-    #[expect(
-        clippy::expect_used,
-        clippy::missing_panics_doc,
-        reason = "texts and lists of them always have a JSON form"
-    )]
     pub fn to_jwks(&self) -> String {
-        let set = Jwks {
-            keys: self.keys().iter().map(Jwk::wit_key).collect(),
-            spiffe_sequence: None,
-            spiffe_refresh_hint: None,
-        };
-        serde_json::to_string(&set).expect("writes")
+        plain(self.keys().iter().map(Jwk::wit_key))
     }
 
     /// Those keys of a JWK set, none but those (WIT-SVID §6.2).
     pub fn from_jwks(trust_domain: TrustDomain, text: &str) -> Result<Self, JwksError> {
         Set::read(text)?.wit_bundle(trust_domain)
     }
+}
+
+/// A JWK set that says nothing but its keys.
+#[expect(
+    clippy::expect_used,
+    reason = "texts and lists of them always have a JSON form"
+)]
+fn plain(keys: impl Iterator<Item = Jwk>) -> String {
+    let set = Jwks {
+        keys: keys.collect(),
+        spiffe_sequence: None,
+        spiffe_refresh_hint: None,
+    };
+    serde_json::to_string(&set).expect("writes")
 }
 
 /// A token could be taken for one of the other kind's.

@@ -13,6 +13,7 @@
 //! ```
 
 mod bundle;
+mod bundles;
 mod certificate;
 mod der;
 mod dns_name;
@@ -31,10 +32,12 @@ mod revocation;
 mod serial;
 mod signer;
 mod svid;
+mod token;
 mod trust_domain;
 mod wit;
 
 pub use bundle::{BundleError, BundleSet, MAX_AUTHORITIES, X509Bundle};
+pub use bundles::BundlesOf;
 pub use certificate::CertificateError;
 pub use der::split as split_certificates;
 pub use dns_name::{DnsName, DnsNameError};
@@ -43,9 +46,8 @@ pub use id::{IdError, MAX_ID_LENGTH, SpiffeId};
 pub use jwks::{JwksError, MAX_JWKS_BYTES, SpiffeBundle};
 pub use jwt::{
     Audience, AudienceError, HeaderError, JwtAlgorithm, JwtBundle, JwtBundleError, JwtBundleSet, JwtKey,
-    JwtKeyError, JwtPart, JwtSigner, JwtSignerError, JwtSvidClaims, JwtSvidError, MAX_AUDIENCE_BYTES,
-    MAX_AUDIENCES, MAX_JWT_BYTES, MAX_JWT_KEYS, MAX_KEY_ID_BYTES, VerifiedJwtSvid, sign_jwt_svid,
-    verify_jwt_svid,
+    JwtKeyError, JwtSigner, JwtSignerError, JwtSvidClaims, JwtSvidError, MAX_AUDIENCE_BYTES, MAX_AUDIENCES,
+    MAX_JWT_KEYS, MAX_KEY_ID_BYTES, VerifiedJwtSvid, sign_jwt_svid, verify_jwt_svid,
 };
 pub use key_type::{KeyType, KeyTypeError};
 pub use leaf::LeafError;
@@ -59,6 +61,7 @@ pub use rustls_pki_types::{CertificateDer, UnixTime};
 pub use serial::{NODE_SERIAL_BYTES, node_serial, node_serials_since};
 pub use signer::SignerError;
 pub use svid::{MAX_CERTIFICATE_BYTES, MAX_CHAIN_LENGTH, SvidError, VerifiedSvid, verify_x509_svid};
+pub use token::{JwtPart, MAX_JWT_BYTES, TokenError};
 pub use trust_domain::{MAX_TRUST_DOMAIN_LENGTH, TrustDomain};
 pub use wit::{
     ConfirmationError, ConfirmationKey, MAX_PROOF_LIFE, ProofContext, ProofError, SeenProofs,

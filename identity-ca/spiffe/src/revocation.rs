@@ -331,11 +331,7 @@ impl Revocations {
 
     /// Says whether a token still counts. One that another program has signed has a `jti` that names no node, if any.
     pub fn check_token(&self, svid: &VerifiedJwtSvid) -> Result<(), Revoked> {
-        self.check_facts(&TokenFacts {
-            id: svid.id(),
-            token_id: svid.token_id(),
-            issued: svid.issued(),
-        })
+        svid.check(self)
     }
 
     /// The same of a token of any kind.

@@ -11,7 +11,7 @@ use signet_proto::ca::v1::{
 use signet_proto::view::v1::TrustBundle;
 use signet_spiffe::{
     JwtBundle, JwtBundleSet, JwtSvidError, MAX_AUDIENCE_BYTES, MAX_AUDIENCES, Revocations, SpiffeBundle,
-    SpiffeId, Subject as Meant, UnixTime, VerifiedJwtSvid, verify_jwt_svid,
+    SpiffeId, Subject as Meant, TokenError, UnixTime, VerifiedJwtSvid, verify_jwt_svid,
 };
 use tonic::{Code, Status};
 
@@ -164,7 +164,7 @@ async fn a_token_that_is_issued_right_after_a_revocation_is_told_from_those_befo
             let bundles = JwtBundleSet::single(bundle).with_revocations(revocations.clone());
             match verify_jwt_svid(&svid.token, &bundles, "db", UnixTime::now()) {
                 Ok(_) => true,
-                Err(JwtSvidError::Revoked(_)) => false,
+                Err(JwtSvidError::Token(TokenError::Revoked(_))) => false,
                 Err(error) => panic!("{error}"),
             }
         };

@@ -12,8 +12,8 @@ use signet_proto::ca::v1::{
 };
 use signet_proto::view::v1::TrustBundle;
 use signet_spiffe::{
-    Revocations, SpiffeBundle, Subject as Meant, UnixTime, UnprovenWitSvid, WitBundle, WitBundleSet,
-    WitSvidError, verify_wit_svid,
+    Revocations, SpiffeBundle, Subject as Meant, TokenError, UnixTime, UnprovenWitSvid, WitBundle,
+    WitBundleSet, WitSvidError, verify_wit_svid,
 };
 use tonic::{Code, Status};
 
@@ -224,7 +224,10 @@ async fn a_revoked_id_gets_none_until_it_is_reopened_and_what_it_had_is_told_apa
     revocations.insert(Meant::Id { id, until: at, at }, "key-compromise".into());
     let keys = keys(&bundle).with_revocations(revocations.into());
     let check = |svid: &WitSvid| verify_wit_svid(&svid.token, &keys, UnixTime::now());
-    assert!(matches!(check(&before), Err(WitSvidError::Revoked(_))));
+    assert!(matches!(
+        check(&before),
+        Err(WitSvidError::Token(TokenError::Revoked(_)))
+    ));
     assert!(check(&after).is_ok());
 }
 
@@ -293,7 +296,7 @@ async fn a_key_that_leaked_is_revoked_though_it_signs_and_another_one_takes_over
     }
     assert!(matches!(
         verify(&stolen, &bundle),
-        Err(WitSvidError::UnknownKey { .. })
+        Err(WitSvidError::Token(TokenError::UnknownKey { .. }))
     ));
     node.acknowledge(&bundle).await;
     while !ca.states(WIT).await.contains(&"active".to_owned()) {

@@ -1,11 +1,10 @@
 //! The keys that a trust domain's JWT-SVIDs are checked with (JWT-SVID §6).
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use super::key::{JwtKey, JwtKeyError};
-use super::verify::VerifiedJwtSvid;
-use crate::revocation::{Revocations, Revoked};
+use crate::bundles::{BundlesOf, OfTrustDomain};
+use crate::token::TokenBundle;
 use crate::trust_domain::TrustDomain;
 
 /// Most keys in one bundle; a token without a key ID is tried with each.
@@ -82,56 +81,19 @@ impl JwtBundle {
     }
 }
 
-/// JWT bundles by trust domain, with what is revoked of that which they vouch for. They are never merged: each token is checked against its own trust domain's alone
-/// (Federation §4.2).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct JwtBundleSet {
-    bundles: BTreeMap<TrustDomain, Arc<JwtBundle>>,
-    revocations: Arc<Revocations>,
+impl OfTrustDomain for JwtBundle {
+    fn domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
 }
 
-impl JwtBundleSet {
-    /// A set of one bundle.
-    pub fn single(bundle: JwtBundle) -> Self {
-        let mut set = Self::default();
-        set.insert(bundle);
-        set
-    }
+impl TokenBundle for JwtBundle {
+    const KIND: &'static str = "JWT";
 
-    /// Adds a bundle, or replaces the one of the same trust domain.
-    pub fn insert(&mut self, bundle: JwtBundle) {
-        self.bundles.insert(bundle.trust_domain.clone(), Arc::new(bundle));
-    }
-
-    /// The same bundles, with these revocations in place of any before: what verification against them honours.
-    #[must_use]
-    pub fn with_revocations(mut self, revocations: Arc<Revocations>) -> Self {
-        self.revocations = revocations;
+    fn keys(&self) -> &JwtBundle {
         self
     }
-
-    /// Says whether a token still counts.
-    pub(crate) fn check(&self, svid: &VerifiedJwtSvid) -> Result<(), Revoked> {
-        self.revocations.check_token(svid)
-    }
-
-    /// What is revoked.
-    pub fn revocations(&self) -> &Arc<Revocations> {
-        &self.revocations
-    }
-
-    /// Takes the bundle of a trust domain out: nothing of it is believed any more.
-    pub fn remove(&mut self, trust_domain: &TrustDomain) {
-        self.bundles.remove(trust_domain);
-    }
-
-    /// The bundle of a trust domain.
-    pub fn get(&self, trust_domain: &TrustDomain) -> Option<&JwtBundle> {
-        self.bundles.get(trust_domain).map(AsRef::as_ref)
-    }
-
-    /// All bundles, by name of the trust domain.
-    pub fn iter(&self) -> impl Iterator<Item = &JwtBundle> {
-        self.bundles.values().map(AsRef::as_ref)
-    }
 }
+
+/// JWT bundles by trust domain.
+pub type JwtBundleSet = BundlesOf<JwtBundle>;

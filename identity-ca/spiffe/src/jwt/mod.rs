@@ -3,23 +3,21 @@
 mod algorithm;
 mod audience;
 mod bundle;
+mod header;
 mod key;
 #[cfg(test)]
 mod known_answers;
 mod sign;
-mod token;
 mod verify;
 
 pub use algorithm::JwtAlgorithm;
 pub use audience::{Audience, AudienceError, MAX_AUDIENCE_BYTES, MAX_AUDIENCES};
 pub use bundle::{JwtBundle, JwtBundleError, JwtBundleSet, MAX_JWT_KEYS};
+pub use header::HeaderError;
 pub use key::{JwtKey, JwtKeyError, MAX_KEY_ID_BYTES};
 pub use sign::{JwtSigner, JwtSignerError, JwtSvidClaims, sign_jwt_svid};
-pub use token::{HeaderError, JwtPart, MAX_JWT_BYTES};
 pub use verify::{JwtSvidError, VerifiedJwtSvid, verify_jwt_svid};
 
 pub(crate) use algorithm::Verifier;
 pub(crate) use key::{Curve, PublicKey};
 pub(crate) use sign::sealed;
-pub(crate) use token::Compact;
-pub(crate) use verify::{moment, texts};

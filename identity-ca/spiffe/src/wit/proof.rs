@@ -11,7 +11,7 @@ use super::confirmation::ConfirmationKey;
 use super::replay::SeenProofs;
 use super::verify::UnprovenWitSvid;
 use crate::id::SpiffeId;
-use crate::jwt::{Compact, JwtSvidError, moment, texts};
+use crate::token::{Compact, TokenError, moment, texts};
 
 /// Proofs that end later than this are refused: how long a stolen one is worth something (WIT-SVID §7.2).
 pub const MAX_PROOF_LIFE: Duration = Duration::from_mins(5);
@@ -51,7 +51,7 @@ pub struct VerifiedWitSvid {
 impl VerifiedWitSvid {
     /// The SPIFFE ID of whoever sent the request.
     pub fn id(&self) -> &SpiffeId {
-        &self.svid.id
+        self.svid.issued_to()
     }
 
     /// The key that they have.
@@ -61,7 +61,7 @@ impl VerifiedWitSvid {
 
     /// End of the SVID's validity, in whole seconds.
     pub fn expires(&self) -> UnixTime {
-        self.svid.expires
+        self.svid.expires()
     }
 
     /// The SVID's `jti`, to trace it by. Two workloads on one node may have the same one.
@@ -71,7 +71,7 @@ impl VerifiedWitSvid {
 
     /// All claims of the SVID, as they were signed.
     pub fn claims(&self) -> &Map<String, Value> {
-        &self.svid.claims
+        &self.svid.vouched.claims
     }
 }
 
@@ -80,7 +80,7 @@ impl VerifiedWitSvid {
 pub enum ProofError {
     /// Too long, no compact JWS, or with a part that cannot be read.
     #[error("the proof cannot be read: {0}")]
-    Form(#[from] JwtSvidError),
+    Form(#[from] TokenError),
     /// Another `typ` than `wpt+jwt`: what was signed for something else proves nothing here.
     #[error("the proof's typ is not wpt+jwt")]
     Type,
@@ -156,7 +156,7 @@ impl UnprovenWitSvid {
         // Its end may be later than that of the SVID by a moment.
         let expires = claims.get("exp").and_then(moment);
         let expires = expires.ok_or(ProofError::Claim { claim: "exp" })?;
-        if now >= expires || now >= self.expires {
+        if now >= expires || now >= self.expires() {
             return Err(ProofError::Expired);
         }
         if expires.as_secs() - now.as_secs() > MAX_PROOF_LIFE.as_secs() {

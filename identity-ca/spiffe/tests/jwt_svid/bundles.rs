@@ -5,7 +5,8 @@ use std::time::Duration;
 use proptest::prelude::{any, prop_assert_eq, proptest};
 use serde_json::{Value, json};
 use signet_spiffe::{
-    JwksError, JwtAlgorithm, JwtBundle, JwtBundleError, JwtKeyError, JwtSvidError, MAX_JWT_KEYS, SpiffeBundle,
+    JwksError, JwtAlgorithm, JwtBundle, JwtBundleError, JwtKeyError, JwtSvidError, MAX_JWT_KEYS,
+    SpiffeBundle, TokenError,
 };
 
 use crate::maker::{Signer, domain, verify};
@@ -163,7 +164,7 @@ fn spiffe_row_59_without_keys_nothing_is_a_bundle_and_without_usable_ones_nothin
     let empty = signet_spiffe::JwtBundleSet::single(JwtBundle::empty(domain("td")));
     assert!(matches!(
         verify(&signer.good(), &empty),
-        Err(JwtSvidError::UntrustedDomain { .. })
+        Err(JwtSvidError::Token(TokenError::UntrustedDomain { .. }))
     ));
 }
 

@@ -1,7 +1,7 @@
 //! What a token says.
 
 use serde_json::{Value, json};
-use signet_spiffe::{IdError, JwtAlgorithm, JwtSvidError, verify_jwt_svid};
+use signet_spiffe::{IdError, JwtAlgorithm, JwtSvidError, TokenError, verify_jwt_svid};
 
 use crate::maker::{NOW, REPORTS, Signer, WEB, at, good_claims, verify};
 
@@ -24,12 +24,21 @@ fn outcome(claim: &str, value: Value) -> Result<(), JwtSvidError> {
 #[test]
 fn spiffe_row_26_the_subject_is_a_spiffe_id_with_a_path() {
     assert_eq!(outcome("sub", json!(WEB)), Ok(()));
-    assert_eq!(outcome("sub", Value::Null), Err(JwtSvidError::NoSubject));
-    assert_eq!(outcome("sub", json!([WEB])), Err(JwtSvidError::NoSubject));
-    assert_eq!(outcome("sub", json!("spiffe://td")), Err(JwtSvidError::RootPath));
+    assert_eq!(
+        outcome("sub", Value::Null),
+        Err(JwtSvidError::Token(TokenError::NoSubject))
+    );
+    assert_eq!(
+        outcome("sub", json!([WEB])),
+        Err(JwtSvidError::Token(TokenError::NoSubject))
+    );
+    assert_eq!(
+        outcome("sub", json!("spiffe://td")),
+        Err(JwtSvidError::Token(TokenError::RootPath))
+    );
     assert_eq!(
         outcome("sub", json!("https://td/web")),
-        Err(JwtSvidError::Subject(IdError::Scheme))
+        Err(JwtSvidError::Token(TokenError::Subject(IdError::Scheme)))
     );
     for bad in [
         "",
@@ -39,7 +48,10 @@ fn spiffe_row_26_the_subject_is_a_spiffe_id_with_a_path() {
         "spiffe://td/a?b",
     ] {
         assert!(
-            matches!(outcome("sub", json!(bad)), Err(JwtSvidError::Subject(_))),
+            matches!(
+                outcome("sub", json!(bad)),
+                Err(JwtSvidError::Token(TokenError::Subject(_)))
+            ),
             "{bad}"
         );
     }
@@ -89,7 +101,10 @@ fn spiffe_row_28_the_end_is_there_and_not_past() {
     assert_eq!(outcome("exp", json!(1_800_000_001.5)), Ok(()));
     for past in [json!(NOW), json!(NOW - 1), json!(0), json!(1_800_000_000.9)] {
         assert!(
-            matches!(outcome("exp", past.clone()), Err(JwtSvidError::Expired { .. })),
+            matches!(
+                outcome("exp", past.clone()),
+                Err(JwtSvidError::Token(TokenError::Expired { .. }))
+            ),
             "{past}"
         );
     }
@@ -102,7 +117,11 @@ fn spiffe_row_28_the_end_is_there_and_not_past() {
         json!([NOW + 1]),
         json!(true),
     ] {
-        assert_eq!(outcome("exp", bad.clone()), Err(JwtSvidError::NoExpiry), "{bad}");
+        assert_eq!(
+            outcome("exp", bad.clone()),
+            Err(JwtSvidError::Token(TokenError::NoExpiry)),
+            "{bad}"
+        );
     }
 }
 
@@ -111,10 +130,13 @@ fn a_token_that_begins_later_is_refused_and_times_are_times() {
     assert_eq!(outcome("nbf", json!(NOW)), Ok(()));
     assert!(matches!(
         outcome("nbf", json!(NOW + 1)),
-        Err(JwtSvidError::NotYetValid { .. })
+        Err(JwtSvidError::Token(TokenError::NotYetValid { .. }))
     ));
     for claim in ["nbf", "iat"] {
-        assert_eq!(outcome(claim, json!("now")), Err(JwtSvidError::Time { claim }));
+        assert_eq!(
+            outcome(claim, json!("now")),
+            Err(JwtSvidError::Token(TokenError::Time { claim }))
+        );
     }
     // When it was issued decides nothing: clocks differ.
     assert_eq!(outcome("iat", json!(NOW + 1000)), Ok(()));
@@ -129,7 +151,7 @@ fn spiffe_row_30_and_53_a_token_is_checked_against_the_keys_of_its_own_trust_dom
     // The key is known, yet as one of `td`.
     assert!(matches!(
         verify(&token, &signer.bundles()),
-        Err(JwtSvidError::UntrustedDomain { .. })
+        Err(JwtSvidError::Token(TokenError::UntrustedDomain { .. }))
     ));
     let other = Signer::new("k1", JwtAlgorithm::Es256);
     let mut both = signer.bundles();
@@ -137,7 +159,7 @@ fn spiffe_row_30_and_53_a_token_is_checked_against_the_keys_of_its_own_trust_dom
     both.insert(signet_spiffe::JwtBundle::from_jwks(crate::maker::domain("other"), &keys).unwrap());
     assert!(matches!(
         verify(&token, &both),
-        Err(JwtSvidError::Signature { .. })
+        Err(JwtSvidError::Token(TokenError::Signature { .. }))
     ));
     assert!(verify(&other.token(&other.header(), &claims), &both).is_ok());
     assert!(verify(&signer.good(), &both).is_ok());
@@ -153,7 +175,7 @@ fn claims_that_say_something_twice_are_refused() {
     let token = signer.token_of(signer.header().to_string().as_bytes(), twice.as_bytes());
     assert!(matches!(
         verify(&token, &signer.bundles()),
-        Err(JwtSvidError::Json { .. })
+        Err(JwtSvidError::Token(TokenError::Json { .. }))
     ));
 }
 

@@ -5,6 +5,7 @@ use proptest::prelude::{any, prop_assert, proptest};
 use serde_json::json;
 use signet_spiffe::{
     HeaderError, JwtAlgorithm, JwtBundleSet, JwtPart, JwtSvidError, MAX_JWT_BYTES, MAX_KEY_ID_BYTES,
+    TokenError,
 };
 
 use crate::maker::{Signer, WEB, good_claims, verify};
@@ -38,7 +39,7 @@ fn spiffe_row_21_a_token_is_compact_or_nothing() {
     ] {
         assert_eq!(
             verify(bad, &signer.bundles()),
-            Err(JwtSvidError::NotCompact),
+            Err(JwtSvidError::Token(TokenError::NotCompact)),
             "{bad}"
         );
     }
@@ -57,7 +58,7 @@ fn spiffe_row_21_each_part_is_base64url_in_its_one_spelling() {
             parts[at].push_str(spoil);
             assert_eq!(
                 verify(&parts.join("."), &signer.bundles()),
-                Err(JwtSvidError::Base64 { part }),
+                Err(JwtSvidError::Token(TokenError::Base64 { part })),
                 "{spoil:?}"
             );
         }
@@ -69,9 +70,9 @@ fn spiffe_row_21_each_part_is_base64url_in_its_one_spelling() {
     let other = format!("{rest}{}", &alphabet[value + 1..value + 2]);
     assert_eq!(
         verify(&other, &signer.bundles()),
-        Err(JwtSvidError::Base64 {
+        Err(JwtSvidError::Token(TokenError::Base64 {
             part: JwtPart::Signature
-        })
+        }))
     );
 }
 
@@ -92,7 +93,7 @@ fn a_token_that_is_too_long_is_not_looked_at() {
     let token = "a".repeat(MAX_JWT_BYTES + 1);
     assert!(matches!(
         verify(&token, &signer.bundles()),
-        Err(JwtSvidError::TooLong { .. })
+        Err(JwtSvidError::Token(TokenError::TooLong { .. }))
     ));
 }
 
@@ -133,10 +134,10 @@ fn spiffe_row_22_a_header_that_says_something_twice_is_refused() {
         let token = signer.token_of(header.as_bytes(), claims.as_bytes());
         assert!(matches!(
             verify(&token, &signer.bundles()),
-            Err(JwtSvidError::Json {
+            Err(JwtSvidError::Token(TokenError::Json {
                 part: JwtPart::Header,
                 ..
-            })
+            }))
         ));
     }
 }
@@ -154,7 +155,7 @@ fn spiffe_row_23_each_of_the_nine_algorithms_verifies_and_is_not_taken_for_anoth
             assert!(
                 matches!(
                     verify(&signer.token(&header, &good_claims()), &bundles),
-                    Err(JwtSvidError::Signature { .. })
+                    Err(JwtSvidError::Token(TokenError::Signature { .. }))
                 ),
                 "{algorithm} passed as {other}"
             );
@@ -239,11 +240,11 @@ fn spiffe_row_24_a_key_id_means_that_key_and_no_other() {
     let named = |id: serde_json::Value| one.token(&json!({"alg": "ES256", "kid": id}), &good_claims());
     assert!(matches!(
         verify(&named(json!("k2")), &both),
-        Err(JwtSvidError::Signature { .. })
+        Err(JwtSvidError::Token(TokenError::Signature { .. }))
     ));
     assert!(matches!(
         verify(&named(json!("k3")), &both),
-        Err(JwtSvidError::UnknownKey { .. })
+        Err(JwtSvidError::Token(TokenError::UnknownKey { .. }))
     ));
     for bad in [
         json!(""),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 use signet_spiffe::{
-    JwtAlgorithm, JwtBundleSet, JwtSvidError, Revocations, RevokedBy, SpiffeId, Subject, TrustDomain,
-    node_serial,
+    JwtAlgorithm, JwtBundleSet, JwtSvidError, Revocations, RevokedBy, SpiffeId, Subject, TokenError,
+    TrustDomain, node_serial,
 };
 
 use crate::maker::{NOW, Signer, WEB, at, good_claims, verify};
@@ -38,7 +38,7 @@ fn judged(claims: &[(&str, Value)], revocations: Revocations) -> Option<RevokedB
 fn verdict(signer: &Signer, all: &Value, bundles: &JwtBundleSet) -> Option<RevokedBy> {
     match verify(&signer.token(&signer.header(), all), bundles) {
         Ok(_) => None,
-        Err(JwtSvidError::Revoked(revoked)) => Some(revoked.by),
+        Err(JwtSvidError::Token(TokenError::Revoked(revoked))) => Some(revoked.by),
         Err(error) => panic!("refused for another reason: {error}"),
     }
 }

@@ -5,8 +5,8 @@ use proptest::prelude::{any, prop_assert, proptest};
 use serde_json::{Value, json};
 use signet_spiffe::{
     ConfirmationError, ConfirmationKey, JwksError, JwtAlgorithm, JwtBundle, JwtBundleError, JwtKey,
-    JwtSvidError, Revocations, SpiffeBundle, SpiffeId, Subject, UnprovenWitSvid, WitBundle, WitBundleSet,
-    WitHeaderError, WitSvidClaims, WitSvidError, sign_wit_svid, verify_wit_svid,
+    JwtSvidError, Revocations, SpiffeBundle, SpiffeId, Subject, TokenError, UnprovenWitSvid, WitBundle,
+    WitBundleSet, WitHeaderError, WitSvidClaims, WitSvidError, sign_wit_svid, verify_wit_svid,
 };
 
 use crate::maker::{NOW, Signer, WEB, at, domain, good_claims, verify};
@@ -140,7 +140,10 @@ fn spiffe_row_31_the_kid_is_there_and_names_the_key() {
     );
     let other_case = pair.with_header(|header| header["kid"] = json!("W1"));
     assert!(
-        matches!(other_case, Err(WitSvidError::UnknownKey { .. })),
+        matches!(
+            other_case,
+            Err(WitSvidError::Token(TokenError::UnknownKey { .. }))
+        ),
         "{other_case:?}"
     );
 }
@@ -173,7 +176,7 @@ fn spiffe_row_31_another_alg_is_refused_before_anything_else_is_read() {
     for other in ["ES384", "RS256"] {
         let result = pair.with_header(|header| header["alg"] = json!(other));
         assert!(
-            matches!(result, Err(WitSvidError::Signature { .. })),
+            matches!(result, Err(WitSvidError::Token(TokenError::Signature { .. }))),
             "{other}: {result:?}"
         );
     }
@@ -201,18 +204,21 @@ fn spiffe_row_32_the_subject_is_a_workloads_spiffe_id() {
     let pair = Pair::new();
     assert_eq!(
         pair.with_claims(remove("sub")).unwrap_err(),
-        WitSvidError::NoSubject
+        WitSvidError::Token(TokenError::NoSubject)
     );
     let subject = |text: &str| {
         pair.with_claims(|claims| claims["sub"] = json!(text))
             .unwrap_err()
     };
-    assert!(matches!(subject("wimse://td/web"), WitSvidError::Subject(_)));
-    assert_eq!(subject("spiffe://td"), WitSvidError::RootPath);
+    assert!(matches!(
+        subject("wimse://td/web"),
+        WitSvidError::Token(TokenError::Subject(_))
+    ));
+    assert_eq!(subject("spiffe://td"), WitSvidError::Token(TokenError::RootPath));
     // Its own trust domain's keys alone count.
     assert!(matches!(
         subject("spiffe://other/ns/shop/sa/web"),
-        WitSvidError::UntrustedDomain { .. }
+        WitSvidError::Token(TokenError::UntrustedDomain { .. })
     ));
 }
 
@@ -230,26 +236,26 @@ fn spiffe_row_32_a_time_decides_at_its_second() {
     let pair = Pair::new();
     assert_eq!(
         pair.with_claims(remove("exp")).unwrap_err(),
-        WitSvidError::NoExpiry
+        WitSvidError::Token(TokenError::NoExpiry)
     );
     let with = |claim: &'static str, value: Value| pair.with_claims(|claims| claims[claim] = value);
     assert!(with("exp", json!(NOW + 1)).is_ok());
     assert!(matches!(
         with("exp", json!(NOW)),
-        Err(WitSvidError::Expired { .. })
+        Err(WitSvidError::Token(TokenError::Expired { .. }))
     ));
     assert_eq!(
         with("exp", json!("9999999999")).unwrap_err(),
-        WitSvidError::NoExpiry
+        WitSvidError::Token(TokenError::NoExpiry)
     );
     assert!(with("nbf", json!(NOW)).is_ok());
     assert!(matches!(
         with("nbf", json!(NOW + 1)),
-        Err(WitSvidError::NotYetValid { .. })
+        Err(WitSvidError::Token(TokenError::NotYetValid { .. }))
     ));
     assert_eq!(
         with("nbf", json!("x")).unwrap_err(),
-        WitSvidError::Time { claim: "nbf" }
+        WitSvidError::Token(TokenError::Time { claim: "nbf" })
     );
     // When it was made limits nothing (§3.6), and neither has to be there.
     assert!(with("iat", json!(NOW + 60)).is_ok());
@@ -336,7 +342,10 @@ fn spiffe_row_34_only_keys_for_wit_svids_check_them_and_they_check_nothing_else(
     let bundle = WitBundle::from_jwks(domain("td"), &set).unwrap();
     assert!(bundle.keys().is_empty());
     let refused = verify_wit_svid(&pair.good(), &WitBundleSet::single(bundle), at(NOW));
-    assert!(matches!(refused, Err(WitSvidError::UntrustedDomain { .. })));
+    assert!(matches!(
+        refused,
+        Err(WitSvidError::Token(TokenError::UntrustedDomain { .. }))
+    ));
     let set = json!({"keys": [pair.wit_jwk()]}).to_string();
     assert!(
         JwtBundle::from_jwks(domain("td"), &set)
@@ -417,19 +426,22 @@ fn what_is_revoked_does_not_verify() {
     let mut claims = pair.claims();
     claims["jti"] = json!("0a");
     let good = pair.token(&claims);
-    assert!(matches!(check(up_to(NOW), &good), Err(WitSvidError::Revoked(_))));
+    assert!(matches!(
+        check(up_to(NOW), &good),
+        Err(WitSvidError::Token(TokenError::Revoked(_)))
+    ));
     assert!(check(up_to(NOW - 1), &good).is_ok());
     let serial = |text: &str| Subject::Serial(text.parse().unwrap());
     assert!(matches!(
         check(serial("0a"), &good),
-        Err(WitSvidError::Revoked(_))
+        Err(WitSvidError::Token(TokenError::Revoked(_)))
     ));
     assert!(check(serial("0b"), &good).is_ok());
     // One that does not say when it was made is old.
     remove("iat")(&mut claims);
     assert!(matches!(
         check(up_to(1), &pair.token(&claims)),
-        Err(WitSvidError::Revoked(_))
+        Err(WitSvidError::Token(TokenError::Revoked(_)))
     ));
 }
 
