@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use signet_abi::{AuthKey, AuthValue};
@@ -16,6 +17,9 @@ pub enum AuthError {
     /// No room in the map of a test.
     #[error("AUTH is full at {0} entries")]
     Full(usize),
+    /// A fault that a test has asked for.
+    #[error("AUTH cannot be read")]
+    Fault,
 }
 
 impl AuthError {
@@ -23,7 +27,7 @@ impl AuthError {
     pub fn is_missing(&self) -> bool {
         match self {
             Self::Map(error) => error.is_missing(),
-            Self::Full(_) => false,
+            Self::Full(_) | Self::Fault => false,
         }
     }
 }
@@ -92,6 +96,7 @@ impl AuthStore for KernelAuth {
 #[derive(Clone, Debug)]
 pub struct MemoryAuth {
     entries: std::sync::Arc<Mutex<BTreeMap<AuthKey, AuthValue>>>,
+    faults: std::sync::Arc<AtomicU32>,
     capacity: usize,
 }
 
@@ -100,8 +105,14 @@ impl MemoryAuth {
     pub fn new(capacity: usize) -> Self {
         Self {
             entries: std::sync::Arc::default(),
+            faults: std::sync::Arc::default(),
             capacity,
         }
+    }
+
+    /// The next so many times that somebody wants to see all entries there is a fault instead.
+    pub fn fail(&self, times: u32) {
+        self.faults.store(times, Relaxed);
     }
 
     /// What the kernel would find.
@@ -116,6 +127,10 @@ impl MemoryAuth {
 
 impl AuthStore for MemoryAuth {
     fn entries(&mut self) -> Result<Vec<(AuthKey, AuthValue)>, AuthError> {
+        let fails = |faults: u32| faults.checked_sub(1);
+        if self.faults.fetch_update(Relaxed, Relaxed, fails).is_ok() {
+            return Err(AuthError::Fault);
+        }
         Ok(self.lock().iter().map(|(key, value)| (*key, *value)).collect())
     }
 

@@ -8,18 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use signet_agent::sessions::Gate;
-use signet_agent::svids::WorkloadSvid;
-use signet_handshake::{Binding, Initiator, Party};
-use signet_session::{
-    AbortCause, Decoder, Detail, HandshakeId, Limits, MAX_FRAME, Message, Offer, Open, Opener, Route, encode,
-};
+use signet_session::{AbortCause, Detail, Limits, MAX_FRAME, Message, Offer, encode};
 use signet_spiffe::SpiffeId;
 use signet_tls::{Expect, FixedBundles};
+use support::liar::{Liar, begin};
 use support::{Authority, PATIENCE, Setup, World, connect, hello, key, node_name, send, workload};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::client::TlsStream;
 
 /// Short deadlines: a test waits for them to pass, not for a time of its own.
 fn impatient() -> Setup {
@@ -248,94 +244,11 @@ async fn a_node_that_takes_the_hello_and_never_answers_a_handshake_fails_it_by_d
     mute.abort();
 }
 
-/// A node with a session of its own making: it says what a test wants.
-struct Liar {
-    stream: TlsStream<TcpStream>,
-    decoder: Decoder,
-}
-
-impl Liar {
-    /// As node `node`, with node `to`.
-    async fn new(world: &World, node: u32, to: u32) -> Self {
-        let stream = world.connect_as(node, to).await;
-        let mut liar = Self {
-            stream,
-            decoder: Decoder::default(),
-        };
-        liar.say(&hello(node)).await;
-        assert!(matches!(liar.hear().await, Message::Hello(_)));
-        support::eventually("the session is up", || world.node(to).sessions.count() == 1).await;
-        liar
-    }
-
-    async fn say(&mut self, message: &Message) {
-        send(&mut self.stream, &encode(message).expect("encodes")).await;
-    }
-
-    async fn hear(&mut self) -> Message {
-        loop {
-            if let Some(message) = self.decoder.next_message().expect("well-formed") {
-                return message;
-            }
-            let mut bytes = [0; 4096];
-            let read = timeout(PATIENCE, self.stream.read(&mut bytes))
-                .await
-                .expect("in time");
-            self.decoder.push(&bytes[..read.expect("reads")]);
-        }
-    }
-
-    /// Opens a handshake of node `node`'s workload `initiator` with node `to`'s workload `responder`.
-    async fn open(&mut self, id: u64, initiator: u32, responder: u32, records: Vec<u8>) -> Route {
-        let route = Route {
-            opener: Opener::Us,
-            id: HandshakeId(id),
-        };
-        self.say(&Message::Open(Open {
-            route,
-            initiator: workload(initiator),
-            responder: workload(responder),
-            records,
-        }))
-        .await;
-        route
-    }
-
-    /// What is said of a handshake that this node has opened.
-    async fn hear_of(&mut self, route: Route) -> Message {
-        loop {
-            let message = self.hear().await;
-            if let Message::Records { route: of, .. } | Message::Abort { route: of, .. } = &message
-                && *of == route
-            {
-                return message;
-            }
-        }
-    }
-}
-
-/// The first records of an honest handshake.
-fn client_hello(world: &World, initiator: u32, responder: u32) -> Vec<u8> {
-    let bundles = Arc::new(FixedBundles::new(world.ca.bundles()));
-    let id = workload(initiator);
-    let svid = WorkloadSvid::new(world.ca.issue(&id), &id, &world.ca.bundles()).expect("an SVID");
-    let party = Party {
-        local: svid.credentials,
-        remote: workload(responder),
-        bundles,
-        binding: Binding::new([7; 32], id.clone(), id),
-        limits: signet_handshake::Limits::default(),
-    };
-    Initiator::start(party, signet_agent::clock::now())
-        .expect("starts")
-        .1
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_handshake_of_a_pair_is_refused_and_the_first_goes_on() {
     let world = world().await;
     let mut liar = Liar::new(&world, 2, 1).await;
-    let records = client_hello(&world, 400, 300);
+    let records = begin(&world.ca, 400, 300).1;
     let first = liar.open(1, 400, 300, records.clone()).await;
     assert!(matches!(liar.hear_of(first).await, Message::Records { .. }));
     let second = liar.open(2, 400, 300, records).await;
@@ -364,7 +277,7 @@ async fn a_second_handshake_of_a_pair_is_refused_and_the_first_goes_on() {
 async fn who_waits_for_a_peers_handshake_learns_that_it_was_given_up() {
     let world = world().await;
     let mut liar = Liar::new(&world, 2, 1).await;
-    let route = liar.open(1, 400, 300, client_hello(&world, 400, 300)).await;
+    let route = liar.open(1, 400, 300, begin(&world.ca, 400, 300).1).await;
     assert!(matches!(liar.hear_of(route).await, Message::Records { .. }));
     let waiting = world.node(1).prove(300, 400, 2);
     let giving_up = async {

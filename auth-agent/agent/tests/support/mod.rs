@@ -7,6 +7,8 @@
     reason = "helpers of tests: each binary uses its part, and what fails here is the test"
 )]
 
+pub(crate) mod liar;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -480,6 +482,15 @@ impl TestNode {
         let mut entries = set.entries().iter();
         let entry = entries.find(|entry| entry.registration.spiffe_id == workload(number));
         entry.and_then(|entry| entry.svid.clone()).expect("has one")
+    }
+
+    /// Gives it another SVID for what is registered as the workload `number`.
+    pub(crate) fn hold(&self, number: u32, svid: WorkloadSvid) {
+        let mut entries = self.svids.borrow().entries().to_vec();
+        let mut of = entries.iter_mut();
+        let entry = of.find(|entry| entry.registration.spiffe_id == workload(number));
+        entry.expect("registered").svid = Some(Arc::new(svid));
+        self.svids.send_replace(Arc::new(SvidSet::new(entries)));
     }
 
     pub(crate) fn signal(&self, local: u32, remote: u32, node: u32) {
