@@ -11,7 +11,7 @@ use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use signet_proto::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use signet_proto::workload::{X509svid, X509svidRequest};
 use signet_spiffe::{BundleSet, SpiffeId, TrustDomain, X509Bundle, split_certificates};
-use signet_tls::{Expect, FixedBundles, SvidKeyPair, client_config};
+use signet_tls::{Expect, FixedBundles, SvidKeyPair, client_config, in_words};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -54,7 +54,7 @@ impl Remote {
         // The CA is known by its SPIFFE ID; the name is for the protocol alone.
         let name = ServerName::try_from("signet-ca.invalid").map_err(io::Error::other)?;
         let handshake = TlsConnector::from(Arc::new(config)).connect(name, tcp);
-        within(handshake, "no TLS handshake").await?
+        within(handshake, "no TLS handshake").await?.map_err(in_words)
     }
 }
 

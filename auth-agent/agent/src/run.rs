@@ -93,7 +93,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let (sessions, transport_events) = Sessions::new(context, pairs.clone());
 
     let mut tasks = JoinSet::new();
-    let keeper = keeper(&args, trust_domain, state, &view, &status);
+    let keeper = keeper(&args, trust_domain, state, &view, &kept_bundle, &status);
     tasks.spawn(keeper.run(access));
     let following = following(&args, &listener, &view, &access_watch, &status)?;
     tasks.spawn(acknowledger(kept_bundle, &view, &access_watch, &status).run());
@@ -369,10 +369,12 @@ fn keeper(
     trust_domain: TrustDomain,
     state: StateFile,
     view: &Arc<ViewStore>,
+    kept: &BundleFile,
     status: &Arc<Status>,
 ) -> Keeper {
     Keeper {
         node: args.node.clone(),
+        signers: kept.node_signers(&trust_domain).into(),
         trust_domain,
         ca: CaAddresses::new(&args.ca, random()),
         prover: prover(args),

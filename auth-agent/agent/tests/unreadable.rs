@@ -160,6 +160,7 @@ impl Node {
             prover: Arc::new(NoProof),
             state: StateFile::new(self.directory.path()).expect("a directory"),
             bundles: Arc::new(TowardsCa(self.view.clone())),
+            signers: Arc::default(),
             view: self.view.subscribe(),
             status: self.status.clone(),
         };

@@ -138,6 +138,8 @@ fn refuse(peer: &Peer, error: &PeerError) -> Status {
             "this call needs a node's certificate; Attest with a join token is the only one without",
         ),
         PeerError::Svid(_) => Status::unauthenticated(error.to_string()),
-        PeerError::Unexpected { .. } => Status::permission_denied(error.to_string()),
+        PeerError::Unexpected { .. } | PeerError::Signer { .. } => {
+            Status::permission_denied(error.to_string())
+        }
     }
 }

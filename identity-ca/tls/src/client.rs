@@ -12,6 +12,7 @@ use crate::bundles::BundleSource;
 use crate::expect::Expect;
 use crate::identity::{SvidKeyPair, TlsError};
 use crate::provider::provider;
+use crate::signers::SignerSource;
 use crate::verifier::{Verifier, no_tls12};
 
 /// A configuration that shows `identity`, if any, and accepts the server that is expected.
@@ -22,11 +23,25 @@ pub fn client_config(
     bundles: Arc<dyn BundleSource>,
     expect: Expect,
 ) -> Result<ClientConfig, TlsError> {
+    build(identity, Verifier::new(bundles, expect))
+}
+
+/// The same, where it matters as well which CA of the trust domain has signed the server's SVID.
+pub fn client_config_for(
+    identity: Option<&SvidKeyPair>,
+    bundles: Arc<dyn BundleSource>,
+    expect: Expect,
+    signers: Arc<dyn SignerSource>,
+) -> Result<ClientConfig, TlsError> {
+    build(identity, Verifier::new(bundles, expect).signed_by(signers))
+}
+
+fn build(identity: Option<&SvidKeyPair>, verifier: Verifier) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Config)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(ServerVerifier(Verifier::new(bundles, expect))));
+        .with_custom_certificate_verifier(Arc::new(ServerVerifier(verifier)));
     let mut config = match identity {
         Some(identity) => builder.with_client_cert_resolver(identity.resolver()?),
         None => builder.with_no_client_auth(),

@@ -1,5 +1,6 @@
 //! Whom a side of a connection accepts as its peer.
 
+use std::io;
 use std::sync::Arc;
 
 use rustls::{CertificateError, OtherError};
@@ -32,6 +33,12 @@ pub enum PeerError {
         found: SpiffeId,
         /// For people: whom we wanted.
         expected: String,
+    },
+    /// It has the name that we want, from another CA of the trust domain.
+    #[error("the SVID of {found} that the peer shows was signed by another CA of the trust domain than ours")]
+    Signer {
+        /// Its verified ID.
+        found: SpiffeId,
     },
 }
 
@@ -78,7 +85,7 @@ impl PeerError {
                 not_before,
             }
             .into(),
-            error @ (Self::Svid(_) | Self::Unexpected { .. }) => {
+            error @ (Self::Svid(_) | Self::Unexpected { .. } | Self::Signer { .. }) => {
                 CertificateError::Other(OtherError(Arc::new(error))).into()
             }
         }
@@ -91,5 +98,17 @@ pub fn peer_error(error: &rustls::Error) -> Option<&PeerError> {
         other.0.downcast_ref()
     } else {
         None
+    }
+}
+
+/// The same failure in words: rustls shows what it has no name for as Rust has it in memory.
+pub fn in_words(error: io::Error) -> io::Error {
+    let ours = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref())
+        .and_then(peer_error);
+    match ours {
+        Some(why) => io::Error::new(error.kind(), why.to_string()),
+        None => error,
     }
 }

@@ -9,12 +9,14 @@ mod expect;
 mod identity;
 mod provider;
 mod server;
+mod signers;
 mod verifier;
 
 pub use bundles::{BundleSource, FixedBundles, SharedBundles};
-pub use client::client_config;
-pub use expect::{Expect, PeerError, peer_error};
+pub use client::{client_config, client_config_for};
+pub use expect::{Expect, PeerError, in_words, peer_error};
 pub use identity::{SvidKeyPair, TlsError};
 pub use provider::provider;
 pub use server::{ClientAuth, server_config};
+pub use signers::{FixedSigners, SignerSource};
 pub use verifier::peer_svid;

@@ -10,6 +10,7 @@ use signet_spiffe::{BundleSet, CertificateDer, UnixTime, VerifiedSvid, verify_x5
 use crate::bundles::BundleSource;
 use crate::expect::{Expect, PeerError};
 use crate::provider::provider;
+use crate::signers::SignerSource;
 
 /// Verifies the peer's chain of an established connection once more: at `now`, against the bundles of now.
 ///
@@ -29,6 +30,8 @@ pub fn peer_svid(
 pub(crate) struct Verifier {
     bundles: Arc<dyn BundleSource>,
     expect: Expect,
+    /// None: any CA of the trust domain.
+    signers: Option<Arc<dyn SignerSource>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -37,7 +40,15 @@ impl Verifier {
         Self {
             bundles,
             expect,
+            signers: None,
             algorithms: provider().signature_verification_algorithms,
+        }
+    }
+
+    pub(crate) fn signed_by(self, signers: Arc<dyn SignerSource>) -> Self {
+        Self {
+            signers: Some(signers),
+            ..self
         }
     }
 
@@ -53,8 +64,18 @@ impl Verifier {
             .collect();
         peer_svid(Some(&chain), &self.bundles.bundles(), now)
             .and_then(|svid| self.expect.check(svid))
+            .and_then(|svid| self.check_signer(svid))
             .map(drop)
             .map_err(|error| error.into_rustls(now))
+    }
+
+    fn check_signer(&self, svid: VerifiedSvid) -> Result<VerifiedSvid, PeerError> {
+        match &self.signers {
+            Some(signers) if !signers.may_sign(&svid) => Err(PeerError::Signer {
+                found: svid.id().clone(),
+            }),
+            Some(_) | None => Ok(svid),
+        }
     }
 
     pub(crate) fn verify_signature(

@@ -39,6 +39,18 @@ impl BundleFile {
     /// What was written last, by an agent that was started with the same bundle. Without it the one that the agent was started with
     /// has to do.
     pub fn load(&self, trust_domain: &TrustDomain) -> Option<X509Bundle> {
+        let bundle = self.kept(trust_domain)?;
+        let authorities = bundle.x509_authorities.into_iter().map(Into::into).collect();
+        X509Bundle::new(trust_domain.clone(), authorities).ok()
+    }
+
+    /// The authorities that the CA named as its own in what was written last, as names of keys.
+    pub fn node_signers(&self, trust_domain: &TrustDomain) -> Vec<String> {
+        let kept = self.kept(trust_domain);
+        kept.map(|bundle| bundle.node_signers).unwrap_or_default()
+    }
+
+    fn kept(&self, trust_domain: &TrustDomain) -> Option<TrustBundle> {
         let kept = match self.read() {
             Ok(kept) => kept?,
             Err(error) => {
@@ -47,9 +59,7 @@ impl BundleFile {
             }
         };
         let bundle = kept.bundle.filter(|_| kept.started_with == self.started_with)?;
-        let authorities = bundle.x509_authorities.into_iter().map(Into::into).collect();
-        let same = bundle.trust_domain == trust_domain.as_str();
-        same.then(|| X509Bundle::new(trust_domain.clone(), authorities).ok())?
+        (bundle.trust_domain == trust_domain.as_str()).then_some(bundle)
     }
 
     fn read(&self) -> io::Result<Option<KeptBundle>> {

@@ -9,7 +9,9 @@ use hyper_util::rt::TokioIo;
 use rustls_pki_types::{DnsName, ServerName};
 use signet_node_attest::{ChannelBinding, EXPORTER};
 use signet_spiffe::{SpiffeId, TrustDomain};
-use signet_tls::{BundleSource, Expect, SvidKeyPair, TlsError, client_config};
+use signet_tls::{
+    BundleSource, Expect, SignerSource, SvidKeyPair, TlsError, client_config, client_config_for, in_words,
+};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
@@ -29,14 +31,15 @@ const SHORTEST: Duration = Duration::from_secs(1);
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// A channel that connects at the first call, and again after a loss, to the first CA that answers, and leaves one that does not do its
-/// work. It shows `identity`; whoever has none attests first.
+/// work. It shows `identity`; whoever has none attests first. Whom `signers` do not admit is none of them.
 pub fn channel(
     addresses: &CaAddresses,
     identity: Option<&SvidKeyPair>,
     bundles: Arc<dyn BundleSource>,
     trust_domain: &TrustDomain,
+    signers: Option<Arc<dyn SignerSource>>,
 ) -> Result<CaChannel, TlsError> {
-    let dialer = Dialer::new(addresses, identity, bundles, trust_domain)?;
+    let dialer = Dialer::new(addresses, identity, bundles, trust_domain, signers)?;
     Ok(CaChannel::new(dialer))
 }
 
@@ -61,7 +64,8 @@ pub(crate) async fn anonymous(
     bundles: Arc<dyn BundleSource>,
     trust_domain: &TrustDomain,
 ) -> anyhow::Result<(Channel, ChannelBinding)> {
-    let dialer = Dialer::new(addresses, None, bundles, trust_domain)?;
+    // Who joins belongs to no CA yet.
+    let dialer = Dialer::new(addresses, None, bundles, trust_domain, None)?;
     let (stream, _) = dialer.dial().await?;
     let exported = stream
         .get_ref()
@@ -98,11 +102,16 @@ impl Dialer {
         identity: Option<&SvidKeyPair>,
         bundles: Arc<dyn BundleSource>,
         trust_domain: &TrustDomain,
+        signers: Option<Arc<dyn SignerSource>>,
     ) -> Result<Self, TlsError> {
         let ca = SpiffeId::ca(trust_domain);
         // A digest under a fixed suffix: always a DNS name.
         let name = signet_handshake::server_name(&ca).ok();
-        let mut config = client_config(identity, bundles, Expect::Exactly(ca))?;
+        let ca = Expect::Exactly(ca);
+        let mut config = match signers {
+            Some(signers) => client_config_for(identity, bundles, ca, signers)?,
+            None => client_config(identity, bundles, ca)?,
+        };
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Self {
             connector: TlsConnector::from(Arc::new(config)),
@@ -121,6 +130,7 @@ impl Dialer {
                 self.connector
                     .connect(ServerName::DnsName(name.clone()), stream)
                     .await
+                    .map_err(in_words)
             });
             match connected.await {
                 Ok(Ok(stream)) => {

@@ -17,6 +17,7 @@ use super::channel::{channel, refusal};
 use super::csr::new_request;
 use super::failover::CaChannel;
 use super::identity::NodeIdentity;
+use super::own::OwnCa;
 use super::store::StateFile;
 use crate::clock::{backoff, random, scale, unix_now};
 use crate::renewal::Due;
@@ -56,6 +57,8 @@ pub struct Keeper {
     pub state: StateFile,
     /// What the CA and the node's own SVID are verified against.
     pub bundles: Arc<dyn BundleSource>,
+    /// The authorities that the CA named as its own in this agent's life before, as names of keys.
+    pub signers: Arc<[String]>,
     /// Wakes when the node's own SVID may have been revoked.
     pub view: watch::Receiver<Option<Arc<View>>>,
     /// For people.
@@ -234,11 +237,17 @@ impl Keeper {
     }
 
     fn publish(&self, identity: NodeIdentity, to: &watch::Sender<Option<Arc<NodeAccess>>>) {
+        let own = OwnCa {
+            signer: identity.svid.signer().cloned(),
+            view: self.view.clone(),
+            kept: self.signers.clone(),
+        };
         match channel(
             &self.ca,
             Some(&identity.key_pair),
             self.bundles.clone(),
             &self.trust_domain,
+            Some(Arc::new(own)),
         ) {
             Ok(channel) => {
                 self.status.set_node_svid(identity.not_before, identity.not_after);

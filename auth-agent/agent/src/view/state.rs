@@ -469,10 +469,15 @@ impl View {
         &self.bundle
     }
 
+    /// The authorities that our own CA named as its own, as names of keys; none where it is too old to.
+    pub fn node_signers(&self) -> &[String] {
+        &self.bundle.node_signers
+    }
+
     /// Whether our own CA has signed an SVID. In a trust domain with CAs below one another each admits nodes of its own, under names of
     /// its own: another one's node of a name is not the one that this view has under it.
     pub fn is_of_our_ca(&self, svid: &VerifiedSvid) -> bool {
-        let signers = &self.bundle.node_signers;
+        let signers = self.node_signers();
         let signer = svid.signer().map(ToString::to_string);
         signers.is_empty() || signer.is_some_and(|signer| signers.contains(&signer))
     }

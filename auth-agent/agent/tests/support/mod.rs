@@ -74,7 +74,7 @@ impl Authority {
     }
 
     /// What signs the leaves, as a view names it.
-    fn signer(&self) -> String {
+    pub(crate) fn signer(&self) -> String {
         let pair = self.issue(&SpiffeId::node(&self.domain, &node_name(1)));
         let svid = peer_svid(Some(&pair.chain), &self.bundles(), UnixTime::now()).expect("valid");
         svid.signer().expect("has one").to_string()
@@ -142,8 +142,14 @@ impl Authority {
         let bundles = Arc::new(FixedBundles::new(self.bundles()));
         // Nobody calls the CA in these tests.
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
-        let channel =
-            channel(&CaAddresses::new(&[nowhere], 0), None, bundles, &self.domain).expect("a channel");
+        let channel = channel(
+            &CaAddresses::new(&[nowhere], 0),
+            None,
+            bundles,
+            &self.domain,
+            None,
+        )
+        .expect("a channel");
         Arc::new(NodeAccess {
             identity: self.identity(name),
             channel,

@@ -12,10 +12,10 @@ mod wire;
 use std::sync::Arc;
 
 use rustls::{ClientConfig, Error, NamedGroup, PeerIncompatible, ProtocolVersion, RootCertStore};
-use signet_spiffe::{BundleSet, SvidError};
+use signet_spiffe::{BundleSet, SvidError, X509Bundle};
 use signet_tls::{
-    ClientAuth, Expect, FixedBundles, PeerError, SharedBundles, TlsError, client_config, peer_error,
-    peer_svid, server_config,
+    BundleSource, ClientAuth, Expect, FixedBundles, FixedSigners, PeerError, SharedBundles, TlsError,
+    client_config, client_config_for, in_words, peer_error, peer_svid, server_config,
 };
 
 use crate::maker::{Authority, domain, id, now};
@@ -97,6 +97,35 @@ fn the_client_refuses_a_server_with_another_id() {
         panic!()
     };
     assert_eq!(found, id(CA));
+}
+
+#[test]
+fn the_client_refuses_a_server_that_another_authority_of_the_trust_domain_signed() {
+    let (ours, other) = (Authority::new("td"), Authority::new("td"));
+    let both = [&ours, &other].map(|one| one.bundle().authorities()[0].clone());
+    let both = X509Bundle::new(domain("td"), both.to_vec()).unwrap();
+    let both: Arc<dyn BundleSource> = Arc::new(FixedBundles::new(BundleSet::single(both)));
+    let ours_alone = FixedSigners::new(ours.bundle().key_ids().cloned());
+    let connect = |signed_by: &Authority| {
+        let client = client_config_for(
+            Some(&ours.svid(NODE)),
+            both.clone(),
+            Expect::Exactly(id(CA)),
+            Arc::new(ours_alone.clone()),
+        );
+        let server = server_config(
+            &signed_by.svid(CA),
+            both.clone(),
+            Expect::AnyNode(domain("td")),
+            ClientAuth::Required,
+        );
+        handshake(client.unwrap(), server.unwrap())
+    };
+    connect(&ours).unwrap();
+    let refused = connect(&other).unwrap_err().client.unwrap();
+    assert_eq!(reason(&refused), PeerError::Signer { found: id(CA) });
+    let told = in_words(std::io::Error::other(refused)).to_string();
+    assert_eq!(told, PeerError::Signer { found: id(CA) }.to_string());
 }
 
 #[test]
