@@ -56,7 +56,9 @@ pub use identities::{FIRST_IDENTITY, Identity, QUARANTINE};
 pub use issued::{RevokedCertificate, weigh};
 pub use live::{Live, LiveSvids};
 pub use log::{AppendError, Coming, LogWriter, MAX_WAITING, StoredCheckpoint, StoredLeaf};
-pub use nested::{Above, BelowError, FromAbove, Intermediate, MAX_DOWNSTREAM_KEYS, MAX_INTERMEDIATES};
+pub use nested::{
+    Above, BelowError, FromAbove, INSTANCE_KEPT, Intermediate, MAX_DOWNSTREAM_KEYS, MAX_INTERMEDIATES,
+};
 pub use node_entries::{
     AdmitError, AllowError, MAX_NODE_ENTRIES, MAX_NODE_SELECTORS, NewNodeEntry, NodeEntry, Proven, Way,
 };

@@ -149,6 +149,15 @@ pub enum RegisterError {
         /// The registration.
         existing: RegistrationId,
     },
+    /// All other registrations of the ID let it run a CA below this one, and one without would take that from it.
+    #[error(
+        "{id} runs a CA below this one, which this registration would put an end to: say `--downstream` here as well, or give these workloads \
+         another SPIFFE ID; to put an end to it, `signet ca revoke --spiffe-id {id}` and deregister it first"
+    )]
+    Downstream {
+        /// The ID.
+        id: SpiffeId,
+    },
     /// [`MAX_REGISTRATIONS`] exist.
     #[error("there are {MAX_REGISTRATIONS} registrations, which is the limit")]
     TooMany,
@@ -319,6 +328,11 @@ pub(crate) async fn register(
     let same = registration_rows::find_same(write.connection(), &new.spiffe_id, &new.node, &new.selectors);
     if let Some(existing) = same.await? {
         return Err(RegisterError::Exists { existing });
+    }
+    if !new.terms.downstream && nested::is_downstream(write.connection(), &new.spiffe_id).await? {
+        return Err(RegisterError::Downstream {
+            id: new.spiffe_id.clone(),
+        });
     }
     if surroundings.room <= 0 {
         return Err(RegisterError::TooMany);

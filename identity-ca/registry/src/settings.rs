@@ -16,6 +16,7 @@ const ENCRYPTION: &str = "encryption";
 const AVAILABILITY_TARGET: &str = "availability_target";
 const KEYS: &str = "keys";
 const BUNDLE_CONTENT: &str = "bundle_content";
+const INSTANCE: &str = "instance";
 const BUNDLE_SEQUENCE: &str = "bundle_sequence";
 
 /// How packets between nodes are encrypted.
@@ -144,6 +145,15 @@ pub(crate) async fn trust_domain(connection: &mut Connection) -> Result<Option<T
     let name = get(connection, TRUST_DOMAIN).await?;
     name.map(|name| TrustDomain::parse(&name).map_err(corrupt))
         .transpose()
+}
+
+/// What tells the CAs of this registry from others, where anybody has asked.
+pub(crate) async fn instance(connection: &mut Connection) -> Result<Option<String>, StorageError> {
+    get(connection, INSTANCE).await
+}
+
+pub(crate) async fn set_instance(connection: &mut Connection, name: &str) -> Result<(), StorageError> {
+    set(connection, INSTANCE, name).await
 }
 
 /// Sequence and content of the trust bundle, where one was published.

@@ -22,7 +22,7 @@ use crate::fitness::Fitness;
 use crate::keys::Keys;
 use crate::known::Known;
 use crate::log::Log;
-use crate::nested::Link;
+use crate::nested::{Followers, Link};
 use crate::operators::Operations;
 use crate::sync::Feed;
 
@@ -51,6 +51,8 @@ pub(crate) struct Ca {
     /// What was last told of how long the CA may be gone, and when.
     pub(crate) outage: Mutex<Option<(UnixTime, OutageBudget)>>,
     pub(crate) connected: Connected,
+    /// Streams of CAs below this one.
+    pub(crate) followers: Followers,
     pub(crate) feed: Feed,
     pub(crate) clock: Clock,
     pub(crate) svid_ttl: Duration,

@@ -15,6 +15,9 @@ pub(crate) const ANONYMOUS_PER_ADDRESS: usize = 32;
 /// Operators at once that watch what happens.
 pub(crate) const WATCHERS: usize = 64;
 
+/// Streams at once of one CA below this one: of its replicas, and what hangs of streams that were lost.
+pub(crate) const FOLLOWERS: usize = 16;
+
 /// For the TLS handshake.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(5);
 

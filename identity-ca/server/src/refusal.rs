@@ -160,6 +160,7 @@ pub(crate) fn register(error: &RegisterError) -> Status {
         RegisterError::UnknownNode(_) | RegisterError::UnknownTrustDomain(_) => {
             Status::failed_precondition(error.to_string())
         }
+        RegisterError::Downstream { .. } => Status::failed_precondition(error.to_string()),
         RegisterError::Exists { .. } => Status::already_exists(error.to_string()),
         RegisterError::TooMany => Status::resource_exhausted(error.to_string()),
         RegisterError::Storage(error) => storage("register", error),

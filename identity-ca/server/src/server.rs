@@ -47,7 +47,7 @@ use crate::listener::{Listener, Welcome};
 use crate::log::{self, Log};
 use crate::log_service;
 use crate::metrics;
-use crate::nested::{self, Downstreams, Link};
+use crate::nested::{self, Downstreams, Followers, Link};
 use crate::node_service::Nodes;
 use crate::operators;
 use crate::outage;
@@ -289,13 +289,8 @@ async fn assemble(config: &Config) -> anyhow::Result<(Arc<Ca>, Locks)> {
     }
     let link = match &config.upstream {
         Upstream::Signet(above) => {
-            let registry = itself.clone();
-            Some(Arc::new(Link::new(
-                above.clone(),
-                config.trust_domain.clone(),
-                registry,
-                now,
-            )))
+            let link = Link::new(above.clone(), config.trust_domain.clone(), itself.clone(), now);
+            Some(Arc::new(link.await?))
         }
         Upstream::None | Upstream::Disk(_) | Upstream::Files => None,
     };
@@ -327,6 +322,7 @@ async fn assemble(config: &Config) -> anyhow::Result<(Arc<Ca>, Locks)> {
         list_for_nodes: tokio::sync::Mutex::default(),
         outage: tokio::sync::Mutex::default(),
         connected: Connected::default(),
+        followers: Followers::default(),
         feed: Feed::default(),
         clock: config.clock.clone(),
         svid_ttl: config.svid_ttl,

@@ -24,6 +24,7 @@ use crate::keys::Keys;
 use crate::known::Known;
 use crate::limits::{TOLD, TOLD_PER};
 use crate::log::{self, Log};
+use crate::nested::Followers;
 use crate::operators::Operations;
 use crate::sync::Feed;
 
@@ -63,6 +64,7 @@ pub(crate) async fn ca() -> Arc<Ca> {
         upstream: Upstream::None,
         link: None,
         connected: Connected::default(),
+        followers: Followers::default(),
         feed: Feed::default(),
         clock,
         svid_ttl: Duration::from_hours(1),

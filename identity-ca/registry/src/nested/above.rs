@@ -2,7 +2,7 @@
 
 use rustls_pki_types::CertificateDer;
 use signet_log::{ChangeKind, Hash};
-use signet_spiffe::{JwtBundle, TrustDomain, UnixTime, X509Bundle};
+use signet_spiffe::{JwtBundle, KeyId, TrustDomain, UnixTime, X509Bundle};
 
 use crate::authorities::{self, StoredAuthority};
 use crate::changes::Change;
@@ -28,6 +28,8 @@ pub struct Above {
     pub mark: String,
     /// Names of authorities of both kinds whose SVIDs are to be replaced at once.
     pub tainted: Vec<String>,
+    /// The authorities that it calls its own: who answers in its name shows an SVID of one of them.
+    pub signers: Vec<KeyId>,
     /// When it was heard last.
     pub heard: UnixTime,
 }
@@ -115,9 +117,9 @@ async fn revoke(write: &mut Write<'_>, new: &NewRevocation, now: UnixTime) -> Re
 
 async fn put(write: &mut Write<'_>, before: Option<&Above>, new: &Above) -> Result<(), StorageError> {
     sql::query(
-        "INSERT INTO above (one, x509, jwks, sequence, mark, tainted, heard) VALUES (1, ?, ?, ?, ?, ?, ?)
+        "INSERT INTO above (one, x509, jwks, sequence, mark, tainted, heard, signers) VALUES (1, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (one) DO UPDATE SET x509 = excluded.x509, jwks = excluded.jwks, sequence = excluded.sequence,
-             mark = excluded.mark, tainted = excluded.tainted, heard = excluded.heard",
+             mark = excluded.mark, tainted = excluded.tainted, heard = excluded.heard, signers = excluded.signers",
     )
     .bind(StoredAuthority::chain_to_bytes(new.x509.authorities()))
     .bind(new.jwt.to_jwks())
@@ -125,6 +127,7 @@ async fn put(write: &mut Write<'_>, before: Option<&Above>, new: &Above) -> Resu
     .bind(new.mark.as_str())
     .bind(new.tainted.join("\n"))
     .bind(seconds(new.heard))
+    .bind(lines(&new.signers))
     .execute(write.connection())
     .await?;
     let digest = |above: &Above| Hash::sha256(above.mark.as_bytes());
@@ -137,6 +140,11 @@ async fn put(write: &mut Write<'_>, before: Option<&Above>, new: &Above) -> Resu
     Ok(())
 }
 
+fn lines(keys: &[KeyId]) -> String {
+    let lines: Vec<_> = keys.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
 #[derive(sqlx::FromRow)]
 struct Row {
     x509: Vec<u8>,
@@ -145,12 +153,14 @@ struct Row {
     mark: String,
     tainted: String,
     heard: i64,
+    signers: String,
 }
 
 pub(crate) async fn find(connection: &mut Connection) -> Result<Option<Above>, StorageError> {
-    let row: Option<Row> = sql::query_as("SELECT x509, jwks, sequence, mark, tainted, heard FROM above")
-        .fetch_optional(&mut *connection)
-        .await?;
+    let row: Option<Row> =
+        sql::query_as("SELECT x509, jwks, sequence, mark, tainted, heard, signers FROM above")
+            .fetch_optional(&mut *connection)
+            .await?;
     let Some(row) = row else {
         return Ok(None);
     };
@@ -162,6 +172,12 @@ pub(crate) async fn find(connection: &mut Connection) -> Result<Option<Above>, S
         sequence: u64::try_from(row.sequence).map_err(|_| CORRUPT)?,
         mark: row.mark,
         tainted: row.tainted.lines().map(str::to_owned).collect(),
+        signers: row
+            .signers
+            .lines()
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .map_err(|_| CORRUPT)?,
         heard: moment(row.heard, "above.heard")?,
     }))
 }

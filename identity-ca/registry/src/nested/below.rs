@@ -6,6 +6,7 @@ use signet_log::{Change as Logged, ChangeKind};
 use signet_spiffe::{KeyId, SerialNumber, SpiffeId, UnixTime};
 
 use super::below_keys;
+use super::instances::INSTANCE_KEPT;
 use crate::database::{Registry, StorageError, Write, moment, seconds};
 use crate::nodes::{self, NodeNumber};
 use crate::revocation::{NewRevocation, Target};
@@ -53,6 +54,20 @@ pub enum BelowError {
         /// Whose.
         id: SpiffeId,
     },
+    /// Another CA has that SPIFFE ID now.
+    #[error(
+        "{id} is another CA with a database of its own, which was here {ago} s ago: register a SPIFFE ID of its own for each of them (`signet ca \
+         register --downstream`), or let both use one database; one that has ended makes room after {} s", INSTANCE_KEPT.as_secs()
+    )]
+    Other {
+        /// Whose it is.
+        id: SpiffeId,
+        /// Seconds since it was heard of.
+        ago: u64,
+    },
+    /// No name of an instance.
+    #[error("a CA below this one names itself with 1 to 64 letters and digits")]
+    Instance,
     /// More than [`MAX_DOWNSTREAM_KEYS`](super::MAX_DOWNSTREAM_KEYS) keys, or no room in the bundle.
     #[error("{why}")]
     Keys {
@@ -105,11 +120,16 @@ impl Registry {
             .execute(write.connection())
             .await
             .map_err(StorageError::from)?;
-        let (living,): (i64,) = sql::query_as("SELECT COUNT(*) FROM intermediates WHERE spiffe_id = ?")
-            .bind(new.spiffe_id.as_str())
-            .fetch_one(write.connection())
-            .await
-            .map_err(StorageError::from)?;
+        // One more of the same key takes the place of the one before, and what is revoked harms nobody any more.
+        let (living,): (i64,) = sql::query_as(
+            "SELECT COUNT(*) FROM intermediates WHERE spiffe_id = ? AND authority <> ?
+                 AND NOT EXISTS (SELECT 1 FROM revocations WHERE kind = 'authority' AND subject = authority)",
+        )
+        .bind(new.spiffe_id.as_str())
+        .bind(new.authority.to_string())
+        .fetch_one(write.connection())
+        .await
+        .map_err(StorageError::from)?;
         if living >= MAX_INTERMEDIATES {
             return Err(BelowError::TooMany {
                 id: new.spiffe_id.clone(),
@@ -153,7 +173,7 @@ async fn put(connection: &mut Connection, new: &Intermediate) -> Result<(), Stor
 }
 
 /// Whether all registrations of an ID say so. Who registers it once more without takes it from all.
-pub(super) async fn is_downstream(connection: &mut Connection, id: &SpiffeId) -> Result<bool, StorageError> {
+pub(crate) async fn is_downstream(connection: &mut Connection, id: &SpiffeId) -> Result<bool, StorageError> {
     let (all,): (Option<i64>,) =
         sql::query_as("SELECT MIN(downstream) FROM registrations WHERE spiffe_id = ?")
             .bind(id.as_str())
@@ -213,6 +233,11 @@ async fn revoke_each(
     new: &NewRevocation,
     at: UnixTime,
 ) -> Result<(), StorageError> {
+    // Nothing new is issued for a key that is revoked, and nobody can reopen one: it may be forgotten when it has ended.
+    let new = &NewRevocation {
+        closed: false,
+        ..new.clone()
+    };
     for one in found {
         let target = Target::Authority(one.authority.clone());
         let cause = Some(new.target.to_string());

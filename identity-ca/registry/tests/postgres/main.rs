@@ -11,6 +11,8 @@ mod authorities;
 #[path = "../registry/authority_requests.rs"]
 mod authority_requests;
 mod backend;
+#[path = "../registry/below.rs"]
+mod below;
 #[path = "../registry/desk.rs"]
 mod desk;
 #[path = "../registry/federation.rs"]

@@ -5,6 +5,7 @@
 mod authorities;
 mod authority_requests;
 mod backend;
+mod below;
 mod desk;
 mod federation;
 mod identities;

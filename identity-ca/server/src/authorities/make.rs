@@ -17,7 +17,7 @@ use tracing::warn;
 use super::rotation::Rotation;
 use super::upstream::Upstream;
 use crate::config::ROOT_LIFE;
-use crate::nested::Link;
+use crate::nested::{Link, Refused};
 use crate::random;
 
 /// What came from above has to be good for so many times the publication, at least, and never for less than this.
@@ -88,16 +88,26 @@ impl Maker {
 
     /// A new key, and what another Signet CA makes an authority of it with.
     async fn ask(&self, link: &Link, now: UnixTime) -> anyhow::Result<NewAuthority> {
-        let (record, request) = self.request().await?;
+        let (record, request) = self.request_with(link.waiting()).await?;
         let life = self.rotation.authority_life;
         let made = match link.certify(request.der, life, now).await {
             Ok(chain) => self.certified(record.clone(), chain, now).await,
             Err(error) => Err(error),
         };
-        if made.is_err() {
-            // Of no use to anybody.
-            let manager = Arc::clone(&self.manager);
-            spawn_blocking(move || manager.forget(&record)).await??;
+        if let Err(error) = &made {
+            // The next try is with the same one: who fails again and again shall not have as many certificates that nobody knows of.
+            let another = error
+                .downcast_ref::<Refused>()
+                .is_some_and(Refused::may_mean_the_key);
+            let of_no_use = if another {
+                Some(record)
+            } else {
+                link.wait_with(record)
+            };
+            if let Some(record) = of_no_use {
+                let manager = Arc::clone(&self.manager);
+                spawn_blocking(move || manager.forget(&record)).await??;
+            }
         }
         made
     }
@@ -201,9 +211,20 @@ impl Maker {
 
     /// A key for an authority, and the request for its certificate.
     pub(super) async fn request(&self) -> anyhow::Result<(KeyRecord, AuthorityRequest)> {
+        self.request_with(None).await
+    }
+
+    /// The same with a key that is there, if it is.
+    async fn request_with(&self, kept: Option<KeyRecord>) -> anyhow::Result<(KeyRecord, AuthorityRequest)> {
         let maker = self.clone();
         let made = spawn_blocking(move || {
-            let (record, signer) = maker.manager.generate(KeyKind::default())?;
+            let (record, signer) = match kept {
+                Some(record) => {
+                    let signer = maker.manager.open(&record)?;
+                    (record, signer)
+                }
+                None => maker.manager.generate(KeyKind::default())?,
+            };
             let request = request_authority(&SigningKey::new(signer)?, &maker.trust_domain)?;
             Ok((record, request))
         });

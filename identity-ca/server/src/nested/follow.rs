@@ -6,23 +6,39 @@ use std::time::Duration;
 use signet_proto::ca::v1::UpstreamBundle;
 use signet_registry::{Revision, Target};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, interval_at, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tracing::{debug, info};
 
+use super::followers::Place;
+use super::issue::refuse;
 use super::permit::Downstream;
 use crate::ca::Ca;
-use crate::limits::{FAREWELL, UNREAD};
+use crate::limits::{FAREWELL, FOLLOWERS, UNREAD};
 use crate::refusal;
 use crate::wire;
+
+/// How often it is noted that a CA below is there. Well within the time that it keeps its place without.
+const SEEN: Duration = Duration::from_secs(30);
 
 /// Updates.
 pub(super) type Updates = ReceiverStream<Result<UpstreamBundle, Status>>;
 
 impl Ca {
     /// Begins to tell a CA below this one.
-    pub(super) fn tell_downstream(self: &Arc<Self>, below: Downstream) -> Updates {
+    pub(super) async fn tell_downstream(
+        self: &Arc<Self>,
+        below: Downstream,
+        instance: String,
+    ) -> Result<Updates, Status> {
+        let Some(place) = self.followers.take(below.id(), FOLLOWERS) else {
+            return Err(Status::resource_exhausted(format!(
+                "{} follows the bundle over {FOLLOWERS} streams already, which is the limit for all its replicas together",
+                below.id()
+            )));
+        };
+        self.see_instance(&below, &instance).await?;
         let left = below
             .svid()
             .not_after()
@@ -35,11 +51,26 @@ impl Ca {
             honoured: self.honoured.subscribe(),
             end: Instant::now() + Duration::from_secs(left),
             told: None,
+            place,
+            instance,
             below,
             sender,
         };
         tokio::spawn(teller.run());
-        ReceiverStream::new(updates)
+        Ok(ReceiverStream::new(updates))
+    }
+
+    /// Refuses one that has the SPIFFE ID of another one.
+    pub(super) async fn check_instance(&self, below: &Downstream, instance: &str) -> Result<(), Status> {
+        let now = self.clock.now();
+        let checked = self.registry.check_instance(below.id(), instance, now).await;
+        checked.map_err(|error| refuse(&error))
+    }
+
+    async fn see_instance(&self, below: &Downstream, instance: &str) -> Result<(), Status> {
+        let now = self.clock.now();
+        let seen = self.registry.see_instance(below.id(), instance, now).await;
+        seen.map_err(|error| refuse(&error))
     }
 
     /// All of it, as it is now.
@@ -71,6 +102,8 @@ struct Teller {
     /// When the SVID that opened the stream ends.
     end: Instant,
     told: Option<UpstreamBundle>,
+    place: Place,
+    instance: String,
     sender: mpsc::Sender<Result<UpstreamBundle, Status>>,
 }
 
@@ -79,11 +112,22 @@ impl Teller {
         info!(spiffe.id = %self.below.id(), "a CA below this one follows the bundle");
         let last = self.tell().await;
         debug!(spiffe.id = %self.below.id(), reason = last.message(), "the stream of a CA below this one ends");
+        if self.place.is_last() && !self.instance.is_empty() {
+            let left = self
+                .ca
+                .registry
+                .leave_instance(self.below.id(), &self.instance)
+                .await;
+            if let Err(error) = left {
+                debug!(spiffe.id = %self.below.id(), %error, "a CA below this one went, and keeps its place for a while");
+            }
+        }
         let _ = timeout(FAREWELL, self.sender.send(Err(last))).await;
     }
 
     /// Tells what there is to tell until there is a reason to end, which it returns.
     async fn tell(&mut self) -> Status {
+        let mut again = interval_at(Instant::now() + SEEN, SEEN);
         loop {
             // Before the look-up: what is committed after it wakes us again.
             self.revisions.mark_unchanged();
@@ -101,6 +145,9 @@ impl Teller {
                 },
                 changed = self.honoured.changed() => if changed.is_err() {
                     return Status::unavailable("the CA is shutting down");
+                },
+                _ = again.tick() => if let Err(last) = self.ca.see_instance(&self.below, &self.instance).await {
+                    return last;
                 },
                 () = self.ca.shutdown.cancelled() => return Status::unavailable("the CA is shutting down"),
                 () = self.sender.closed() => return Status::cancelled("the CA below went away"),

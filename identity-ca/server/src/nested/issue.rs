@@ -172,10 +172,11 @@ impl Ca {
     }
 }
 
-fn refuse(error: &BelowError) -> Status {
+pub(super) fn refuse(error: &BelowError) -> Status {
     match error {
         BelowError::NotDownstream(_) => Status::permission_denied(error.to_string()),
-        BelowError::Key(_) => Status::failed_precondition(error.to_string()),
+        BelowError::Key(_) | BelowError::Other { .. } => Status::failed_precondition(error.to_string()),
+        BelowError::Instance => invalid(error),
         BelowError::TooMany { .. } | BelowError::Keys { .. } => Status::resource_exhausted(error.to_string()),
         BelowError::Storage(error) => refusal::storage("downstream", error),
     }

@@ -4,32 +4,40 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use signet_keys::KeyRecord;
 use signet_proto::ca::v1::downstream_service_client::DownstreamServiceClient;
 use signet_proto::ca::v1::{IssueIntermediateRequest, PublishJwtKeysRequest, UpstreamBundle};
 use signet_proto::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use signet_proto::workload::{X509svid, X509svidRequest};
 use signet_registry::Registry;
-use signet_spiffe::{BundleSet, SpiffeId, TrustDomain, UnixTime, X509Bundle, split_certificates};
-use signet_tls::{BundleSource as _, Expect, FixedBundles, SharedBundles, SvidKeyPair, client_config};
+use signet_spiffe::{
+    BundleSet, KeyId, SpiffeId, TrustDomain, UnixTime, X509Bundle, split_certificates, verify_x509_svid,
+};
+use signet_tls::{
+    BundleSource as _, Expect, FixedBundles, FixedSigners, SharedBundles, SvidKeyPair, client_config_for,
+    in_words,
+};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tonic::Request;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Code, Request, Status};
 
 use super::config::SignetUpstream;
 use super::state::LinkState;
 use super::wire;
+use crate::hex;
 use crate::limits::{PING, PONG, RESPONSE};
+use crate::random;
 
 /// How long each step of connecting may take.
 const STEP: Duration = Duration::from_secs(5);
@@ -43,6 +51,10 @@ pub(crate) struct Link {
     config: SignetUpstream,
     trust_domain: TrustDomain,
     registry: Registry,
+    /// What tells this CA's registry from those of others with its SPIFFE ID.
+    pub(super) instance: String,
+    /// A key that no certificate has come for yet.
+    waiting: Mutex<Option<KeyRecord>>,
     pub(super) state: watch::Sender<LinkState>,
     /// Which of the addresses is tried first.
     turn: AtomicUsize,
@@ -50,23 +62,38 @@ pub(crate) struct Link {
     bundles: OnceLock<Arc<SharedBundles>>,
 }
 
+/// What the CA above said.
+#[derive(Debug, thiserror::Error)]
+#[error("the CA above refused: {}", .0.message())]
+pub(crate) struct Refused(Status);
+
+impl Refused {
+    /// Whether it may be for the key that was asked with: another one is wanted for the next try.
+    pub(crate) fn may_mean_the_key(&self) -> bool {
+        matches!(self.0.code(), Code::FailedPrecondition | Code::InvalidArgument)
+    }
+}
+
 pub(super) type Client = DownstreamServiceClient<Channel>;
 
 impl Link {
-    pub(crate) fn new(
+    pub(crate) async fn new(
         config: SignetUpstream,
         trust_domain: TrustDomain,
         registry: Registry,
         now: UnixTime,
-    ) -> Self {
-        Self {
+    ) -> anyhow::Result<Self> {
+        let fresh = hex::encode(&random::bytes::<16>()?);
+        Ok(Self {
+            instance: registry.instance(&fresh).await?,
             config,
             trust_domain,
             registry,
+            waiting: Mutex::default(),
             state: watch::Sender::new(LinkState::begins(now)),
             turn: AtomicUsize::new(0),
             bundles: OnceLock::new(),
-        }
+        })
     }
 
     /// From now on what is revoked is refused above as well.
@@ -94,17 +121,31 @@ impl Link {
         let request = IssueIntermediateRequest {
             csr,
             life: life.as_secs(),
+            instance: self.instance.clone(),
         };
         let answer = timeout(CALL, client.issue_intermediate(request)).await;
         let answer = answer
             .context("the CA above did not answer")?
-            .map_err(|status| anyhow!("the CA above refused: {}", status.message()))?
+            .map_err(Refused)?
             .into_inner();
         let told = answer.bundle.context("the CA above told no bundle")?;
         // Where the stream has told of a later bundle meanwhile, that one stays.
         let first = self.state.borrow().heard.is_none();
         self.take(told, first, now).await?;
         Ok(answer.chain.into_iter().map(CertificateDer::from).collect())
+    }
+
+    /// The key that waits for its certificate, where one was asked for in vain before. It is the caller's from then on.
+    pub(crate) fn waiting(&self) -> Option<KeyRecord> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// A key goes on waiting. Returns one that has to be forgotten instead: another one waits already.
+    pub(crate) fn wait_with(&self, record: KeyRecord) -> Option<KeyRecord> {
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(record)
     }
 
     /// Keeps what came from above. Says whether that changed anything.
@@ -119,9 +160,10 @@ impl Link {
         Ok(self.registry.take_above(&from, now).await?)
     }
 
-    pub(super) async fn publish(client: &mut Client, jwks: String) -> anyhow::Result<()> {
+    pub(super) async fn publish(&self, client: &mut Client, jwks: String) -> anyhow::Result<()> {
         let request = PublishJwtKeysRequest {
             jwks: jwks.into_bytes(),
+            instance: self.instance.clone(),
         };
         let answer = timeout(CALL, client.publish_jwt_keys(request)).await;
         let answer = answer.context("the CA above did not answer")?;
@@ -134,11 +176,20 @@ impl Link {
     pub(super) async fn connect(&self) -> anyhow::Result<Client> {
         let (identity, bundle) = svid(&self.config, &self.trust_domain).await?;
         let mut bundles = BundleSet::single(bundle);
+        let own = verify_x509_svid(&identity.chain, &bundles, UnixTime::now()).ok();
+        let named = self
+            .registry
+            .above()
+            .await?
+            .map(|above| above.signers)
+            .unwrap_or_default();
+        let signers = upper(own.and_then(|own| own.signer().cloned()), named);
         if let Some(known) = self.bundles.get() {
             bundles = bundles.with_revocations(Arc::clone(known.bundles().revocations()));
         }
         let ca = Expect::Exactly(SpiffeId::ca(&self.trust_domain));
-        let mut tls = client_config(Some(&identity), Arc::new(FixedBundles::new(bundles)), ca)?;
+        let bundles = Arc::new(FixedBundles::new(bundles));
+        let mut tls = client_config_for(Some(&identity), bundles, ca, Arc::new(signers))?;
         tls.alpn_protocols = vec![b"h2".to_vec()];
         let tls = Arc::new(tls);
         let addresses = &self.config.addresses;
@@ -160,6 +211,15 @@ impl Link {
     }
 }
 
+/// Who may have signed what the CA above shows: an authority that it has named, if it also signed our SVID, which its agent gave us. If not,
+/// what it named is of another day, and who signed our SVID is all that is known of it.
+fn upper(own: Option<KeyId>, named: Vec<KeyId>) -> FixedSigners {
+    match own {
+        Some(own) if !named.contains(&own) => FixedSigners::new([own]),
+        Some(_) | None => FixedSigners::new(named),
+    }
+}
+
 async fn channel(address: SocketAddr, tls: Arc<ClientConfig>) -> anyhow::Result<Channel> {
     let connect = tower::service_fn(move |_: Uri| {
         let tls = Arc::clone(&tls);
@@ -168,7 +228,10 @@ async fn channel(address: SocketAddr, tls: Arc<ClientConfig>) -> anyhow::Result<
             tcp.set_nodelay(true)?;
             // The CA is known by its SPIFFE ID; the name is for the protocol alone.
             let name = ServerName::try_from("signet-ca.invalid").map_err(io::Error::other)?;
-            let stream = TlsConnector::from(tls).connect(name, tcp).await?;
+            let stream = TlsConnector::from(tls)
+                .connect(name, tcp)
+                .await
+                .map_err(in_words)?;
             Ok::<_, io::Error>(TokioIo::new(stream))
         }
     });
@@ -230,4 +293,31 @@ async fn fetch(socket: &Path, wanted: Option<&SpiffeId>) -> anyhow::Result<X509s
         Some(id) => format!("it does not give it {id}"),
         None => "it gives it none".to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_above_is_told_by_what_it_named_and_by_who_signed_what_its_agent_gives() {
+        let [old, new, other] = ["aa", "bb", "cc"].map(|key| key.parse::<KeyId>().ok());
+        let of = |keys: &[&Option<KeyId>]| keys.iter().filter_map(|key| (*key).clone()).collect::<Vec<_>>();
+        let these = |keys: &[&Option<KeyId>]| FixedSigners::new(of(keys));
+        assert_eq!(upper(old.clone(), Vec::new()), these(&[&old]), "the first time");
+        assert_eq!(
+            upper(old.clone(), of(&[&old, &new])),
+            these(&[&old, &new]),
+            "while its authority changes"
+        );
+        assert_eq!(
+            upper(new.clone(), of(&[&old])),
+            these(&[&new]),
+            "after one that nobody heard of here"
+        );
+        assert_ne!(
+            upper(old.clone(), of(&[&old, &new])),
+            these(&[&old, &new, &other])
+        );
+    }
 }

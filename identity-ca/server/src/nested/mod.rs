@@ -3,6 +3,7 @@
 
 mod config;
 mod follow;
+mod followers;
 mod heed;
 mod issue;
 mod link;
@@ -15,7 +16,8 @@ mod wire;
 
 pub use config::SignetUpstream;
 
+pub(crate) use followers::Followers;
 pub(crate) use heed::heed;
-pub(crate) use link::Link;
+pub(crate) use link::{Link, Refused};
 pub(crate) use run::run;
 pub(crate) use service::Downstreams;

@@ -55,7 +55,9 @@ async fn follow(ca: &Arc<Ca>, link: &Link) -> anyhow::Result<std::convert::Infal
     let mut client = link.connect().await?;
     let refused = |status: tonic::Status| anyhow::anyhow!("the CA above refused: {}", status.message());
     let mut stream = client
-        .follow_bundle(FollowBundleRequest {})
+        .follow_bundle(FollowBundleRequest {
+            instance: link.instance.clone(),
+        })
         .await
         .map_err(refused)?
         .into_inner();
@@ -85,12 +87,12 @@ async fn follow(ca: &Arc<Ca>, link: &Link) -> anyhow::Result<std::convert::Infal
             }
             changed = authorities.changed() => changed?,
         }
-        publish(ca, &mut client, &published).await?;
+        publish(ca, link, &mut client, &published).await?;
     }
 }
 
 /// Sends our JWT keys up where others are there than we have.
-async fn publish(ca: &Ca, client: &mut Client, published: &[String]) -> anyhow::Result<()> {
+async fn publish(ca: &Ca, link: &Link, client: &mut Client, published: &[String]) -> anyhow::Result<()> {
     let current = ca.authorities().await?;
     let mut keys = Vec::new();
     let ours = |one: &&signet_registry::StoredAuthority| {
@@ -105,5 +107,5 @@ async fn publish(ca: &Ca, client: &mut Client, published: &[String]) -> anyhow::
         return Ok(());
     }
     let set = JwtBundle::new(ca.trust_domain().clone(), keys)?;
-    Link::publish(client, set.to_jwks()).await
+    link.publish(client, set.to_jwks()).await
 }

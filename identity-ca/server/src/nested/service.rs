@@ -26,7 +26,8 @@ impl DownstreamService for Downstreams {
         request: Request<IssueIntermediateRequest>,
     ) -> Result<Response<IssueIntermediateResponse>, Status> {
         let below = Downstream::of(&self.0, &request).await?;
-        let IssueIntermediateRequest { csr, life } = request.get_ref();
+        let IssueIntermediateRequest { csr, life, instance } = request.get_ref();
+        self.0.check_instance(&below, instance).await?;
         let issued = self.0.issue_intermediate(&below, csr, *life).await?;
         Ok(Response::new(IssueIntermediateResponse {
             chain: issued.chain.iter().map(|one| one.to_vec()).collect(),
@@ -39,7 +40,9 @@ impl DownstreamService for Downstreams {
         request: Request<PublishJwtKeysRequest>,
     ) -> Result<Response<PublishJwtKeysResponse>, Status> {
         let below = Downstream::of(&self.0, &request).await?;
-        let changed = self.0.publish_keys_of(&below, &request.get_ref().jwks).await?;
+        let PublishJwtKeysRequest { jwks, instance } = request.get_ref();
+        self.0.check_instance(&below, instance).await?;
+        let changed = self.0.publish_keys_of(&below, jwks).await?;
         Ok(Response::new(PublishJwtKeysResponse { changed }))
     }
 
@@ -48,6 +51,7 @@ impl DownstreamService for Downstreams {
         request: Request<FollowBundleRequest>,
     ) -> Result<Response<Updates>, Status> {
         let below = Downstream::of(&self.0, &request).await?;
-        Ok(Response::new(self.0.tell_downstream(below)))
+        let instance = request.into_inner().instance;
+        Ok(Response::new(self.0.tell_downstream(below, instance).await?))
     }
 }

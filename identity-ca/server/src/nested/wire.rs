@@ -9,6 +9,9 @@ use signet_proto::view::v1::revocation::Subject;
 use signet_registry::{Above, FromAbove, NewRevocation, Target};
 use signet_spiffe::{JwtBundle, KeyId, SerialNumber, SpiffeId, TrustDomain, UnixTime, X509Bundle};
 
+/// Most authorities of its own that a CA above is believed to have.
+const MAX_SIGNERS: usize = 64;
+
 /// What it tells cannot be used. It is not passed on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AboveError {
@@ -20,6 +23,8 @@ pub(crate) enum AboveError {
     X509(#[from] signet_spiffe::BundleError),
     #[error("its JWT keys cannot be read: {0}")]
     Jwt(String),
+    #[error("the names of its authorities cannot be read")]
+    Signers,
     #[error("the revocation {0} cannot be read: this CA may be too old")]
     Revocation(String),
 }
@@ -44,6 +49,14 @@ pub(super) fn read(
         .filter(|key| !told.own_jwt_keys.iter().any(|own| own == key.id()));
     let others =
         JwtBundle::new(trust_domain.clone(), others.cloned().collect()).map_err(|error| jwt(&error))?;
+    let signers = bundle
+        .node_signers
+        .iter()
+        .take(MAX_SIGNERS)
+        .map(|one| one.parse());
+    let signers = signers
+        .collect::<Result<_, _>>()
+        .map_err(|_| AboveError::Signers)?;
     let mut tainted = bundle.tainted_x509;
     tainted.extend(bundle.tainted_jwt);
     let revocations = told
@@ -57,6 +70,7 @@ pub(super) fn read(
             sequence: bundle.sequence,
             mark: bundle.mark,
             tainted,
+            signers,
             heard: now,
         },
         revocations: revocations.collect::<Result<_, _>>()?,

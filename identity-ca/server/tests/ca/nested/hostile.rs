@@ -1,36 +1,47 @@
 //! Those who would be a CA and are none, and one that wants more than it may.
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose, SanType};
-use signet_ca::Storage;
+use signet_ca::{SignetUpstream, Storage, Upstream};
 use signet_proto::ca::v1::downstream_service_client::DownstreamServiceClient;
 use signet_proto::ca::v1::{FollowBundleRequest, IssueIntermediateRequest, PublishJwtKeysRequest};
 use signet_spiffe::{JwtBundle, JwtKey, MAX_JWT_KEYS};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use super::stage::{LOWER, Stage, Upper, identity, register};
-use crate::running::{channel, domain, request};
+use super::agent::FakeAgent;
+use super::stage::{LOWER, Stage, Upper, identity, quiet, register, soon, status};
+use crate::running::{Running, channel, domain, request};
 
 type Client = DownstreamServiceClient<Channel>;
+
+fn wants(csr: Vec<u8>) -> IssueIntermediateRequest {
+    IssueIntermediateRequest {
+        csr,
+        ..IssueIntermediateRequest::default()
+    }
+}
 
 /// All that a CA below may ask for.
 async fn asked(client: &mut Client) -> [Result<(), Status>; 3] {
     let csr = csr(|_| {});
     let jwks = JwtBundle::empty(domain()).to_jwks().into_bytes();
     [
+        client.issue_intermediate(wants(csr)).await.map(drop),
         client
-            .issue_intermediate(IssueIntermediateRequest { csr, life: 0 })
+            .publish_jwt_keys(PublishJwtKeysRequest {
+                jwks,
+                ..PublishJwtKeysRequest::default()
+            })
             .await
             .map(drop),
         client
-            .publish_jwt_keys(PublishJwtKeysRequest { jwks })
+            .follow_bundle(FollowBundleRequest::default())
             .await
             .map(drop),
-        client.follow_bundle(FollowBundleRequest {}).await.map(drop),
     ]
 }
 
-fn csr(change: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
+pub(super) fn csr(change: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -132,10 +143,7 @@ async fn a_request_for_more_than_an_intermediate_is_refused() {
         (vec![0x30; 9 * 1024], "at most"),
         (Vec::new(), "PKCS#10"),
     ] {
-        let refused = client
-            .issue_intermediate(IssueIntermediateRequest { csr, life: 0 })
-            .await
-            .unwrap_err();
+        let refused = client.issue_intermediate(wants(csr)).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
         assert!(refused.message().contains(told), "{refused}");
     }
@@ -143,14 +151,12 @@ async fn a_request_for_more_than_an_intermediate_is_refused() {
     let mut stolen = csr(|_| {});
     let last = stolen.len() - 1;
     stolen[last] ^= 1;
-    let refused = client
-        .issue_intermediate(IssueIntermediateRequest { csr: stolen, life: 0 })
-        .await;
+    let refused = client.issue_intermediate(wants(stolen)).await;
     assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
     // A longer life is cut, as is the request's own.
     let long = IssueIntermediateRequest {
-        csr: csr(|_| {}),
         life: u64::MAX,
+        ..wants(csr(|_| {}))
     };
     client.issue_intermediate(long).await.unwrap();
 }
@@ -165,7 +171,10 @@ fn keys(count: usize) -> Vec<JwtKey> {
 
 fn jwks(keys: Vec<JwtKey>) -> PublishJwtKeysRequest {
     let jwks = JwtBundle::new(domain(), keys).unwrap().to_jwks().into_bytes();
-    PublishJwtKeysRequest { jwks }
+    PublishJwtKeysRequest {
+        jwks,
+        ..PublishJwtKeysRequest::default()
+    }
 }
 
 #[tokio::test]
@@ -196,7 +205,10 @@ async fn jwt_keys_of_one_downstream_ca_are_bounded_and_take_nobody_s_place() {
         .await
         .unwrap_err();
     assert_eq!(most.code(), Code::ResourceExhausted);
-    let garbage = PublishJwtKeysRequest { jwks: b"{}".to_vec() };
+    let garbage = PublishJwtKeysRequest {
+        jwks: b"{}".to_vec(),
+        ..PublishJwtKeysRequest::default()
+    };
     assert_eq!(
         client.publish_jwt_keys(garbage).await.unwrap_err().code(),
         Code::InvalidArgument
@@ -239,13 +251,53 @@ async fn a_ca_that_is_an_intermediate_itself_signs_none() {
     let third = identity(&stage.lower_node, &third).await;
     let there = channel(stage.lower.server.address(), Some(&third), stage.lower.bundles()).await;
     let mut client = Client::new(there.unwrap());
-    let refused = client
-        .issue_intermediate(IssueIntermediateRequest {
-            csr: csr(|_| {}),
-            life: 0,
-        })
-        .await;
+    let refused = client.issue_intermediate(wants(csr(|_| {}))).await;
     let refused = refused.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert!(refused.message().contains("pathlen"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_lower_ca_in_the_upper_one_s_place_is_not_believed_by_another_one() {
+    let stage = Stage::new().await;
+    let upstream = stage.upper.upstream_at(stage.lower.server.address());
+    let deceived = Running::configured(Storage::Memory, tempfile::tempdir().unwrap(), |config| {
+        quiet(config);
+        config.upstream = upstream;
+    });
+    let why = format!("{:#}", deceived.await.err().unwrap());
+    assert!(
+        why.contains("signed by another CA of the trust domain than ours"),
+        "{why}"
+    );
+    // The upper one itself is followed while its authority changes, and after.
+    stage.upper.ca.prepare("x509").await.unwrap();
+    let knows = async || {
+        let above = status(&stage.lower).await.upstream.unwrap();
+        above.connected.then_some(())
+    };
+    soon("it follows", knows).await;
+    stage.upper.ca.activate("x509", false).await.unwrap();
+    let other = register(&stage.upper.ca, "spiffe://td/ca/other", true).await;
+    let run = tempfile::tempdir().unwrap();
+    let agent = FakeAgent::start(
+        run.path(),
+        &stage.upper.node.client,
+        &stage.upper.ca.operator,
+        &other,
+    );
+    let upstream = Upstream::Signet(SignetUpstream {
+        addresses: vec![stage.upper.ca.server.address()],
+        workload_socket: agent.socket.clone(),
+        identity: None,
+    });
+    let other = Running::configured(Storage::Memory, tempfile::tempdir().unwrap(), |config| {
+        quiet(config);
+        config.upstream = upstream;
+    });
+    let other = other.await.unwrap();
+    soon("another one follows, too", async || {
+        status(&other).await.upstream.unwrap().connected.then_some(())
+    })
+    .await;
 }

@@ -7,3 +7,4 @@ mod permission;
 mod replicas;
 mod signed;
 mod stage;
+mod twins;

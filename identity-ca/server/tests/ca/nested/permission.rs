@@ -170,7 +170,7 @@ async fn a_node_s_ban_ends_what_the_downstream_ca_on_it_signed() {
 }
 
 #[tokio::test]
-async fn whoever_is_registered_once_more_without_the_permission_gets_no_new_intermediate() {
+async fn a_ca_below_is_not_registered_once_more_without_the_permission() {
     let stage = Stage::new().await;
     let request = signet_proto::ca::v1::RegisterRequest {
         spiffe_id: LOWER.to_owned(),
@@ -178,12 +178,17 @@ async fn whoever_is_registered_once_more_without_the_permission_gets_no_new_inte
         selectors: vec!["unix:uid:8".to_owned()],
         ..signet_proto::ca::v1::RegisterRequest::default()
     };
-    stage.upper.ca.operator.clone().register(request).await.unwrap();
-    let refused = stage.lower.prepare("x509").await.unwrap_err();
-    assert!(
-        refused.message().contains("not registered as a downstream CA"),
-        "{refused}"
-    );
+    let refused = stage
+        .upper
+        .ca
+        .operator
+        .clone()
+        .register(request)
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("signet ca revoke"), "{refused}");
+    stage.lower.prepare("x509").await.unwrap();
 }
 
 #[tokio::test]
