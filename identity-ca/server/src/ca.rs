@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
-use signet_proto::ca::v1::{GetCrlResponse, OutageBudget};
+use signet_proto::ca::v1::OutageBudget;
 use signet_registry::Registry;
 use signet_spiffe::{TrustDomain, UnixTime};
 use signet_telemetry::Throttle;
@@ -24,6 +24,7 @@ use crate::known::Known;
 use crate::log::Log;
 use crate::nested::{Followers, Link};
 use crate::operators::Operations;
+use crate::revoke::ListsForAll;
 use crate::sync::Feed;
 
 /// What the calls share. There is one, in an `Arc`.
@@ -46,8 +47,8 @@ pub(crate) struct Ca {
     pub(crate) honouring: Mutex<()>,
     /// Goes up whenever `bundles` has other revocations.
     pub(crate) honoured: watch::Sender<u64>,
-    /// The last revocation list for nodes, and when it was signed.
-    pub(crate) list_for_nodes: Mutex<Option<(UnixTime, GetCrlResponse)>>,
+    /// The last revocation lists that were signed for all.
+    pub(crate) lists_for_all: Mutex<Option<ListsForAll>>,
     /// What was last told of how long the CA may be gone, and when.
     pub(crate) outage: Mutex<Option<(UnixTime, OutageBudget)>>,
     pub(crate) connected: Connected,

@@ -7,8 +7,8 @@ use signet_authority::RevokedSerial;
 use signet_proto::ca::v1::revoke_request::Subject as Asked;
 use signet_proto::ca::v1::{AuthorityCrl, GetCrlResponse, RevocationEntry, RevokeRequest, RevokeResponse};
 use signet_registry::{
-    Effect, NewRevocation, NodeFate, NodeNumber, Registry, Revision, Revocation, RevokeError, StorageError,
-    StoredAuthority, Target,
+    Effect, NewRevocation, NodeFate, NodeNumber, Position, Registry, Revision, Revocation, RevokeError,
+    StorageError, StoredAuthority, Target,
 };
 use signet_rotation::{AuthorityKind, State};
 use signet_spiffe::{KeyId, NodeName, Revocations, SerialNumber, SpiffeId, Subject, UnixTime};
@@ -259,26 +259,42 @@ impl Ca {
         }
     }
 
-    /// The revocation list for nodes, which all ask as soon as they hear of a revocation: one is signed for all of them, and
-    /// serves until there is another one to tell of, or a part of its life is over. Without the PEM, which is longer than the
-    /// list itself: agents make their own.
+    /// The revocation lists for nodes, which all ask as soon as they hear of a revocation: those for all, which hold up to this
+    /// revision.
     pub(crate) async fn crl_for_nodes(&self) -> Result<GetCrlResponse, Status> {
-        let mut last = self.list_for_nodes.lock().await;
         let revision: Revision = *self.registry.watch().borrow();
+        let lists = self.crl_for_all().await?;
+        let number = lists.number.max(revision.0);
+        Ok(GetCrlResponse { number, ..lists })
+    }
+
+    /// Revocation lists that are signed once for all who ask: they serve until there is another revocation or authority to tell of, or a
+    /// part of their life is over. Without the PEM, which is longer than the lists themselves: agents make their own.
+    pub(crate) async fn crl_for_all(&self) -> Result<GetCrlResponse, Status> {
+        let mut last = self.lists_for_all.lock().await;
+        let failed = |error| refusal::storage("crl", &error);
+        let of = (
+            self.known.revocations(&self.registry).await.map_err(failed)?,
+            self.known.authorities_seen(),
+        );
         let now = self.clock.now();
-        let serves = |(signed, list): &(UnixTime, GetCrlResponse)| {
-            let age = now.as_secs().saturating_sub(signed.as_secs());
-            list.number == revision.0 && age < LIST_LIFE.as_secs() / 4
+        let serves = |last: &&ListsForAll| {
+            let age = now.as_secs().saturating_sub(last.signed.as_secs());
+            last.of == of && age < LIST_LIFE.as_secs() / 4
         };
-        if let Some((_, list)) = last.as_ref().filter(|last| serves(last)) {
-            return Ok(list.clone());
+        if let Some(last) = last.as_ref().filter(serves) {
+            return Ok(last.lists.clone());
         }
-        let list = GetCrlResponse {
+        let lists = GetCrlResponse {
             pem: String::new(),
             ..self.crl().await?
         };
-        *last = Some((now, list.clone()));
-        Ok(list)
+        *last = Some(ListsForAll {
+            of,
+            signed: now,
+            lists: lists.clone(),
+        });
+        Ok(lists)
     }
 
     /// The revocation lists of this moment, signed. Their number is the registry's revision, which never goes down; two lists
@@ -324,6 +340,15 @@ impl Ca {
                 .collect(),
         })
     }
+}
+
+/// Revocation lists as they were signed last.
+#[derive(Debug)]
+pub(crate) struct ListsForAll {
+    /// Where the registry was when revocations, and when authorities, had changed last.
+    of: (Position, Position),
+    signed: UnixTime,
+    lists: GetCrlResponse,
 }
 
 /// A row as operators see it.
@@ -400,7 +425,10 @@ fn count(number: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use signet_registry::Encryption;
+
     use super::*;
+    use crate::testing;
 
     #[test]
     fn a_revocation_outlives_every_certificate_that_it_may_be_of() {
@@ -413,5 +441,35 @@ mod tests {
             let left = end_of(&target, now).as_secs() - now.as_secs();
             assert!(left >= week.as_secs(), "{target}: {left}");
         }
+    }
+
+    #[tokio::test]
+    async fn lists_are_signed_anew_for_a_revocation_and_for_no_other_change() {
+        let ca = testing::ca().await;
+        let first = ca.crl_for_nodes().await.unwrap();
+        for mode in [Encryption::WireGuard, Encryption::Off] {
+            let revision = ca.registry.set_encryption(mode).await.unwrap();
+            let next = ca.crl_for_nodes().await.unwrap();
+            assert_eq!(next.der, first.der, "signed anew");
+            // A node that has heard of that change is not told that the lists are older.
+            assert!(next.number >= revision.0);
+            assert_eq!(ca.crl_for_all().await.unwrap().number, first.number);
+        }
+        let now = ca.clock.now();
+        let new = NewRevocation {
+            target: Target::Serial(SerialNumber::new(&[7]).unwrap()),
+            cut: now,
+            until: UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs() + 3600)),
+            reason: "stolen".to_owned(),
+            asker: "uid:0".to_owned(),
+            closed: false,
+        };
+        ca.registry
+            .revoke(&new, NodeFate::Stays, now, false)
+            .await
+            .unwrap();
+        let after = ca.crl_for_nodes().await.unwrap();
+        assert!(after.der != first.der && after.certificates == 1);
+        assert!(ca.crl_for_all().await.unwrap().number > first.number);
     }
 }

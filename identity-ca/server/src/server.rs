@@ -319,7 +319,7 @@ async fn assemble(config: &Config) -> anyhow::Result<(Arc<Ca>, Locks)> {
         bundles: Arc::new(SharedBundles::new(BundleSet::single(bundle))),
         honouring: tokio::sync::Mutex::default(),
         honoured: watch::Sender::new(0),
-        list_for_nodes: tokio::sync::Mutex::default(),
+        lists_for_all: tokio::sync::Mutex::default(),
         outage: tokio::sync::Mutex::default(),
         connected: Connected::default(),
         followers: Followers::default(),

@@ -55,7 +55,7 @@ pub(crate) async fn ca() -> Arc<Ca> {
         bundles: Arc::new(SharedBundles::new(BundleSet::single(bundle))),
         honouring: tokio::sync::Mutex::default(),
         honoured: watch::Sender::new(0),
-        list_for_nodes: tokio::sync::Mutex::default(),
+        lists_for_all: tokio::sync::Mutex::default(),
         trust_domain: domain,
         signing,
         keys,

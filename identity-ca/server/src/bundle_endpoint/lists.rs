@@ -1,6 +1,6 @@
 //! Revocation lists for whoever asks: in DER over HTTP, as RFC 5280 section 4.2.1.13 wants them found.
 //!
-//! They are the nodes' lists: one is signed for all, anew where the registry has changed or a quarter of its life is over.
+//! They are the nodes' lists: one is signed for all, anew where revocations or authorities have changed or a quarter of its life is over.
 
 use std::fmt::Write as _;
 
@@ -46,7 +46,7 @@ pub(super) async fn answer(ca: &Ca, path: &str) -> Response<Full<Bytes>> {
     if path != TABLE && !known.signers.iter().any(|one| href(one.as_bytes()) == path) {
         return with(StatusCode::NOT_FOUND, "text/plain", Bytes::new());
     }
-    let lists = match ca.crl_for_nodes().await {
+    let lists = match ca.crl_for_all().await {
         Ok(lists) => lists,
         Err(error) => {
             warn!(error = error.message(), "no revocation list could be signed");
