@@ -58,7 +58,7 @@ impl AwaitingConfirm {
         let connection = engine.connection();
         let chain = connection.peer_certificates();
         let bundles = party.bundles.bundles();
-        let peer = signet_tls::peer_svid(chain, &bundles, now.unix).map_err(HandshakeError::PeerSvid)?;
+        let peer = engine.peer(&bundles, now).map_err(HandshakeError::PeerSvid)?;
         if *peer.id() != party.remote {
             let (wanted, proven) = (party.remote.clone(), peer.id().clone());
             return Err(HandshakeError::WrongIdentity { wanted, proven });

@@ -1,14 +1,17 @@
 //! A workload's own SVID, ready for handshakes.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use signet_spiffe::{SpiffeId, UnixTime, VerifiedSvid};
-use signet_tls::SvidKeyPair;
+use signet_tls::{Shown, SvidKeyPair, TlsError};
 
 /// A key pair whose chain was verified against the bundle: a node proves nothing with an SVID that its peers would refuse.
 pub struct Credentials {
     svid: VerifiedSvid,
     key_pair: SvidKeyPair,
+    /// Read once: it is the same for every handshake.
+    shown: OnceLock<Result<Shown, TlsError>>,
 }
 
 impl Credentials {
@@ -17,6 +20,7 @@ impl Credentials {
         Self {
             svid: verified.clone(),
             key_pair,
+            shown: OnceLock::new(),
         }
     }
 
@@ -33,6 +37,12 @@ impl Credentials {
     /// What verification said of it.
     pub fn svid(&self) -> &VerifiedSvid {
         &self.svid
+    }
+
+    /// Ready for handshakes.
+    pub(crate) fn shown(&self) -> Result<&Shown, TlsError> {
+        let shown = self.shown.get_or_init(|| self.key_pair.shown());
+        shown.as_ref().map_err(Clone::clone)
     }
 
     /// Chain and key.

@@ -1,14 +1,18 @@
 //! A rustls connection that is fed by messages instead of a socket, within bounds.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustls::Connection;
+use signet_spiffe::{BundleSet, VerifiedSvid};
+use signet_tls::{PeerError, Witness};
 
 use crate::error::HandshakeError;
 use crate::limits::{Limits, Now};
 
 pub(crate) struct Engine {
     connection: Connection,
+    witness: Witness,
     limits: Limits,
     deadline: Instant,
     received: usize,
@@ -17,10 +21,12 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(connection: Connection, limits: Limits, now: Now) -> Self {
+    /// `witness` is what the connection's verifier tells.
+    pub(crate) fn new(connection: Connection, witness: Witness, limits: Limits, now: Now) -> Self {
         let deadline = now.clock + limits.deadline;
         Self {
             connection,
+            witness,
             limits,
             deadline,
             received: 0,
@@ -35,6 +41,12 @@ impl Engine {
 
     pub(crate) fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// The peer's SVID under these bundles, those of now.
+    pub(crate) fn peer(&self, bundles: &Arc<BundleSet>, now: Now) -> Result<VerifiedSvid, PeerError> {
+        self.witness
+            .svid(self.connection.peer_certificates(), bundles, now.unix)
     }
 
     pub(crate) fn is_complete(&self) -> bool {

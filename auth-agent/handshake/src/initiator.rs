@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rustls::{ClientConnection, Connection};
 use rustls_pki_types::ServerName;
-use signet_tls::Expect;
+use signet_tls::{Expect, Witness};
 
 use crate::awaiting::{AwaitingConfirm, Progress};
 use crate::confirm::Role;
@@ -27,12 +27,14 @@ impl Initiator {
     pub fn start(party: Party, now: Now) -> Result<(Self, Vec<u8>), HandshakeError> {
         party.check_local(now)?;
         let expect = Expect::Exactly(party.remote.clone());
-        let config = signet_tls::client_config(Some(party.local.key_pair()), party.bundles.clone(), expect)
+        let witness = Witness::default();
+        let own = party.local.shown().map_err(HandshakeError::Config)?;
+        let config = signet_tls::client_config_before(own, party.bundles.clone(), expect, witness.clone())
             .map_err(HandshakeError::Config)?;
         let name = server_name(&party.remote).map_err(|_| HandshakeError::ServerName)?;
         let connection = ClientConnection::new(Arc::new(config), ServerName::DnsName(name))
             .map_err(HandshakeError::Tls)?;
-        let mut engine = Engine::new(Connection::Client(connection), party.limits, now);
+        let mut engine = Engine::new(Connection::Client(connection), witness, party.limits, now);
         let records = engine.drain()?;
         Ok((Self { engine, party }, records))
     }

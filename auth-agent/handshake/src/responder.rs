@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustls::{Connection, ServerConnection};
-use signet_tls::{ClientAuth, Expect};
+use signet_tls::{Expect, Witness};
 
 use crate::awaiting::{AwaitingConfirm, Progress};
 use crate::confirm::Role;
@@ -26,11 +26,12 @@ impl Responder {
     pub fn accept(party: Party, records: &[u8], now: Now) -> Result<Progress<Self>, HandshakeError> {
         party.check_local(now)?;
         let expect = Expect::Exactly(party.remote.clone());
-        let (own, bundles) = (party.local.key_pair(), party.bundles.clone());
-        let config = signet_tls::server_config(own, bundles, expect, ClientAuth::Required)
+        let witness = Witness::default();
+        let own = party.local.shown().map_err(HandshakeError::Config)?;
+        let config = signet_tls::server_config_before(own, party.bundles.clone(), expect, witness.clone())
             .map_err(HandshakeError::Config)?;
         let connection = ServerConnection::new(Arc::new(config)).map_err(HandshakeError::Tls)?;
-        let engine = Engine::new(Connection::Server(connection), party.limits, now);
+        let engine = Engine::new(Connection::Server(connection), witness, party.limits, now);
         Self { engine, party }.on_records(records, now)
     }
 

@@ -3,10 +3,11 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use signet_handshake::{Credentials, HandshakeError, Initiator, Limits, Now, Party, Progress, Responder};
-use signet_spiffe::{Revocations, SerialNumber, SpiffeId, Subject, SvidError, UnixTime};
+use signet_spiffe::{BundleSet, Revocations, SerialNumber, SpiffeId, Subject, SvidError, UnixTime};
 use signet_tls::{BundleSource, ClientAuth, Expect, FixedBundles, PeerError, server_config};
 use support::{Authority, Refusal, binding, id, meet, meet_over, now, party};
 
@@ -448,4 +449,79 @@ fn a_revoked_svid_proves_nothing_on_either_side_and_is_not_even_shown_by_its_own
         world.responder(),
     );
     assert!(result.is_ok());
+}
+
+/// Says one thing, and from then on another.
+#[derive(Debug)]
+struct Changing {
+    before: Arc<BundleSet>,
+    after: Arc<BundleSet>,
+    asked: AtomicUsize,
+    /// How often the first is given.
+    times: usize,
+}
+
+impl BundleSource for Changing {
+    fn bundles(&self) -> Arc<BundleSet> {
+        if self.asked.fetch_add(1, Ordering::SeqCst) < self.times {
+            Arc::clone(&self.before)
+        } else {
+            Arc::clone(&self.after)
+        }
+    }
+}
+
+#[test]
+fn what_is_revoked_between_the_signature_and_the_confirmation_proves_nothing() {
+    let world = World::new();
+    let changing = |revoked: &Credentials, times| {
+        let mut revocations = Revocations::default();
+        let serial = SerialNumber::new(revoked.svid().serial()).expect("a serial");
+        revocations.insert(Subject::Serial(serial), "leaked".into());
+        Arc::new(Changing {
+            before: Arc::new(world.ca.set()),
+            after: Arc::new(world.ca.set().with_revocations(Arc::new(revocations))),
+            asked: AtomicUsize::new(0),
+            times,
+        })
+    };
+    // Asked for the own SVID, by the verifier of the chain, and when all records are there.
+    let bundles = changing(&world.server_svid, 2);
+    let initiator = Party {
+        bundles: bundles.clone(),
+        ..world.initiator()
+    };
+    let result = meet(initiator, world.responder());
+    assert!(
+        matches!(
+            &result,
+            Err(Refusal::Initiator(HandshakeError::PeerSvid(PeerError::Svid(
+                SvidError::Revoked(_)
+            ))))
+        ),
+        "{:?}",
+        result.map(drop)
+    );
+    assert_eq!(
+        bundles.asked.load(Ordering::SeqCst),
+        3,
+        "the chain itself was good"
+    );
+    let bundles = changing(&world.client_svid, 2);
+    let responder = Party {
+        bundles: bundles.clone(),
+        ..world.responder()
+    };
+    let result = meet(world.initiator(), responder);
+    assert!(
+        matches!(
+            &result,
+            Err(Refusal::Responder(HandshakeError::PeerSvid(PeerError::Svid(
+                SvidError::Revoked(_)
+            ))))
+        ),
+        "{:?}",
+        result.map(drop)
+    );
+    assert_eq!(bundles.asked.load(Ordering::SeqCst), 3);
 }

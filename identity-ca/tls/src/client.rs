@@ -10,10 +10,11 @@ use signet_spiffe::{CertificateDer, UnixTime};
 
 use crate::bundles::BundleSource;
 use crate::expect::Expect;
-use crate::identity::{SvidKeyPair, TlsError};
+use crate::identity::{Shown, SvidKeyPair, TlsError};
 use crate::provider::provider;
 use crate::signers::SignerSource;
 use crate::verifier::{Verifier, no_tls12};
+use crate::witness::Witness;
 
 /// A configuration that shows `identity`, if any, and accepts the server that is expected.
 ///
@@ -23,7 +24,8 @@ pub fn client_config(
     bundles: Arc<dyn BundleSource>,
     expect: Expect,
 ) -> Result<ClientConfig, TlsError> {
-    build(identity, Verifier::new(bundles, expect))
+    let shown = identity.map(SvidKeyPair::shown).transpose()?;
+    config(shown, Verifier::new(bundles, expect))
 }
 
 /// The same, where it matters as well which CA of the trust domain has signed the server's SVID.
@@ -33,17 +35,29 @@ pub fn client_config_for(
     expect: Expect,
     signers: Arc<dyn SignerSource>,
 ) -> Result<ClientConfig, TlsError> {
-    build(identity, Verifier::new(bundles, expect).signed_by(signers))
+    let shown = identity.map(SvidKeyPair::shown).transpose()?;
+    config(shown, Verifier::new(bundles, expect).signed_by(signers))
 }
 
-fn build(identity: Option<&SvidKeyPair>, verifier: Verifier) -> Result<ClientConfig, TlsError> {
+/// The same for an identity that was made ready before. What it makes of the server's chain `witness` says afterwards.
+pub fn client_config_before(
+    identity: &Shown,
+    bundles: Arc<dyn BundleSource>,
+    expect: Expect,
+    witness: Witness,
+) -> Result<ClientConfig, TlsError> {
+    let verifier = Verifier::new(bundles, expect).before(witness);
+    config(Some(identity.clone()), verifier)
+}
+
+fn config(identity: Option<Shown>, verifier: Verifier) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Config)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(ServerVerifier(verifier)));
     let mut config = match identity {
-        Some(identity) => builder.with_client_cert_resolver(identity.resolver()?),
+        Some(identity) => builder.with_client_cert_resolver(identity.resolver()),
         None => builder.with_no_client_auth(),
     };
     config.resumption = Resumption::disabled();

@@ -34,15 +34,32 @@ pub enum TlsError {
 }
 
 impl SvidKeyPair {
-    /// A resolver that always shows this chain.
-    pub(crate) fn resolver(&self) -> Result<Arc<SingleCertAndKey>, TlsError> {
+    /// Made ready for handshakes: the key is read, and seen to be that of the certificate.
+    pub fn shown(&self) -> Result<Shown, TlsError> {
         if self.chain.is_empty() {
             return Err(TlsError::NoCertificate);
         }
         let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&self.key).map_err(TlsError::Key)?;
         let certified = CertifiedKey::new(self.chain.clone(), key);
         certified.keys_match().map_err(TlsError::Mismatch)?;
-        Ok(Arc::new(SingleCertAndKey::from(certified)))
+        Ok(Shown(Arc::new(SingleCertAndKey::from(certified))))
+    }
+}
+
+/// An identity that is ready for handshakes. Clones share the key; whoever holds one can sign with it.
+#[derive(Clone)]
+pub struct Shown(Arc<SingleCertAndKey>);
+
+impl Shown {
+    /// A resolver that always shows this chain.
+    pub(crate) fn resolver(&self) -> Arc<SingleCertAndKey> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shown").finish_non_exhaustive()
     }
 }
 

@@ -11,12 +11,14 @@ mod provider;
 mod server;
 mod signers;
 mod verifier;
+mod witness;
 
 pub use bundles::{BundleSource, FixedBundles, SharedBundles};
-pub use client::{client_config, client_config_for};
+pub use client::{client_config, client_config_before, client_config_for};
 pub use expect::{Expect, PeerError, in_words, peer_error};
-pub use identity::{SvidKeyPair, TlsError};
+pub use identity::{Shown, SvidKeyPair, TlsError};
 pub use provider::provider;
-pub use server::{ClientAuth, server_config};
+pub use server::{ClientAuth, server_config, server_config_before};
 pub use signers::{FixedSigners, SignerSource};
 pub use verifier::peer_svid;
+pub use witness::Witness;

@@ -10,9 +10,10 @@ use signet_spiffe::{CertificateDer, UnixTime};
 
 use crate::bundles::BundleSource;
 use crate::expect::Expect;
-use crate::identity::{SvidKeyPair, TlsError};
+use crate::identity::{Shown, SvidKeyPair, TlsError};
 use crate::provider::provider;
 use crate::verifier::{Verifier, no_tls12};
+use crate::witness::Witness;
 
 /// Whether a client may come without a certificate. One that comes with a bad one is refused either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,15 +31,31 @@ pub fn server_config(
     expect: Expect,
     client_auth: ClientAuth,
 ) -> Result<ServerConfig, TlsError> {
+    config(&identity.shown()?, Verifier::new(bundles, expect), client_auth)
+}
+
+/// The same for an identity that was made ready before, and for clients that must show theirs. What it makes of a client's
+/// chain `witness` says afterwards: it is for one connection.
+pub fn server_config_before(
+    identity: &Shown,
+    bundles: Arc<dyn BundleSource>,
+    expect: Expect,
+    witness: Witness,
+) -> Result<ServerConfig, TlsError> {
+    let verifier = Verifier::new(bundles, expect).before(witness);
+    config(identity, verifier, ClientAuth::Required)
+}
+
+fn config(identity: &Shown, verifier: Verifier, client_auth: ClientAuth) -> Result<ServerConfig, TlsError> {
     let verifier = Arc::new(ClientVerifier {
-        verifier: Verifier::new(bundles, expect),
+        verifier,
         client_auth,
     });
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Config)?
         .with_client_cert_verifier(verifier)
-        .with_cert_resolver(identity.resolver()?);
+        .with_cert_resolver(identity.resolver());
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;

@@ -11,6 +11,7 @@ use crate::bundles::BundleSource;
 use crate::expect::{Expect, PeerError};
 use crate::provider::provider;
 use crate::signers::SignerSource;
+use crate::witness::Witness;
 
 /// Verifies the peer's chain of an established connection once more: at `now`, against the bundles of now.
 ///
@@ -33,6 +34,7 @@ pub(crate) struct Verifier {
     /// None: any CA of the trust domain.
     signers: Option<Arc<dyn SignerSource>>,
     algorithms: WebPkiSupportedAlgorithms,
+    witness: Option<Witness>,
 }
 
 impl Verifier {
@@ -42,6 +44,15 @@ impl Verifier {
             expect,
             signers: None,
             algorithms: provider().signature_verification_algorithms,
+            witness: None,
+        }
+    }
+
+    /// The same, telling what it sees.
+    pub(crate) fn before(self, witness: Witness) -> Self {
+        Self {
+            witness: Some(witness),
+            ..self
         }
     }
 
@@ -62,11 +73,15 @@ impl Verifier {
             .chain(intermediates)
             .map(|certificate| CertificateDer::from_slice(certificate.as_ref()))
             .collect();
-        peer_svid(Some(&chain), &self.bundles.bundles(), now)
+        let bundles = self.bundles.bundles();
+        let svid = peer_svid(Some(&chain), &bundles, now)
             .and_then(|svid| self.expect.check(svid))
             .and_then(|svid| self.check_signer(svid))
-            .map(drop)
-            .map_err(|error| error.into_rustls(now))
+            .map_err(|error| error.into_rustls(now))?;
+        if let Some(witness) = &self.witness {
+            witness.saw(&chain, bundles, now, svid);
+        }
+        Ok(())
     }
 
     fn check_signer(&self, svid: VerifiedSvid) -> Result<VerifiedSvid, PeerError> {
