@@ -30,6 +30,7 @@ const PURE: &[&str] = &[
     "signet-handshake",
     "signet-pairs",
     "signet-parking",
+    "signet-refusal",
     "signet-policy",
     "signet-endpoints",
     "signet-toggle",

@@ -87,8 +87,8 @@ const fn explain(reason: Reason) -> (&'static str, &'static str) {
             "Send without it. Routing headers and the like are refused on purpose.",
         ),
         Reason::FragmentNotSupported => (
-            "A fragment: its ports cannot be known.",
-            "Lower the sender's MTU or packet size; let path MTU discovery work.",
+            "A fragment of an ICMP error or of neighbour discovery: nobody sends these in pieces.",
+            "Look at the sender; no well-behaved stack sends this.",
         ),
         Reason::NoConfig => (
             "The kernel programs have no settings, or those of another version.",
@@ -97,6 +97,10 @@ const fn explain(reason: Reason) -> (&'static str, &'static str) {
         Reason::InvalidIdentity => (
             "The address has no identity.",
             "No workload and no node owns this address: check `spec.addresses`, then `signet identity list`.",
+        ),
+        Reason::FragmentNotFound => (
+            "A fragment whose first one has not come before it, or was refused: its ports cannot be known.",
+            "If the first was refused, its own event has the reason. If fragments overtake one another on the way, the sender tries again; let path MTU discovery work.",
         ),
         Reason::PolicyDeny => (
             "A rule denies it; deny beats allow.",
@@ -125,6 +129,10 @@ const fn explain(reason: Reason) -> (&'static str, &'static str) {
         Reason::Parked => (
             "It waits for its proof, at most 3 s, and is judged again then: another event tells how.",
             "Nothing.",
+        ),
+        Reason::Rejected => (
+            "Not a workload's packet, but the answer to one that was dropped with 189: the rule says `onFailure: reject`, so its sender is told.",
+            "See the event of the dropped packet; `signet auth list` has the cause.",
         ),
     }
 }

@@ -105,6 +105,12 @@ pub fn page(status: &StatusResponse) -> Page {
         "Packets that waited for a proof, by what became of them: the proof came; it cannot come; it did not come in time; no room",
         ends.map(|(end, count)| (label("end", end), count)),
     );
+    let answers = [("told", parking.told), ("untold", parking.untold)];
+    page.counters(
+        "refused_senders",
+        "Packets that there is no proof for and whose rule says onFailure: reject, by whether their sender was told; untold: too many at once",
+        answers.map(|(answer, count)| (label("answer", answer), count)),
+    );
     leases(&mut page, &status.leases.unwrap_or_default());
     page
 }

@@ -217,7 +217,7 @@ fn count(number: usize) -> u32 {
 }
 
 fn parking(parking: &Parking) -> WireParking {
-    let (fill, counts) = (parking.fill(), parking.counts());
+    let (fill, counts, answers) = (parking.fill(), parking.counts(), parking.answers());
     WireParking {
         open: parking.is_open(),
         pairs: count(fill.pairs),
@@ -228,5 +228,7 @@ fn parking(parking: &Parking) -> WireParking {
         refused: counts.refused,
         expired: counts.expired,
         overflowed: counts.overflowed,
+        told: answers.told,
+        untold: answers.withheld,
     }
 }

@@ -71,7 +71,7 @@ impl View for FlowView {
         }
         let tone = match self.verdict.as_str() {
             "dropped" => Tone::Bad,
-            "parked" => Tone::Odd,
+            "parked" | "rejected" => Tone::Odd,
             _ => Tone::Good,
         };
         // What passed was told because of what it did to its connection.

@@ -12,6 +12,7 @@ mod config;
 mod conntrack;
 mod endpoint;
 mod event;
+mod fragment;
 mod id;
 mod ipcache;
 mod lease;
@@ -28,18 +29,19 @@ pub use config::MeshConfig;
 pub use conntrack::{Ct4Key, Ct6Key, CtValue, ct_flags};
 pub use endpoint::{Endpoint, endpoint_flags};
 pub use event::{Flow, Signal, SignalCause, flow_hooks};
+pub use fragment::{FragmentKey, FragmentValue};
 pub use id::{NodeId, PolicyId, SecurityIdentity};
 pub use ipcache::{IpcacheKey, IpcacheValue};
 pub use lease::{Lease, LeaseEnd, LeaseEndKey, LeaseKey, stands_by};
-pub use mark::{MARK_DECRYPTED, MARK_LOCAL, MARK_MASK, MARK_RETURNED, MARK_TUNNEL};
+pub use mark::{MARK_DECRYPTED, MARK_LOCAL, MARK_MASK, MARK_REFUSAL, MARK_RETURNED, MARK_TUNNEL};
 pub use node::{NodeState, node_flags};
-pub use parking::{ETHERNET_HEADER, PARKING_DEVICE, PARKING_PREFIX, ParkingTicket};
+pub use parking::{ETHERNET_HEADER, PARKING_DEVICE, PARKING_PREFIX, ParkingTicket, ticket_flags};
 pub use pin::maps;
 pub use policy::{Authentication, Direction, PolicyKey, PolicyValue, Verdict};
 pub use reason::{METRICS_LEN, Metric, Reason, metrics_index};
 
 /// Version of every layout in this crate. A daemon refuses pinned maps that carry another one.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Implements the user-space half of a layout: plain old data for aya, and the size it must have.
 macro_rules! layout {

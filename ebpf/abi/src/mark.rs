@@ -10,5 +10,8 @@ pub const MARK_DECRYPTED: u32 = 0x5147_0d00;
 /// Set on a packet of a workload that comes back from the parking device, on its way to where it was taken from: it has waited
 /// already.
 pub const MARK_RETURNED: u32 = 0x5147_0c00;
+/// Set on what signet-agent tells a sender in the name of the one that it could not reach, on its way from the parking device to
+/// the interface from which, or towards which, the refused packet went.
+pub const MARK_REFUSAL: u32 = 0x5147_0b00;
 /// Set by the tunnel on its own, encrypted packets (WireGuard's fwmark), so that they are not encrypted again.
 pub const MARK_TUNNEL: u32 = 0x5147_0e00;

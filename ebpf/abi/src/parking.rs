@@ -32,11 +32,24 @@ pub struct ParkingTicket {
     pub mark: u32,
     /// [`crate::Direction`] as `u8`: which hook judged it.
     pub direction: u8,
+    /// [`ticket_flags`].
+    pub flags: u8,
     /// Always 0.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
+}
+
+/// Bits of [`ParkingTicket::flags`].
+pub mod ticket_flags {
+    /// The rule wants the sender to be told if there can be no proof. Set by the kernel programs.
+    pub const TELL: u8 = 1;
+    /// This is what the sender of a parked frame is told. Set by signet-agent.
+    pub const REFUSAL: u8 = 2;
 }
 
 layout!(ParkingTicket, 32);
+
+/// Where the flags stand in a ticket.
+const FLAGS: usize = core::mem::offset_of!(ParkingTicket, flags);
 
 impl ParkingTicket {
     /// Reads a ticket from the start of what the device gives; none if it is too short.
@@ -54,8 +67,22 @@ impl ParkingTicket {
             ifindex: word(20)?,
             mark: word(24)?,
             direction: *bytes.get(28)?,
-            reserved: [0; 3],
+            flags: *bytes.get(29)?,
+            reserved: [0; 2],
         })
+    }
+
+    /// The parked frame itself, as it was on its interface.
+    pub fn frame(parked: &[u8]) -> Option<&[u8]> {
+        parked.get(PARKING_PREFIX..)
+    }
+
+    /// The prefix of what the sender of `parked` is told: the same ticket, marked as such.
+    pub fn refusal(parked: &[u8]) -> Option<[u8; PARKING_PREFIX]> {
+        let mut prefix: [u8; PARKING_PREFIX] = *parked.first_chunk()?;
+        let flags = prefix.get_mut(ETHERNET_HEADER + FLAGS)?;
+        *flags = ticket_flags::REFUSAL;
+        Some(prefix)
     }
 }
 
@@ -66,7 +93,7 @@ mod tests {
     #[test]
     fn a_ticket_is_read_as_the_kernel_wrote_it() {
         let mut frame = [0_u8; PARKING_PREFIX + 20];
-        let fields: [(usize, &[u8]); 7] = [
+        let fields: [(usize, &[u8]); 8] = [
             (14, &7_u64.to_ne_bytes()),
             (22, &256_u32.to_ne_bytes()),
             (26, &300_u32.to_ne_bytes()),
@@ -74,6 +101,7 @@ mod tests {
             (34, &9_u32.to_ne_bytes()),
             (38, &0x5147_0d00_u32.to_ne_bytes()),
             (42, &[1]),
+            (43, &[ticket_flags::TELL]),
         ];
         for (at, bytes) in fields {
             frame[at..at + bytes.len()].copy_from_slice(bytes);
@@ -86,9 +114,17 @@ mod tests {
             ifindex: 9,
             mark: 0x5147_0d00,
             direction: 1,
-            reserved: [0; 3],
+            flags: ticket_flags::TELL,
+            reserved: [0; 2],
         };
         assert_eq!(ParkingTicket::read(&frame), Some(ticket));
+        let told = ParkingTicket::refusal(&frame).expect("long enough");
+        let refusal = ParkingTicket {
+            flags: ticket_flags::REFUSAL,
+            ..ticket
+        };
+        assert_eq!(ParkingTicket::read(&told), Some(refusal));
+        assert_eq!(ParkingTicket::frame(&frame).map(<[u8]>::len), Some(20));
         assert_eq!(ParkingTicket::read(&frame[..PARKING_PREFIX - 1]), None);
     }
 }

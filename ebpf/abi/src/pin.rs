@@ -23,6 +23,8 @@ pub mod maps {
     pub const NODES: &str = "NODES";
     /// index 0 → [`crate::MeshConfig`], array.
     pub const CONFIG: &str = "CONFIG";
+    /// [`crate::FragmentKey`] → [`crate::FragmentValue`], LRU hash.
+    pub const FRAGMENTS: &str = "FRAGMENTS";
     /// Ring buffer of [`crate::Signal`].
     pub const SIGNALS: &str = "SIGNALS";
     /// [`crate::AuthKey`] → `u64` ns of the last signal, LRU hash; keeps signals of a pair apart.

@@ -40,10 +40,25 @@ pub enum Verdict {
 pub enum Authentication {
     /// Nothing.
     Disabled = 0,
-    /// A live proof for the pair.
-    Required = 1,
+    /// A live proof for the pair; a sender that there can be none for is told so. Weaker than the next: where one of several
+    /// rules says nothing to strangers, none does.
+    RequiredOrRejected = 1,
+    /// A live proof for the pair; a sender that there can be none for hears nothing.
+    Required = 2,
     /// Something that cannot be had: always refused.
-    AlwaysFail = 2,
+    AlwaysFail = 3,
+}
+
+impl Authentication {
+    /// Whether a proof can give what it asks for.
+    #[must_use]
+    #[inline(always)]
+    pub const fn asks_for_proof(self) -> bool {
+        match self {
+            Self::RequiredOrRejected | Self::Required => true,
+            Self::Disabled | Self::AlwaysFail => false,
+        }
+    }
 }
 
 /// The data half of the trie's key. The prefix always covers `policy`, `identity` and `direction`

@@ -27,12 +27,14 @@ pub enum Reason {
     CtCreateFailed = 155,
     /// An IPv6 extension header that cannot be judged, or too many of them.
     InvalidExtensionHeader = 156,
-    /// A fragment: its ports cannot be known.
+    /// A fragment of a message that may not come in pieces (ICMP errors, neighbour discovery).
     FragmentNotSupported = 157,
     /// No settings, or those of another ABI version.
     NoConfig = 165,
     /// The address has no identity.
     InvalidIdentity = 171,
+    /// A fragment without a first one before it that was let through or parked: its ports cannot be known.
+    FragmentNotFound = 175,
     /// A rule denies it.
     PolicyDeny = 181,
     /// The rule asks for a proof and there is none.
@@ -47,11 +49,13 @@ pub enum Reason {
     LeaseExpired = 221,
     /// Sent to the parking device to wait for its proof.
     Parked = 222,
+    /// The answer to a packet that there can be no proof for: its sender is told.
+    Rejected = 223,
 }
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Forwarded,
         Self::Encrypted,
         Self::Decrypted,
@@ -65,6 +69,7 @@ impl Reason {
         Self::FragmentNotSupported,
         Self::NoConfig,
         Self::InvalidIdentity,
+        Self::FragmentNotFound,
         Self::PolicyDeny,
         Self::AuthenticationRequired,
         Self::Unencrypted,
@@ -72,6 +77,7 @@ impl Reason {
         Self::AuthenticationAlwaysFails,
         Self::LeaseExpired,
         Self::Parked,
+        Self::Rejected,
     ];
 
     /// The reason with this number.
@@ -81,7 +87,10 @@ impl Reason {
 
     /// Whether the packet went on.
     pub const fn passed(self) -> bool {
-        matches!(self, Self::Forwarded | Self::Encrypted | Self::Decrypted)
+        matches!(
+            self,
+            Self::Forwarded | Self::Encrypted | Self::Decrypted | Self::Rejected
+        )
     }
 
     /// The name that users see.
@@ -100,6 +109,7 @@ impl Reason {
             Self::FragmentNotSupported => "fragment not supported",
             Self::NoConfig => "no configuration",
             Self::InvalidIdentity => "no identity",
+            Self::FragmentNotFound => "first fragment not found",
             Self::PolicyDeny => "denied by rule",
             Self::AuthenticationRequired => "authentication required",
             Self::Unencrypted => "unencrypted traffic",
@@ -107,6 +117,7 @@ impl Reason {
             Self::AuthenticationAlwaysFails => "authentication always fails",
             Self::LeaseExpired => "lease expired",
             Self::Parked => "parked",
+            Self::Rejected => "rejected",
         }
     }
 }

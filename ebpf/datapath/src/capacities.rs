@@ -50,6 +50,8 @@ impl Capacities {
             maps::POLICY => self.policy,
             maps::AUTH | maps::SIGNALLED => self.auth,
             maps::CT4 | maps::CT6 => self.connections,
+            // In pieces travels little, and each for seconds: a share of the connections.
+            maps::FRAGMENTS => (self.connections / 16).max(64),
             maps::LEASES => self.leases,
             maps::NODES | maps::LEASE_ENDS => self.nodes,
             maps::SIGNALS => ring(self.signals_bytes),

@@ -205,6 +205,11 @@ impl Datapath {
 
     /// Runs a program on a packet of our own making, without attaching it.
     pub fn run(&mut self, hook: Hook, input: RunInput<'_>) -> Result<Run, DatapathError> {
+        Ok(self.transform(hook, input)?.0)
+    }
+
+    /// The same, with the packet as the program leaves it.
+    pub fn transform(&mut self, hook: Hook, input: RunInput<'_>) -> Result<(Run, Vec<u8>), DatapathError> {
         run::run(program(&mut self.ebpf, hook)?, hook, input)
     }
 

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use aya::maps::{Array, Map, MapData, MapInfo, MapType};
 use signet_abi::{
-    ABI_VERSION, Address, AuthKey, AuthValue, Ct4Key, Ct6Key, CtValue, Endpoint, IpcacheKey, IpcacheValue,
-    Lease, LeaseEnd, LeaseEndKey, LeaseKey, METRICS_LEN, MeshConfig, NodeId, NodeState, PolicyKey,
-    PolicyValue, maps,
+    ABI_VERSION, Address, AuthKey, AuthValue, Ct4Key, Ct6Key, CtValue, Endpoint, FragmentKey, FragmentValue,
+    IpcacheKey, IpcacheValue, Lease, LeaseEnd, LeaseEndKey, LeaseKey, METRICS_LEN, MeshConfig, NodeId,
+    NodeState, PolicyKey, PolicyValue, maps,
 };
 
 use crate::capacities::Capacities;
@@ -25,7 +25,7 @@ struct Layout {
 /// Bytes of the prefix length in front of a trie's key.
 const PREFIX: usize = size_of::<u32>();
 
-const LAYOUTS: [Layout; 14] = [
+const LAYOUTS: [Layout; 15] = [
     layout(
         maps::IPCACHE,
         MapType::LpmTrie,
@@ -85,6 +85,12 @@ const LAYOUTS: [Layout; 14] = [
         MapType::Array,
         size_of::<u32>(),
         size_of::<MeshConfig>(),
+    ),
+    layout(
+        maps::FRAGMENTS,
+        MapType::LruHash,
+        size_of::<FragmentKey>(),
+        size_of::<FragmentValue>(),
     ),
     layout(maps::SIGNALS, MapType::RingBuf, 0, 0),
     layout(

@@ -39,7 +39,12 @@ const RECEIVED_BY: usize = 36;
 const IFINDEX: usize = 40;
 const CONTEXT: usize = 192;
 
-pub(crate) fn run(program: &SchedClassifier, hook: Hook, input: RunInput<'_>) -> Result<Run, DatapathError> {
+/// What came of it, and what became of the packet.
+pub(crate) fn run(
+    program: &SchedClassifier,
+    hook: Hook,
+    input: RunInput<'_>,
+) -> Result<(Run, Vec<u8>), DatapathError> {
     let mut context = [0_u8; CONTEXT];
     put(&mut context, MARK, input.mark);
     put(&mut context, RECEIVED_BY, input.received_by);
@@ -60,11 +65,13 @@ pub(crate) fn run(program: &SchedClassifier, hook: Hook, input: RunInput<'_>) ->
             source: Box::new(source),
         })?;
     let mark = after[MARK..].first_chunk().copied().map_or(0, u32::from_ne_bytes);
-    Ok(Run {
+    packet.truncate(usize::try_from(result.data_size_out).unwrap_or(0));
+    let run = Run {
         action: result.return_value.cast_signed(),
         mark,
         duration: result.duration,
-    })
+    };
+    Ok((run, packet))
 }
 
 fn put(context: &mut [u8; CONTEXT], offset: usize, value: u32) {

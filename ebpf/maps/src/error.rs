@@ -62,6 +62,7 @@ pub enum MapError {
 fn option(map: &str) -> String {
     match map {
         signet_abi::maps::LEASE_ENDS => "nodes".to_owned(),
+        signet_abi::maps::FRAGMENTS => "connections".to_owned(),
         map => map.to_lowercase(),
     }
 }

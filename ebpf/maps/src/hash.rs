@@ -1,4 +1,4 @@
-//! Hash maps: `ENDPOINTS`, `AUTH`, `LEASES`, `LEASE_ENDS`, `NODES`, `CT4`, `CT6`.
+//! Hash maps: `ENDPOINTS`, `AUTH`, `LEASES`, `LEASE_ENDS`, `NODES`, `CT4`, `CT6`, `FRAGMENTS`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::path::Path;
 use aya::Pod;
 use aya::maps::{HashMap, MapData, MapError as AyaError};
 use signet_abi::{
-    Address, AuthKey, AuthValue, Ct4Key, Ct6Key, CtValue, Endpoint, Lease, LeaseEnd, LeaseEndKey, LeaseKey,
-    NodeId, NodeState, maps,
+    Address, AuthKey, AuthValue, Ct4Key, Ct6Key, CtValue, Endpoint, FragmentKey, FragmentValue, Lease,
+    LeaseEnd, LeaseEndKey, LeaseKey, NodeId, NodeState, maps,
 };
 
 use crate::error::{MapError, write_error};
@@ -121,6 +121,9 @@ pub type Ct4Map = PinnedHash<Ct4Key>;
 /// IPv6 connections.
 pub type Ct6Map = PinnedHash<Ct6Key>;
 
+/// Datagrams in pieces.
+pub type FragmentsMap = PinnedHash<FragmentKey>;
+
 impl HashKey for Address {
     type Value = Endpoint;
     const MAP: &'static str = maps::ENDPOINTS;
@@ -154,4 +157,9 @@ impl HashKey for Ct4Key {
 impl HashKey for Ct6Key {
     type Value = CtValue;
     const MAP: &'static str = maps::CT6;
+}
+
+impl HashKey for FragmentKey {
+    type Value = FragmentValue;
+    const MAP: &'static str = maps::FRAGMENTS;
 }

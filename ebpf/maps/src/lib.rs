@@ -25,7 +25,8 @@ pub use config::ConfigMap;
 pub use conntrack::{Connection, CtMaps};
 pub use error::MapError;
 pub use hash::{
-    AuthMap, Ct4Map, Ct6Map, EndpointsMap, HashKey, LeaseEndsMap, LeasesMap, NodesMap, PinnedHash,
+    AuthMap, Ct4Map, Ct6Map, EndpointsMap, FragmentsMap, HashKey, LeaseEndsMap, LeasesMap, NodesMap,
+    PinnedHash,
 };
 pub use metrics::{Counter, CounterName, MetricsMap};
 pub use pin::MapFill;

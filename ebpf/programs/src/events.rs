@@ -20,6 +20,8 @@ pub struct Trace {
     pub destination: SecurityIdentity,
     pub node: NodeId,
     pub rule: u32,
+    /// [`signet_abi::ticket_flags`] of the packet, should it be parked.
+    pub ticket: u32,
 }
 
 impl Trace {
@@ -32,6 +34,7 @@ impl Trace {
             destination: SecurityIdentity(zero),
             node: NodeId(zero),
             rule: zero,
+            ticket: zero,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Signet's bits of `skb->mark`.
 
 use aya_ebpf::programs::TcContext;
-use signet_abi::{MARK_DECRYPTED, MARK_LOCAL, MARK_MASK, MARK_RETURNED, MARK_TUNNEL};
+use signet_abi::{MARK_DECRYPTED, MARK_LOCAL, MARK_MASK, MARK_REFUSAL, MARK_RETURNED, MARK_TUNNEL};
 
 /// The part of a mark that says it is one of Signet's.
 const MAGIC_MASK: u32 = 0xffff_0000;
@@ -10,7 +10,8 @@ const MAGIC: u32 = MARK_DECRYPTED & MAGIC_MASK;
 const _: () = assert!(
     MARK_TUNNEL & MAGIC_MASK == MAGIC
         && MARK_LOCAL & MAGIC_MASK == MAGIC
-        && MARK_RETURNED & MAGIC_MASK == MAGIC,
+        && MARK_RETURNED & MAGIC_MASK == MAGIC
+        && MARK_REFUSAL & MAGIC_MASK == MAGIC,
     "all marks share one magic"
 );
 
@@ -50,6 +51,19 @@ pub fn set_returned(ctx: &TcContext) {
 #[inline(always)]
 pub fn is_returned(ctx: &TcContext) -> bool {
     crate::parse::mark(ctx) & MARK_MASK == MARK_RETURNED
+}
+
+/// Notes that signet-agent tells a sender that its packet is refused.
+#[inline(always)]
+pub fn set_refusal(ctx: &TcContext) {
+    set(ctx, MARK_REFUSAL);
+}
+
+/// Whether signet-agent tells a sender that its packet is refused. Nobody else sets this mark: what a workload sets goes when
+/// its packet changes namespaces, what comes from the wire when it arrives.
+#[inline(always)]
+pub fn is_refusal(ctx: &TcContext) -> bool {
+    crate::parse::mark(ctx) & MARK_MASK == MARK_REFUSAL
 }
 
 /// Whether the packet left a workload of this node by its own interface.

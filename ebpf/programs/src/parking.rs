@@ -28,7 +28,8 @@ pub fn stamp(ctx: &TcContext, direction: Direction, trace: &Trace, scene: &Scene
         ifindex: scene.ifindex,
         mark: parse::mark(ctx),
         direction: direction as u8,
-        reserved: [0; 3],
+        flags: trace.ticket.to_le_bytes()[0],
+        reserved: [0; 2],
     };
     if signet_stamp(ctx.skb.skb, &raw const ticket) == 0 {
         Reason::Parked

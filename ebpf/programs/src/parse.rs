@@ -73,10 +73,27 @@ pub struct Packet {
     pub icmp_type: u8,
     pub family: Family,
     /// Where the transport header starts.
-    transport: u32,
+    transport: u16,
+    /// Whether it is all of its datagram.
+    pub piece: Piece,
+    reserved: u8,
+    /// What the pieces of a datagram have in common, as it stands in the header; 0 for a whole one.
+    pub fragment_id: u32,
 }
 
-const _: () = assert!(size_of::<Tuple>() == 40 && size_of::<Packet>() == 48);
+/// How much of its datagram a packet is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Piece {
+    /// All.
+    Whole,
+    /// The first of several, with the transport header.
+    First,
+    /// A later one of several, without ports of its own.
+    Later,
+}
+
+const _: () = assert!(size_of::<Tuple>() == 40 && size_of::<Packet>() == 52);
 
 /// Source and destination of an IP packet, without looking at what it carries.
 #[inline(always)]
@@ -105,6 +122,9 @@ impl Packet {
             icmp_type: 0,
             family,
             transport: 0,
+            piece: Piece::Whole,
+            reserved: 0,
+            fragment_id: 0,
         }
     }
 
@@ -118,6 +138,19 @@ impl Packet {
     #[inline(always)]
     pub fn embedded(&self, ctx: &TcContext) -> Option<Tuple> {
         apart::embedded(ctx, self)
+    }
+
+    /// Whether it is what a sender is told that has no way to its destination: the end of a TCP connection, or "destination
+    /// unreachable".
+    #[inline(always)]
+    pub fn is_refusal(&self) -> bool {
+        let family = matches!(
+            (self.family, self.tuple.protocol, self.icmp_type),
+            (Family::V4, protocol::ICMP, 3) | (Family::V6, protocol::ICMPV6, 1)
+        );
+        let ends = self.tuple.protocol == protocol::TCP
+            && self.tcp_flags & (tcp::RST | tcp::SYN | tcp::FIN) == tcp::RST;
+        self.piece == Piece::Whole && (family || ends)
     }
 
     /// Whether it is about the groups of its link, which nobody here forwards: every IPv6 stack sends such messages by
@@ -138,7 +171,7 @@ impl Packet {
 
     #[inline(always)]
     fn read_advertised(&self, ctx: &TcContext) -> bool {
-        let about: Result<Words, Reason> = load(ctx, self.transport + size_of::<Head>() as u32);
+        let about: Result<Words, Reason> = load(ctx, u32::from(self.transport) + size_of::<Head>() as u32);
         about.is_ok_and(|about| about == self.tuple.source || about.is_link_local())
     }
 
@@ -172,16 +205,15 @@ impl Packet {
         self.tuple.source = Words::from_v4(ip.source);
         self.tuple.destination = Words::from_v4(ip.destination);
         self.tuple.protocol = ip.protocol;
-        // More fragments, or an offset (RFC 791 section 3.1).
-        if u16::from_be(ip.fragment) & 0x3fff != 0 {
-            return Err(Reason::FragmentNotSupported);
-        }
         let payload = payload(ctx, u32::from(u16::from_be(ip.total_length)), header)?;
         if header > size_of::<Ipv4>() as u32 {
             apart::options(ctx)?;
         }
-        self.transport = header;
-        self.read_transport(ctx, payload, 0)
+        self.transport = header as u16;
+        // More fragments, or an offset in units of 8 bytes (RFC 791 section 3.1).
+        let fragment = u16::from_be(ip.fragment);
+        self.read_piece(fragment & 0x1fff, fragment & 0x2000 != 0, u32::from(ip.id));
+        self.read_transport(ctx, payload, fragment & 0x1fff, 0)
     }
 
     /// RFC 8200.
@@ -204,23 +236,90 @@ impl Packet {
             protocol::HOP_BY_HOP | protocol::DESTINATION_OPTIONS => apart::extensions(ctx)?,
             next => (fixed, upper_layer(next)?),
         };
+        let (transport, protocol, offset) = if protocol == protocol::IPV6_FRAGMENT {
+            self.read_fragment_header(ctx, transport)?
+        } else {
+            (transport, protocol, 0)
+        };
         let extensions = transport - fixed;
         if extensions > payload {
             return Err(Reason::InvalidPacket);
         }
         self.tuple.protocol = protocol;
-        self.transport = transport;
-        self.read_transport(ctx, payload - extensions, ip.hop_limit)
+        self.transport = transport as u16;
+        self.read_transport(ctx, payload - extensions, offset, ip.hop_limit)
+    }
+
+    /// RFC 8200 section 4.5: where what follows starts, what it is, and which part of it, in units of 8 bytes. All headers stand
+    /// in the first fragment (RFC 7112), so nothing but the transport header may follow.
+    #[inline(always)]
+    fn read_fragment_header(&mut self, ctx: &TcContext, at: u32) -> Result<(u32, u8, u16), Reason> {
+        let header: Head = load(ctx, at)?;
+        let [next, _] = header.first.to_ne_bytes();
+        let place = u16::from_be(header.second);
+        let id = u32::from(header.third) | u32::from(header.fourth) << 16;
+        self.read_piece(place >> 3, place & 1 != 0, id);
+        let next = match next {
+            protocol::IPV6_FRAGMENT | protocol::DESTINATION_OPTIONS => {
+                return Err(Reason::InvalidExtensionHeader);
+            }
+            next => upper_layer(next)?,
+        };
+        Ok((at + size_of::<Head>() as u32, next, place >> 3))
+    }
+
+    /// A fragment header on a whole packet means nothing (RFC 6946).
+    #[inline(always)]
+    fn read_piece(&mut self, offset: u16, more: bool, id: u32) {
+        self.piece = match (offset, more) {
+            (0, false) => Piece::Whole,
+            (0, true) => Piece::First,
+            (_, _) => Piece::Later,
+        };
+        if self.piece != Piece::Whole {
+            self.fragment_id = id;
+        }
+    }
+
+    /// What can be said of a fragment that is not the first. One that would overwrite the TCP header of the first is an attack
+    /// (RFC 3128), and so is one beyond the end of every datagram.
+    #[inline(always)]
+    fn read_later(&self, payload: u32, offset: u16) -> Result<(), Reason> {
+        let start = u32::from(offset) * 8;
+        let overwrites = self.tuple.protocol == protocol::TCP && start < size_of::<Tcp>() as u32;
+        if overwrites || payload == 0 || start + payload > u32::from(u16::MAX) {
+            return Err(Reason::InvalidPacket);
+        }
+        Ok(())
     }
 
     #[inline(always)]
-    fn read_transport(&mut self, ctx: &TcContext, payload: u32, hop_limit: u8) -> Result<(), Reason> {
+    fn read_transport(
+        &mut self,
+        ctx: &TcContext,
+        payload: u32,
+        offset: u16,
+        hop_limit: u8,
+    ) -> Result<(), Reason> {
+        if self.piece == Piece::Later {
+            return self.read_later(payload, offset);
+        }
+        self.read_head(ctx, payload, hop_limit)?;
+        // Nobody sends these in pieces (RFC 1812 section 4.3.2.3, RFC 4443 section 2.4, RFC 6980).
+        if self.piece != Piece::Whole && matches!(self.kind, Kind::Error | Kind::Discovery) {
+            return Err(Reason::FragmentNotSupported);
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn read_head(&mut self, ctx: &TcContext, payload: u32, hop_limit: u8) -> Result<(), Reason> {
         match self.tuple.protocol {
             protocol::TCP => {
                 if payload < size_of::<Tcp>() as u32 {
                     return Err(Reason::InvalidPacket);
                 }
-                let tcp: Tcp = load(ctx, self.transport)?;
+                let tcp: Tcp = load(ctx, u32::from(self.transport))?;
                 let header = u32::from(tcp.data_offset >> 4) * 4;
                 if header < size_of::<Tcp>() as u32 || header > payload {
                     return Err(Reason::InvalidPacket);
@@ -261,7 +360,7 @@ impl Packet {
         if payload < size_of::<Head>() as u32 {
             return Err(Reason::InvalidPacket);
         }
-        load(ctx, self.transport)
+        load(ctx, u32::from(self.transport))
     }
 
     /// RFC 792.
@@ -306,7 +405,7 @@ impl Packet {
 
     #[inline(always)]
     fn read_embedded(&self, ctx: &TcContext) -> Option<Tuple> {
-        let start = self.transport + size_of::<Head>() as u32;
+        let start = u32::from(self.transport) + size_of::<Head>() as u32;
         let (mut tuple, transport) = match self.family {
             Family::V4 => {
                 let ip: Ipv4 = load(ctx, start).ok()?;
@@ -329,10 +428,18 @@ impl Packet {
                 if version(&ip) != 6 {
                     return None;
                 }
-                (
-                    tuple(ip.source, ip.destination, ip.next_header),
-                    start + size_of::<Ipv6>() as u32,
-                )
+                let behind = start + size_of::<Ipv6>() as u32;
+                let (transport, next) = if ip.next_header == protocol::IPV6_FRAGMENT {
+                    let header: Head = load(ctx, behind).ok()?;
+                    let [next, _] = header.first.to_ne_bytes();
+                    if u16::from_be(header.second) >> 3 != 0 {
+                        return None;
+                    }
+                    (behind + size_of::<Head>() as u32, next)
+                } else {
+                    (behind, ip.next_header)
+                };
+                (tuple(ip.source, ip.destination, next), transport)
             }
             Family::Arp | Family::Other => return None,
         };
@@ -407,7 +514,6 @@ fn payload(ctx: &TcContext, total: u32, header: u32) -> Result<u32, Reason> {
 #[inline(always)]
 fn upper_layer(next: u8) -> Result<u8, Reason> {
     match next {
-        protocol::IPV6_FRAGMENT => Err(Reason::FragmentNotSupported),
         // A routing header would take the packet elsewhere than where it was judged to go; the others hide what
         // follows, or nobody knows them. Hop-by-hop options stand first or nowhere (RFC 8200 section 4.1).
         protocol::HOP_BY_HOP

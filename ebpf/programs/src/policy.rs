@@ -89,9 +89,11 @@ fn find(key: &PolicyKey) -> Option<PolicyValue> {
 #[inline(always)]
 pub const fn authentication(number: u8) -> Authentication {
     const DISABLED: u8 = Authentication::Disabled as u8;
+    const OR_REJECTED: u8 = Authentication::RequiredOrRejected as u8;
     const REQUIRED: u8 = Authentication::Required as u8;
     match number {
         DISABLED => Authentication::Disabled,
+        OR_REJECTED => Authentication::RequiredOrRejected,
         REQUIRED => Authentication::Required,
         _ => Authentication::AlwaysFail,
     }

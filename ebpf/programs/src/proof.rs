@@ -31,7 +31,7 @@ pub fn demand(authentication: Authentication, claim: &Claim<'_>, scene: &Scene) 
     match authentication {
         Authentication::Disabled => Ok(Proven(())),
         Authentication::AlwaysFail => Err(Reason::AuthenticationAlwaysFails),
-        Authentication::Required if !is_live(claim.pair, scene.now) => {
+        Authentication::Required | Authentication::RequiredOrRejected if !is_live(claim.pair, scene.now) => {
             let cause = match claim.hook {
                 Direction::Ingress => SignalCause::Ingress,
                 Direction::Egress => SignalCause::Egress,
@@ -43,10 +43,12 @@ pub fn demand(authentication: Authentication, claim: &Claim<'_>, scene: &Scene) 
                 Reason::Parked
             })
         }
-        Authentication::Required if lease::holds(claim.remote, claim.pair, scene.node.0, scene.now) => {
+        Authentication::Required | Authentication::RequiredOrRejected
+            if lease::holds(claim.remote, claim.pair, scene.node.0, scene.now) =>
+        {
             Ok(Proven(()))
         }
-        Authentication::Required => {
+        Authentication::Required | Authentication::RequiredOrRejected => {
             events::signal(claim, SignalCause::Lease, scene.now);
             Err(Reason::LeaseExpired)
         }

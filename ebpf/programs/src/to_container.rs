@@ -1,6 +1,7 @@
 //! A packet reaches a workload: host side of its veth, egress.
 //!
-//! The source is not one of this node's, or it left by its own interface → the destination is the interface's own → conntrack → ingress policy → proof → lease.
+//! An answer of signet-agent's passes → the source is not one of this node's, or it left by its own interface → a later
+//! fragment takes the ports of the first → the destination is the interface's own → conntrack → ingress policy → proof → lease.
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
@@ -10,7 +11,7 @@ use crate::conntrack::Change;
 use crate::events::Trace;
 use crate::parse::{self, Family, Kind, Packet};
 use crate::verdict::{self, Scene};
-use crate::{discovery, identity};
+use crate::{discovery, fragment, identity, mark, refusal};
 
 /// See the module.
 #[classifier]
@@ -37,6 +38,9 @@ fn judge(
     trace: &mut Trace,
 ) -> Result<Change, Reason> {
     packet.read(ctx)?;
+    if has_waited && mark::is_refusal(ctx) {
+        return Err(refusal::judge(packet, scene, Direction::Ingress, trace));
+    }
     // From the wire, say, out of a tunnel, or from an interface that nobody watches: its address is not enough (invariant 3).
     let source = &packet.tuple.source;
     let is_forged = match identity::endpoint(source) {
@@ -48,6 +52,7 @@ fn judge(
     if is_forged {
         return Err(Reason::InvalidSourceIp);
     }
+    fragment::complete(packet, scene, Direction::Ingress)?;
     match packet.family {
         // Only its own node can reach the interface with it.
         Family::Arp => Ok(Change::None),

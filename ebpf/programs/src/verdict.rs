@@ -3,7 +3,10 @@
 use aya_ebpf::bindings::{BPF_F_INGRESS, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_redirect};
 use aya_ebpf::programs::TcContext;
-use signet_abi::{ABI_VERSION, AuthKey, CtValue, Direction, NodeId, Reason, flow_hooks, node_flags};
+use signet_abi::{
+    ABI_VERSION, AuthKey, Authentication, CtValue, Direction, NodeId, Reason, flow_hooks, node_flags,
+    ticket_flags,
+};
 
 use crate::address::Words;
 use crate::conntrack::{self, Change, ConnectionKey, Found};
@@ -11,7 +14,7 @@ use crate::events::{self, Judged, Trace};
 use crate::maps::{CONFIG, NODES};
 use crate::parse::{self, Kind, Packet, Tuple};
 use crate::proof::Claim;
-use crate::{identity, mark, parking, policy, proof};
+use crate::{fragment, identity, mark, parking, policy, proof};
 
 /// Where and when a packet is judged, and under which settings.
 #[derive(Clone, Copy)]
@@ -162,6 +165,7 @@ fn decide<K: ConnectionKey>(
         };
         note(trace, case.hook, &pair, value.rule);
         let authentication = policy::authentication(value.authentication);
+        trace.ticket = ticket(authentication);
         let _proven = proof::demand(authentication, &case.claim(&pair), scene)?;
         if !case.is_tracked() {
             return Ok(Change::None);
@@ -209,6 +213,7 @@ fn decide<K: ConnectionKey>(
         port,
         &mut trace.rule,
     )?;
+    trace.ticket = ticket(rule.authentication());
     let _proven = proof::demand(rule.authentication(), &case.claim(&pair), scene)?;
     if !case.is_tracked() {
         return Ok(Change::None);
@@ -236,6 +241,15 @@ fn decide<K: ConnectionKey>(
     )
 }
 
+/// What signet-agent has to know of a packet, should it be parked.
+#[inline(always)]
+fn ticket(authentication: Authentication) -> u32 {
+    match authentication {
+        Authentication::RequiredOrRejected => u32::from(ticket_flags::TELL),
+        Authentication::Disabled | Authentication::Required | Authentication::AlwaysFail => 0,
+    }
+}
+
 /// Whether a cached verdict still says what the maps say.
 #[inline(always)]
 fn holds(value: &CtValue, scene: &Scene) -> bool {
@@ -259,7 +273,7 @@ fn related(ctx: &TcContext, direction: Direction, packet: &Packet) -> Option<Tup
 }
 
 #[inline(always)]
-fn note(trace: &mut Trace, hook: Direction, pair: &AuthKey, rule: u32) {
+pub fn note(trace: &mut Trace, hook: Direction, pair: &AuthKey, rule: u32) {
     (trace.source, trace.destination) = match hook {
         Direction::Ingress => (pair.remote, pair.local),
         Direction::Egress => (pair.local, pair.remote),
@@ -278,6 +292,9 @@ pub fn conclude(
     scene: Option<&Scene>,
     outcome: Result<Change, Reason>,
 ) -> i32 {
+    if let Some(scene) = scene {
+        fragment::remember(packet, scene, direction, &outcome);
+    }
     let (reason, worth_telling) = match outcome {
         Ok(Change::None) => (Reason::Forwarded, false),
         Ok(Change::Opened | Change::Closed) => (Reason::Forwarded, true),
@@ -337,7 +354,7 @@ fn over_the_wire(ctx: &TcContext, direction: Direction, peer: NodeId) -> Reason 
 #[inline(always)]
 fn action(reason: Reason, parking_ifindex: u32) -> i32 {
     match reason {
-        Reason::Forwarded | Reason::Encrypted | Reason::Decrypted => TC_ACT_UNSPEC,
+        Reason::Forwarded | Reason::Encrypted | Reason::Decrypted | Reason::Rejected => TC_ACT_UNSPEC,
         Reason::Parked => redirect(parking_ifindex),
         Reason::InvalidSourceIp
         | Reason::PolicyDenied
@@ -349,6 +366,7 @@ fn action(reason: Reason, parking_ifindex: u32) -> i32 {
         | Reason::FragmentNotSupported
         | Reason::NoConfig
         | Reason::InvalidIdentity
+        | Reason::FragmentNotFound
         | Reason::PolicyDeny
         | Reason::AuthenticationRequired
         | Reason::Unencrypted

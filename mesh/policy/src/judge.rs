@@ -47,7 +47,8 @@ impl Judgement {
         match self {
             Self::NotSelected
             | Self::Allow {
-                authentication: Authentication::Disabled | Authentication::Required,
+                authentication:
+                    Authentication::Disabled | Authentication::RequiredOrRejected | Authentication::Required,
                 ..
             } => true,
             Self::Allow {

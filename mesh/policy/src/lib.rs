@@ -22,7 +22,7 @@ mod table;
 mod traffic;
 
 pub use compile::{CompileError, Compiled, EntryKey, EntryValue, MAX_ENTRIES, compile};
-pub use effect::{Action, Effect, EffectError};
+pub use effect::{Action, Effect, EffectError, OnFailure};
 pub use identities::Identities;
 pub use judge::{Judgement, Packet, judge};
 pub use labels::{LabelError, LabelKey, LabelValue, Labels};

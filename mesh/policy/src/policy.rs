@@ -58,7 +58,12 @@ impl Policy {
             let rules = self.rules(direction).unwrap_or_default().iter().enumerate();
             rules.filter_map(move |(index, rule)| match rule.effect() {
                 Effect::Allow(Authentication::Disabled) => Some(format!("{name}[{index}]")),
-                Effect::Allow(Authentication::Required | Authentication::AlwaysFail) | Effect::Deny => None,
+                Effect::Allow(
+                    Authentication::RequiredOrRejected
+                    | Authentication::Required
+                    | Authentication::AlwaysFail,
+                )
+                | Effect::Deny => None,
             })
         })
     }

@@ -59,6 +59,7 @@ fn effect() -> impl Strategy<Value = Effect> {
     prop_oneof![
         3 => Just(Authentication::Disabled).prop_map(|mode| Effect::new(Action::Allow, mode).unwrap()),
         2 => Just(Effect::Allow(Authentication::Required)),
+        1 => Just(Effect::Allow(Authentication::RequiredOrRejected)),
         1 => Just(Effect::Allow(Authentication::AlwaysFail)),
         1 => Just(Effect::Deny),
     ]

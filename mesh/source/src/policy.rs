@@ -1,8 +1,8 @@
 //! From a written policy to one that is always valid.
 
 use signet_policy::{
-    Action, Authentication, Effect, Entity, Name, Namespace, Peer, Policy, PolicyName, PortRange, Protocol,
-    Rule, Traffic,
+    Action, Authentication, Effect, Entity, Name, Namespace, OnFailure, Peer, Policy, PolicyName, PortRange,
+    Protocol, Rule, Traffic,
 };
 use signet_spiffe::SpiffeId;
 
@@ -10,8 +10,8 @@ use crate::at::{At, Place};
 use crate::convert::Converter;
 use crate::field::Field;
 use crate::schema::{
-    ActionSpec, AuthenticationSpec, EgressRule, EntitySpec, IngressRule, PeerSpec, PolicyDocument, PortSpec,
-    ProtocolSpec, WorkloadPeer,
+    ActionSpec, AuthenticationSpec, EgressRule, EntitySpec, IngressRule, OnFailureSpec, PeerSpec,
+    PolicyDocument, PortSpec, ProtocolSpec, WorkloadPeer,
 };
 
 pub(crate) fn policy(document: &PolicyDocument, to: &mut Converter<'_>) -> Option<Policy> {
@@ -49,6 +49,7 @@ struct Written<'a> {
     ports: &'a [At<PortSpec>],
     action: ActionSpec,
     authentication: AuthenticationSpec,
+    on_failure: OnFailureSpec,
 }
 
 impl<'a> From<&'a IngressRule> for Written<'a> {
@@ -59,6 +60,7 @@ impl<'a> From<&'a IngressRule> for Written<'a> {
             ports: &rule.ports,
             action: rule.action,
             authentication: rule.authentication,
+            on_failure: rule.on_failure,
         }
     }
 }
@@ -71,6 +73,7 @@ impl<'a> From<&'a EgressRule> for Written<'a> {
             ports: &rule.ports,
             action: rule.action,
             authentication: rule.authentication,
+            on_failure: rule.on_failure,
         }
     }
 }
@@ -127,7 +130,11 @@ fn rule(
     let effect = to.take(
         field,
         place,
-        Effect::new(action(written.action), authentication(written.authentication)),
+        Effect::with(
+            action(written.action),
+            authentication(written.authentication),
+            on_failure(written.on_failure),
+        ),
     );
     let peers = peers.into_iter().collect::<Option<_>>()?;
     let traffic = traffic.into_iter().collect::<Option<_>>()?;
@@ -260,5 +267,12 @@ const fn authentication(written: AuthenticationSpec) -> Authentication {
         AuthenticationSpec::Disabled => Authentication::Disabled,
         AuthenticationSpec::Required => Authentication::Required,
         AuthenticationSpec::AlwaysFail => Authentication::AlwaysFail,
+    }
+}
+
+const fn on_failure(written: OnFailureSpec) -> OnFailure {
+    match written {
+        OnFailureSpec::Drop => OnFailure::Drop,
+        OnFailureSpec::Reject => OnFailure::Reject,
     }
 }

@@ -166,6 +166,9 @@ pub(crate) struct IngressRule {
     /// What the pair must have proven.
     #[serde(default)]
     pub(crate) authentication: AuthenticationSpec,
+    /// What a sender hears if that cannot be.
+    #[serde(default)]
+    pub(crate) on_failure: OnFailureSpec,
 }
 
 /// A rule for packets from the selected workloads.
@@ -185,6 +188,9 @@ pub(crate) struct EgressRule {
     /// What the pair must have proven.
     #[serde(default)]
     pub(crate) authentication: AuthenticationSpec,
+    /// What a sender hears if that cannot be.
+    #[serde(default)]
+    pub(crate) on_failure: OnFailureSpec,
 }
 
 /// Who is at the other end: exactly one of the fields.
@@ -280,4 +286,14 @@ pub(crate) enum AuthenticationSpec {
     Disabled,
     Required,
     AlwaysFail,
+}
+
+/// What a sender hears whose packets there can be no proof for: nothing (the default), or that it is refused (TCP: a reset; else
+/// ICMP, administratively prohibited). For `authentication: required` alone.
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum OnFailureSpec {
+    #[default]
+    Drop,
+    Reject,
 }

@@ -80,6 +80,30 @@ fn a_workload_is_read_as_it_is_written() {
 }
 
 #[test]
+fn who_is_refused_is_told_only_where_a_rule_that_asks_for_a_proof_says_so() {
+    let told = POLICY.replace(
+        "    authentication: required\n",
+        "    authentication: required\n    onFailure: reject\n",
+    );
+    let set = parse(&told).unwrap();
+    let [allow, _] = set.policies()[0].rules(Direction::Ingress).unwrap() else {
+        panic!("two rules expected")
+    };
+    assert_eq!(allow.effect(), Effect::Allow(Authentication::RequiredOrRejected));
+    for (line, by) in [
+        ("    authentication: required\n", "    onFailure: reject\n"),
+        (
+            "    authentication: required\n",
+            "    authentication: always-fail\n    onFailure: reject\n",
+        ),
+        ("    action: Deny\n", "    action: Deny\n    onFailure: reject\n"),
+    ] {
+        assert!(policy_error(line, by).contains("`onFailure: reject` needs `authentication: required`"));
+    }
+    assert!(policy_error("    authentication: required\n", "    onFailure: shout\n").contains("shout"));
+}
+
+#[test]
 fn a_policy_is_read_as_it_is_written() {
     let set = parse(POLICY).unwrap();
     let [policy] = set.policies() else {

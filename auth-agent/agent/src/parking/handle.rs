@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use signet_abi::AuthKey;
+use signet_abi::{AuthKey, Direction, ParkingTicket, ticket_flags};
 use signet_maps::boottime_now;
 use signet_parking::{Bounds, Counts, Fill, Lot};
+use signet_refusal::{Budget, Limits, answer};
 use tun_rs::AsyncDevice;
 
 /// The packets that wait on this node. Clones share them.
@@ -18,6 +19,18 @@ pub(super) struct State {
     pub(super) known: bool,
     /// Frames that the device did not take back.
     lost: u64,
+    /// How many senders may still be told that they are refused.
+    budget: Budget,
+    answers: Answers,
+}
+
+/// What senders were told that asked for it by their rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// That they are refused.
+    pub told: u64,
+    /// Nothing: too many answers.
+    pub withheld: u64,
 }
 
 impl Default for Parking {
@@ -27,6 +40,8 @@ impl Default for Parking {
             device: None,
             known: false,
             lost: 0,
+            budget: Budget::new(Limits::default()),
+            answers: Answers::default(),
         })))
     }
 }
@@ -48,11 +63,12 @@ impl Parking {
         }
     }
 
-    /// A pair cannot be proven now: its packets go back, and the kernel drops them for the want of a proof.
+    /// A pair cannot be proven now: its packets go back, and the kernel drops them for the want of a proof. Their senders are told
+    /// where the rule says so.
     pub fn refuse(&self, pair: &AuthKey) {
         let mut state = self.lock();
         for frame in state.lot.refuse(pair) {
-            state.give_back(&frame);
+            state.turn_away(&frame);
         }
     }
 
@@ -80,6 +96,11 @@ impl Parking {
         self.lock().lot.fill()
     }
 
+    /// What senders were told since the start.
+    pub fn answers(&self) -> Answers {
+        self.lock().answers
+    }
+
     /// What became of packets since the start.
     pub fn counts(&self) -> Counts {
         let state = self.lock();
@@ -94,7 +115,7 @@ impl Parking {
     pub(super) fn expire(&self) {
         let mut state = self.lock();
         for frame in state.lot.expire(boottime_now()) {
-            state.give_back(&frame);
+            state.turn_away(&frame);
         }
     }
 
@@ -113,6 +134,36 @@ impl State {
             .is_some_and(|device| device.try_send(frame).is_ok());
         if !given {
             self.lost += 1;
+        }
+    }
+
+    /// The same for one that there is no proof for. The kernel drops it; its sender is told if the rule wants it, in the name of the
+    /// one who was to have it, and never more than the budget allows.
+    fn turn_away(&mut self, frame: &[u8]) {
+        self.give_back(frame);
+        let Some(ticket) = ParkingTicket::read(frame).filter(|ticket| ticket.flags & ticket_flags::TELL != 0)
+        else {
+            return;
+        };
+        let told = ParkingTicket::frame(frame).and_then(answer);
+        let Some((told, prefix)) = told.zip(ParkingTicket::refusal(frame)) else {
+            return;
+        };
+        let left = ticket.direction == Direction::Egress as u8;
+        let sender = if left { ticket.local } else { ticket.remote };
+        if !self.budget.allows(sender, boottime_now()) {
+            self.answers.withheld += 1;
+            return;
+        }
+        let bytes = [prefix.as_slice(), told.as_slice()].concat();
+        let sent = self
+            .device
+            .as_ref()
+            .is_some_and(|device| device.try_send(&bytes).is_ok());
+        if sent {
+            self.answers.told += 1;
+        } else {
+            self.answers.withheld += 1;
         }
     }
 }

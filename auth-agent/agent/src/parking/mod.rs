@@ -4,4 +4,4 @@ mod device;
 mod handle;
 
 pub use device::watch;
-pub use handle::Parking;
+pub use handle::{Answers, Parking};

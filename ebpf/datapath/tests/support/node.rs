@@ -11,8 +11,9 @@ use signet_abi::{
 };
 use signet_datapath::{Capacities, Datapath, Hook, RunInput};
 use signet_maps::{
-    AuthMap, ConfigMap, Connection, CounterName, CtMaps, EndpointsMap, FlowRing, IpcacheMap, IpcachePrefix,
-    LeaseEndsMap, LeasesMap, MetricsMap, NodesMap, PolicyMap, PolicyPrefix, SignalRing, boottime_now,
+    AuthMap, ConfigMap, Connection, CounterName, CtMaps, EndpointsMap, FlowRing, FragmentsMap, IpcacheMap,
+    IpcachePrefix, LeaseEndsMap, LeasesMap, MetricsMap, NodesMap, PolicyMap, PolicyPrefix, SignalRing,
+    boottime_now,
 };
 
 use super::packet;
@@ -209,6 +210,7 @@ pub(crate) struct Node {
     pub nodes: NodesMap,
     pub config: ConfigMap,
     pub connections: CtMaps,
+    pub fragments: FragmentsMap,
     pub metrics: MetricsMap,
     signals: SignalRing,
     flows: FlowRing,
@@ -281,6 +283,7 @@ impl Node {
             nodes: NodesMap::open(&directory).unwrap(),
             config: ConfigMap::open(&directory).unwrap(),
             connections: CtMaps::open(&directory).unwrap(),
+            fragments: FragmentsMap::open(&directory).unwrap(),
             metrics: MetricsMap::open(&directory).unwrap(),
             signals,
             flows,
@@ -326,8 +329,11 @@ impl Node {
         self.grant(PEER_NODE, MINUTE.cast_signed());
     }
 
-    /// Takes away what is remembered of every connection.
+    /// Takes away what is remembered of every connection and datagram.
     pub(crate) fn forget(&mut self) {
+        for (key, _) in self.fragments.entries().unwrap() {
+            let _ = self.fragments.remove(&key).unwrap();
+        }
         for (key, _) in self.connections.v4.entries().unwrap() {
             let _ = self.connections.v4.remove(&key).unwrap();
         }
@@ -544,6 +550,18 @@ impl Node {
             ..Origin::NOWHERE
         };
         self.act_from(origin, hook, packet)
+    }
+
+    /// The packet as the hook leaves it.
+    pub(crate) fn output(&mut self, hook: Hook, packet: &[u8]) -> Vec<u8> {
+        let input = RunInput {
+            packet,
+            mark: 0,
+            received_by: 0,
+            ifindex: INTERFACE,
+            repeat: 1,
+        };
+        self.datapath.transform(hook, input).unwrap().1
     }
 
     fn act_from(&mut self, origin: Origin, hook: Hook, packet: &[u8]) -> (i32, u32) {

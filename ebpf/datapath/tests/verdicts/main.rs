@@ -23,6 +23,7 @@ mod support;
 
 mod connections;
 mod errors;
+mod fragments;
 mod hooks;
 mod leases;
 mod neighbours;
@@ -30,4 +31,5 @@ mod packets;
 mod parking;
 mod proofs;
 mod random;
+mod refusals;
 mod rules;

@@ -90,41 +90,6 @@ fn headers_that_contradict_themselves_are_refused() {
 }
 
 #[test]
-fn every_fragment_is_refused() {
-    everywhere(|node, family, direction| {
-        let whole = Transport::Udp.opening(family, direction);
-        let refused = Reason::FragmentNotSupported;
-        let rows = match family {
-            Family::V4 => vec![
-                ("first", with(&whole, ETHERNET + 6, &[0x20, 0]), refused),
-                ("middle", with(&whole, ETHERNET + 6, &[0x20, 1]), refused),
-                ("last", with(&whole, ETHERNET + 6, &[0, 1]), refused),
-                ("last of many", with(&whole, ETHERNET + 6, &[0x1f, 0xff]), refused),
-                (
-                    "do not fragment",
-                    with(&whole, ETHERNET + 6, &[0x40, 0]),
-                    Reason::Forwarded,
-                ),
-            ],
-            Family::V6 => {
-                let header = |offset: u8| {
-                    let fragment = packet::extended(&whole, &[44]);
-                    with(&fragment, transport_offset(family) + 2, &[0, offset])
-                };
-                vec![
-                    ("first", header(1), refused),
-                    ("middle", header(9), refused),
-                    ("last", header(8), refused),
-                    ("atomic (RFC 6946)", header(0), refused),
-                    ("behind options", packet::extended(&whole, &[60, 44]), refused),
-                ]
-            }
-        };
-        check(node, direction, &rows);
-    });
-}
-
-#[test]
 fn protocols_that_no_workload_may_speak_are_refused() {
     everywhere(|node, family, direction| {
         let udp = Transport::Udp.opening(family, direction);

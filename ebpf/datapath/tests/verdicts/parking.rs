@@ -15,16 +15,16 @@ use crate::support::node::{
 
 const SECRET: u64 = 0x1122_3344_5566_7788;
 /// The parking device.
-const PARKING: u32 = 77;
+pub(crate) const PARKING: u32 = 77;
 
-fn with_parking(node: &mut Node, direction: Direction) {
+pub(crate) fn with_parking(node: &mut Node, direction: Direction) {
     node.configure(|config| (config.parking_ifindex, config.parking_secret) = (PARKING, SECRET));
     node.enforce(BOTH_ENFORCED);
     node.rule(direction, Verdict::Allow, Authentication::Required);
 }
 
 /// A frame as signet-agent gives it back.
-fn returned(ticket: &ParkingTicket, packet: &[u8]) -> Vec<u8> {
+pub(crate) fn returned(ticket: &ParkingTicket, packet: &[u8]) -> Vec<u8> {
     let mut frame = vec![0; 12];
     frame.extend_from_slice(&packet[12..14]);
     frame.extend_from_slice(&ticket.secret.to_ne_bytes());
@@ -37,13 +37,13 @@ fn returned(ticket: &ParkingTicket, packet: &[u8]) -> Vec<u8> {
     ] {
         frame.extend_from_slice(&word.to_ne_bytes());
     }
-    frame.extend_from_slice(&[ticket.direction, 0, 0, 0]);
+    frame.extend_from_slice(&[ticket.direction, ticket.flags, 0, 0]);
     assert_eq!(frame.len(), PARKING_PREFIX);
     frame.extend_from_slice(packet);
     frame
 }
 
-fn ticket(direction: Direction) -> ParkingTicket {
+pub(crate) fn ticket(direction: Direction) -> ParkingTicket {
     ParkingTicket {
         secret: SECRET,
         local: LOCAL,
@@ -52,7 +52,8 @@ fn ticket(direction: Direction) -> ParkingTicket {
         ifindex: INTERFACE,
         mark: MARK_DECRYPTED,
         direction: direction as u8,
-        reserved: [0; 3],
+        flags: 0,
+        reserved: [0; 2],
     }
 }
 

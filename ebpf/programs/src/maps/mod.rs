@@ -10,7 +10,7 @@ mod node;
 mod policy;
 
 pub use auth::{AUTH, LEASE_ENDS, LEASES, SIGNALLED};
-pub use conntrack::{CT4, CT6};
+pub use conntrack::{CT4, CT6, FRAGMENTS};
 pub use events::{FLOWS, METRICS, SIGNALS};
 pub use identity::{ENDPOINTS, IPCACHE};
 pub use node::{CONFIG, NODES};

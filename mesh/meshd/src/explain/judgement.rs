@@ -111,13 +111,21 @@ pub(super) fn judge(
             answer.conclude(Verdict::Refused, Some(Reason::AuthenticationAlwaysFails), &next);
         }
         Judgement::Allow {
-            authentication: Authentication::Required,
+            authentication: mode @ (Authentication::RequiredOrRejected | Authentication::Required),
             rule: number,
         } => {
-            answer.ok(step, format!("{} allows it to whom is proven", rule(number)));
+            answer.ok(step, allows(&rule(number), mode));
             proof(known, maps, local, remote, answer);
         }
     }
+}
+
+fn allows(rule: &str, mode: Authentication) -> String {
+    let others = match mode {
+        Authentication::RequiredOrRejected => "; others are told that they are refused (`onFailure: reject`)",
+        Authentication::Disabled | Authentication::Required | Authentication::AlwaysFail => "",
+    };
+    format!("{rule} allows it to whom is proven{others}")
 }
 
 const fn is_set_up(state: &EndpointState) -> bool {

@@ -32,6 +32,7 @@ pub(crate) fn is_drop(flow: &Flow) -> bool {
 fn verdict(flow: &Flow) -> &'static str {
     match Reason::from_u8(flow.reason) {
         Some(Reason::Parked) => "parked",
+        Some(Reason::Rejected) => "rejected",
         _ if is_drop(flow) => "dropped",
         _ => "allowed",
     }

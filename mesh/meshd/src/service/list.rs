@@ -98,7 +98,7 @@ pub(crate) fn policies(known: &Known) -> ListPoliciesResponse {
 const fn mode(authentication: Authentication) -> &'static str {
     match authentication {
         Authentication::Disabled => "disabled",
-        Authentication::Required => "required",
+        Authentication::RequiredOrRejected | Authentication::Required => "required",
         Authentication::AlwaysFail => "always-fail",
     }
 }

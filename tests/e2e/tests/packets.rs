@@ -1,0 +1,234 @@
+//! What becomes of packets that are refused, and of datagrams in pieces.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustix::io::Errno;
+use signet_abi::{Reason, SecurityIdentity};
+use signet_e2e::{Ask, Case, Family, Stage, run};
+use signet_proto::mesh::v1::FlowEvent;
+
+const CASES: &[Case] = &[
+    Case {
+        name: "large_datagrams_of_a_cold_pair_arrive",
+        run: large_datagrams_of_a_cold_pair_arrive,
+    },
+    Case {
+        name: "who_cannot_be_proven_is_told_where_the_rule_says_so",
+        run: who_cannot_be_proven_is_told_where_the_rule_says_so,
+    },
+    Case {
+        name: "who_cannot_be_proven_hears_nothing_where_the_rule_does_not",
+        run: who_cannot_be_proven_hears_nothing_where_the_rule_does_not,
+    },
+    Case {
+        name: "a_sender_is_told_by_its_own_node_of_its_own_rules",
+        run: a_sender_is_told_by_its_own_node_of_its_own_rules,
+    },
+    Case {
+        name: "nobody_can_spend_anothers_refusals",
+        run: nobody_can_spend_anothers_refusals,
+    },
+];
+
+fn main() -> ExitCode {
+    run("e2epackets", include_str!("../labs/packets.yaml"), CASES)
+}
+
+/// Waits until a node's kernel knows these workloads, registered or not.
+fn known(stage: &Stage, node: &str, workloads: &[(&str, bool)]) -> Result<()> {
+    stage.eventually("the node knows who they are", |stage| {
+        for (workload, registered) in workloads {
+            let identity = stage.kernel_identity(node, workload)?;
+            let expected = |identity: SecurityIdentity| {
+                identity.is_workload() == *registered
+                    && (*registered || identity == SecurityIdentity::UNMANAGED)
+            };
+            if !identity.is_some_and(expected) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    })
+}
+
+/// What the first packet over TCP and UDP comes to.
+struct Heard {
+    tcp: ErrorKind,
+    /// None: silence.
+    udp: Option<Errno>,
+}
+
+fn knock(stage: &Stage, from: &str, target: SocketAddr, patience: Duration) -> Result<Heard> {
+    let source = SocketAddr::new(
+        stage.address(from, if target.is_ipv4() { Family::V4 } else { Family::V6 })?,
+        0,
+    );
+    stage.lab().within(from, || -> Result<Heard> {
+        let tcp = match TcpStream::connect_timeout(&target, patience) {
+            Ok(_) => anyhow::bail!("{from} was connected to {target}"),
+            Err(error) => error.kind(),
+        };
+        let socket = UdpSocket::bind(source)?;
+        socket.connect(target)?;
+        socket.set_read_timeout(Some(patience))?;
+        socket.send(b"knock")?;
+        let udp = match socket.recv(&mut [0; 64]) {
+            Ok(_) => anyhow::bail!("{from} was answered by {target}"),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            Err(error) => error.raw_os_error().map(Errno::from_raw_os_error),
+        };
+        Ok(Heard { tcp, udp })
+    })?
+}
+
+/// As Linux says it: type 3 code 13, and type 1 code 1.
+fn prohibited(target: SocketAddr) -> Errno {
+    if target.is_ipv4() {
+        Errno::HOSTUNREACH
+    } else {
+        Errno::ACCESS
+    }
+}
+
+fn was_told(stage: &Stage, node: &str, target: SocketAddr) -> Result<()> {
+    stage.eventually("the flow log says that the sender was told", |stage| {
+        let told = |flow: &FlowEvent| {
+            flow.reason == u32::from(Reason::Rejected as u8) && flow.source == target.ip().to_string()
+        };
+        Ok(stage.flows(node)?.into_iter().find(told).map(drop))
+    })
+}
+
+fn who_cannot_be_proven_is_told_where_the_rule_says_so(stage: &mut Stage) -> Result<()> {
+    known(stage, "n2", &[("web", true), ("ghost", false), ("shade", false)])?;
+    // From another node, and from the same one.
+    for from in ["ghost", "shade"] {
+        for family in Family::BOTH {
+            let target = SocketAddr::new(stage.address("web", family)?, 8081);
+            let heard = knock(stage, from, target, stage.patience())?;
+            ensure!(
+                heard.tcp == ErrorKind::ConnectionRefused,
+                "{from} to {target}: {:?}",
+                heard.tcp
+            );
+            ensure!(
+                heard.udp == Some(prohibited(target)),
+                "{from} to {target}: {:?}",
+                heard.udp
+            );
+            was_told(stage, "n2", target)?;
+            let ask = Ask::tcp(if from == "ghost" { "ghost" } else { "shade" }, "web", 8081).over(family);
+            ask.refused(stage, stage.silence(), "n2", Reason::AuthenticationRequired)?;
+        }
+    }
+    Ok(())
+}
+
+fn who_cannot_be_proven_hears_nothing_where_the_rule_does_not(stage: &mut Stage) -> Result<()> {
+    known(stage, "n2", &[("web", true), ("ghost", false)])?;
+    for family in Family::BOTH {
+        let target = SocketAddr::new(stage.address("web", family)?, 8080);
+        let heard = knock(stage, "ghost", target, stage.silence())?;
+        ensure!(heard.tcp == ErrorKind::TimedOut, "{target}: {:?}", heard.tcp);
+        ensure!(heard.udp.is_none(), "{target}: {:?}", heard.udp);
+    }
+    Ok(())
+}
+
+fn a_sender_is_told_by_its_own_node_of_its_own_rules(stage: &mut Stage) -> Result<()> {
+    known(stage, "n1", &[("caller", true), ("shade", false)])?;
+    for family in Family::BOTH {
+        let target = SocketAddr::new(stage.address("shade", family)?, 8080);
+        let heard = knock(stage, "caller", target, stage.patience())?;
+        ensure!(
+            heard.tcp == ErrorKind::ConnectionRefused,
+            "{target}: {:?}",
+            heard.tcp
+        );
+        ensure!(heard.udp == Some(prohibited(target)), "{target}: {:?}", heard.udp);
+        was_told(stage, "n1", target)?;
+    }
+    Ok(())
+}
+
+/// The ghost's node refuses a source that is not the sender's before there is anything to tell: the other workload hears nothing.
+fn nobody_can_spend_anothers_refusals(stage: &mut Stage) -> Result<()> {
+    let (victim, web) = (
+        stage.address("client", Family::V4)?,
+        stage.address("web", Family::V4)?,
+    );
+    let owned = format!("{victim}/32");
+    stage
+        .lab()
+        .exec("ghost", &["ip", "address", "add", &owned, "dev", "eth0"])?;
+    let sent = stage.lab().within("ghost", || -> Result<()> {
+        let socket = UdpSocket::bind(SocketAddr::new(victim, 0))?;
+        for _ in 0..20 {
+            socket.send_to(b"spoofed", SocketAddr::new(web, 8081))?;
+        }
+        Ok(())
+    });
+    stage
+        .lab()
+        .exec("ghost", &["ip", "address", "del", &owned, "dev", "eth0"])?;
+    sent??;
+    stage
+        .eventually("the node of the forger has refused it", |stage| {
+            let refused = |flow: &FlowEvent| {
+                flow.reason == u32::from(Reason::InvalidSourceIp as u8) && flow.source == victim.to_string()
+            };
+            Ok(stage.flows("n1")?.into_iter().find(refused).map(drop))
+        })
+        .context("the forged packets were not refused as such")?;
+    let told = |flow: &FlowEvent| {
+        flow.reason == u32::from(Reason::Rejected as u8) && flow.destination == victim.to_string()
+    };
+    for node in ["n1", "n2"] {
+        ensure!(!stage.flows(node)?.iter().any(told), "{node} told the victim");
+    }
+    Ok(())
+}
+
+/// Their fragments wait in order, and so does the answer's.
+fn large_datagrams_of_a_cold_pair_arrive(stage: &mut Stage) -> Result<()> {
+    const LENGTH: usize = 9_000;
+    known(
+        stage,
+        "n2",
+        &[("web", true), ("client", true), ("neighbour", true)],
+    )?;
+    for (from, family) in [
+        ("client", Family::V4),
+        ("neighbour", Family::V6),
+        ("client", Family::V6),
+    ] {
+        let target = SocketAddr::new(stage.address("web", family)?, 8080);
+        let source = SocketAddr::new(stage.address(from, family)?, 0);
+        let patience = stage.patience();
+        let answer = stage.lab().within(from, || -> Result<Vec<u8>> {
+            let socket = UdpSocket::bind(source)?;
+            socket.set_read_timeout(Some(patience))?;
+            // One, and no second one.
+            socket.send_to(&[7; LENGTH], target)?;
+            let mut buffer = vec![0; 2 * LENGTH];
+            let length = socket.recv(&mut buffer).context("nothing came back")?;
+            buffer.truncate(length);
+            Ok(buffer)
+        })??;
+        let expected = [b"web: ".as_slice(), &[7; LENGTH]].concat();
+        ensure!(answer == expected, "{from} had {} bytes back", answer.len());
+        // The second family of a pair finds the proof of the first.
+        if from != "client" || family == Family::V4 {
+            stage.eventually("the flow log says that it waited", |stage| {
+                let waited =
+                    |flow: &FlowEvent| flow.verdict == "parked" && flow.source == source.ip().to_string();
+                Ok(stage.flows("n2")?.into_iter().find(waited).map(drop))
+            })?;
+        }
+    }
+    Ok(())
+}
