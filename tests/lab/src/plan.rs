@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::documents;
 use crate::name::{LabName, interface_name};
-use crate::spec::{Encryption, LabFile, NodeFile, SpecError, WorkloadFile};
+use crate::spec::{Encryption, LabFile, NodeFile, Preauth, SpecError, WorkloadFile};
 use check::Checker;
 
 pub(crate) use address::{CA_IPV4, CA_IPV6, GATEWAY_IPV4, GATEWAY_IPV6};
@@ -28,6 +28,9 @@ pub struct Plan {
     pub svid_ttl: Option<String>,
     /// Encryption once the lab is up.
     pub encryption: Encryption,
+    /// What the agents prove before anybody asks.
+    #[serde(default)]
+    pub preauth: Preauth,
     /// The nodes, in the file's order.
     pub nodes: Vec<NodePlan>,
     /// The workloads, in the file's order.
@@ -109,6 +112,7 @@ impl Plan {
             mtu: file.mtu.value,
             svid_ttl: file.svid_ttl.clone(),
             encryption: file.encryption,
+            preauth: file.preauth,
             nodes,
             workloads,
             policies: file.policies.clone(),

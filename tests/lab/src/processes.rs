@@ -79,7 +79,11 @@ pub(crate) fn processes(plan: &Plan, paths: &LabPaths, bin_dir: &Path) -> Vec<Pr
     for node in &plan.nodes {
         all.push(daemon(&node.name, Role::Meshd, meshd_arguments(paths, node)));
         all.push(daemon(&node.name, Role::Keyd, keyd_arguments(paths, node)));
-        all.push(daemon(&node.name, Role::Agent, agent_arguments(paths, node)));
+        all.push(daemon(
+            &node.name,
+            Role::Agent,
+            agent_arguments(plan, paths, node),
+        ));
     }
     for workload in plan
         .workloads
@@ -113,7 +117,7 @@ fn ca_arguments(plan: &Plan, paths: &LabPaths) -> Vec<String> {
     arguments
 }
 
-fn agent_arguments(paths: &LabPaths, node: &NodePlan) -> Vec<String> {
+fn agent_arguments(plan: &Plan, paths: &LabPaths, node: &NodePlan) -> Vec<String> {
     flags(&[
         ("--node", node.name.clone()),
         ("--ca", format!("{CA_IPV4}:{CA_PORT}")),
@@ -126,6 +130,7 @@ fn agent_arguments(paths: &LabPaths, node: &NodePlan) -> Vec<String> {
         ("--run-dir", paths.node_run(&node.name).display().to_string()),
         ("--bpffs", paths.node_bpffs(&node.name).display().to_string()),
         ("--listen", format!("{}:{SESSION_PORT}", node.ipv4)),
+        ("--preauth", plan.preauth.name().to_owned()),
         ("--metrics-listen", format!("127.0.0.1:{}", metrics_ports::AGENT)),
     ])
 }

@@ -32,6 +32,10 @@ pub struct LabFile {
     /// Encryption between nodes once the lab is up.
     #[serde(default)]
     pub encryption: Encryption,
+    /// What the agents prove before anybody asks. A lab is there to be looked at, so by default each pair meets its first
+    /// contact.
+    #[serde(default)]
+    pub preauth: Preauth,
     /// The nodes, at most 64.
     pub nodes: Vec<NodeFile>,
     /// The workloads. Their names are unique in the lab.
@@ -57,6 +61,30 @@ pub enum Encryption {
     Off,
     /// `WireGuard`, node to node.
     Wireguard,
+}
+
+/// What agents prove before anybody asks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Preauth {
+    /// Nothing.
+    #[default]
+    Off,
+    /// What rules ask for.
+    Policy,
+    /// Every pair.
+    All,
+}
+
+impl Preauth {
+    /// As signet-agent's command line has it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Policy => "policy",
+            Self::All => "all",
+        }
+    }
 }
 
 /// A node: a network namespace with an uplink to the underlay and Signet's daemons.

@@ -7,5 +7,5 @@ mod schema;
 
 pub use error::SpecError;
 pub(crate) use error::place;
-pub use file::{Encryption, LabFile, NodeFile, ServeFile, WorkloadFile};
+pub use file::{Encryption, LabFile, NodeFile, Preauth, ServeFile, WorkloadFile};
 pub use schema::json_schema;
