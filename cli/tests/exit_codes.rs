@@ -23,12 +23,17 @@ fn words(bytes: &[u8]) -> String {
 }
 
 /// Every command that asks a daemon, as it is typed, with the socket of the one that is not there.
-const ASKING: [(&str, &str); 57] = [
+const ASKING: [(&str, &str); 62] = [
     ("status", "agent.sock"),
     ("auth list", "agent.sock"),
     ("auth sessions", "agent.sock"),
     ("auth leases", "agent.sock"),
     ("auth prove a b", "agent.sock"),
+    ("auth watch", "agent.sock"),
+    ("auth watch --kind failed -o json", "agent.sock"),
+    ("auth flush --all", "agent.sock"),
+    ("auth flush --pair a b", "agent.sock"),
+    ("auth flush --of spiffe://td/a", "agent.sock"),
     ("identity list", "agent.sock"),
     ("policy list", "meshd.sock"),
     ("flows", "meshd.sock"),

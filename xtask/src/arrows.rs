@@ -31,6 +31,7 @@ const PURE: &[&str] = &[
     "signet-pairs",
     "signet-parking",
     "signet-refusal",
+    "signet-preauth",
     "signet-policy",
     "signet-endpoints",
     "signet-toggle",

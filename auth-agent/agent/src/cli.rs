@@ -3,10 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use signet_spiffe::{NodeName, SpiffeId, TrustDomain};
 use signet_telemetry::LogFormat;
 
+use crate::ahead::Mode;
 use crate::devid::{DevidArgs, TpmArgs};
 
 /// Gives the workloads of this node their identity, and proves pairs of them to the kernel.
@@ -136,6 +137,25 @@ pub struct RunArgs {
     /// Address that other nodes dial, best first; by default that of --listen, or the one that the CA is reached from.
     #[arg(long, value_name = "IP")]
     pub advertise: Vec<IpAddr>,
+    /// Which pairs are proven before their first packet: those for which a rule asks for a proof, all of them, or none. What is
+    /// not proven ahead is proven by its first packet, which waits meanwhile.
+    #[arg(
+        long,
+        value_name = "WHICH",
+        env = "SIGNET_PREAUTH",
+        value_enum,
+        default_value_t
+    )]
+    pub preauth: Mode,
+    /// Most pairs that are proven ahead; those that were used last are first.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        env = "SIGNET_PREAUTH_PAIRS",
+        default_value_t = 4096,
+        value_parser = value_parser!(u32).range(1..=32_768)
+    )]
+    pub preauth_pairs: u32,
     /// Where Prometheus finds metrics, at /metrics, in plaintext and for whoever can connect: an address of the node's own
     /// (127.0.0.1:4251) or of a management network. Off unless given.
     #[arg(long, value_name = "IP:PORT", env = "SIGNET_AGENT_METRICS")]

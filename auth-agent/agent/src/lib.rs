@@ -14,11 +14,13 @@
 //! | [`sessions`] | one TLS connection per peer node, on demand, with pair handshakes inside |
 //! | [`leases`] | what other nodes say of their addresses; writes `LEASES` and `LEASE_ENDS` |
 //! | [`pairs`] | which pairs are proven, in flight or failing; writes `AUTH` |
+//! | [`ahead`] | which pairs are worth a proof before anybody asks, from signet-meshd |
 //! | [`transport`] | drives signet-keyd: offers, readiness and retirement of encryption |
 //! | [`service`] | `agent.sock` |
 
 #![recursion_limit = "256"]
 
+pub mod ahead;
 pub mod auth;
 mod brokers;
 pub mod ca;
@@ -26,6 +28,7 @@ pub mod cli;
 pub mod clock;
 pub mod custody;
 pub mod devid;
+mod feed;
 pub mod jwt;
 pub mod leases;
 pub mod lists;

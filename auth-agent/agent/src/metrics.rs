@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
-use signet_metrics::{Labels, Page, serve};
+use signet_metrics::{Buckets, Labels, Page, serve};
 use signet_proto::agent::v1::agent_service_server::AgentService as _;
-use signet_proto::agent::v1::{LeaseStatus, StatusRequest, StatusResponse};
+use signet_proto::agent::v1::{
+    HandshakeLatency, Handshakes, LeaseStatus, Parking, Preauth, StatusRequest, StatusResponse,
+};
 use tokio::net::TcpListener;
 use tonic::Request;
 
@@ -61,11 +63,11 @@ pub fn page(status: &StatusResponse) -> Page {
     );
     page.gauge("sessions", "Sessions with other nodes", status.sessions);
     page.gauge("proofs", "Pairs with a proof", status.proofs);
-    let handshakes = [("ok", status.handshakes_ok), ("failed", status.handshakes_failed)];
+    let by_result = [("ok", status.handshakes_ok), ("failed", status.handshakes_failed)];
     page.counters(
         "handshakes",
         "Pair handshakes, by result",
-        handshakes.map(|(result, count)| (label("result", result), count)),
+        by_result.map(|(result, count)| (label("result", result), count)),
     );
     page.counter(
         "signals",
@@ -77,7 +79,14 @@ pub fn page(status: &StatusResponse) -> Page {
         "Of these, the ones that found no room or no pair to prove",
         status.signals_refused,
     );
-    let parking = status.parking.unwrap_or_default();
+    parking(&mut page, &status.parking.unwrap_or_default());
+    leases(&mut page, &status.leases.unwrap_or_default());
+    handshakes(&mut page, &status.handshakes.clone().unwrap_or_default());
+    preauth(&mut page, &status.preauth.clone().unwrap_or_default());
+    page
+}
+
+fn parking(page: &mut Page, parking: &Parking) {
     page.gauge(
         "parking_open",
         "1 while packets without a proof can wait",
@@ -111,8 +120,81 @@ pub fn page(status: &StatusResponse) -> Page {
         "Packets that there is no proof for and whose rule says onFailure: reject, by whether their sender was told; untold: too many at once",
         answers.map(|(answer, count)| (label("answer", answer), count)),
     );
-    leases(&mut page, &status.leases.unwrap_or_default());
-    page
+}
+
+fn handshakes(page: &mut Page, handshakes: &Handshakes) {
+    let buckets = |latency: &HandshakeLatency| {
+        let ends = handshakes.buckets.iter().map(|end| seconds(*end, 1e6));
+        Buckets {
+            counts: ends
+                .chain([f64::INFINITY])
+                .zip(latency.counts.iter().copied())
+                .collect(),
+            sum: seconds(latency.sum, 1e9),
+        }
+    };
+    let latencies = handshakes.latencies.iter();
+    page.histograms(
+        "handshake_seconds",
+        "From signal to proof: the nodes had no session, had one, are one; nobody had asked yet; the proof before was to end",
+        latencies.map(|latency| (label("how", &latency.how), buckets(latency))),
+    );
+    let failures = handshakes.failures.iter();
+    page.counters(
+        "handshake_failures",
+        "Handshakes of ours that gave no proof, by cause",
+        failures.map(|failure| (label("cause", &failure.cause), failure.count)),
+    );
+    let under_way = [
+        ("contact", handshakes.contacts_in_flight),
+        ("renewal", handshakes.renewals_in_flight),
+        ("preauth", handshakes.ahead_in_flight),
+    ];
+    page.gauges(
+        "handshakes_in_flight",
+        "Handshakes of ours that are under way: somebody waits, the proof before is to end, nobody has asked yet",
+        under_way.map(|(what, count)| (label("for", what), i64::from(count))),
+    );
+    let ages = ["1m", "10m", "1h", "+Inf"].into_iter().zip(&handshakes.ages);
+    page.gauges(
+        "proofs_by_age",
+        "Pairs with a proof, by how long ago it was made: less than this, and not less than the one before",
+        ages.map(|(under, count)| (label("under", under), i64::from(*count))),
+    );
+}
+
+fn preauth(page: &mut Page, preauth: &Preauth) {
+    let missing = preauth.waiting.saturating_add(preauth.in_flight);
+    let ready = preauth
+        .waiting
+        .saturating_sub(preauth.backing_off)
+        .saturating_sub(preauth.absent);
+    let pairs = [
+        ("proven", i64::from(preauth.chosen.saturating_sub(missing))),
+        ("in-flight", i64::from(preauth.in_flight)),
+        ("waiting", i64::from(ready)),
+        ("backing-off", i64::from(preauth.backing_off)),
+        ("absent", i64::from(preauth.absent)),
+        ("left-out", i64::try_from(preauth.left_out).unwrap_or(i64::MAX)),
+    ];
+    page.gauges(
+        "preauth_pairs",
+        "Pairs that are to be proven before their first packet, by how they stand; left-out: there is no room for them",
+        pairs.map(|(state, count)| (label("state", state), count)),
+    );
+    let results = [("ok", preauth.proven), ("failed", preauth.failed)];
+    page.counters(
+        "preauth_handshakes",
+        "Handshakes that were begun before anybody asked, by result",
+        results.map(|(result, count)| (label("result", result), count)),
+    );
+}
+
+fn seconds(number: u64, per_second: f64) -> f64 {
+    // Beyond 2^53 the last digits of a sum of times are of no interest.
+    #[expect(clippy::cast_precision_loss, reason = "see above")]
+    let number = number as f64;
+    number / per_second
 }
 
 fn leases(page: &mut Page, leases: &LeaseStatus) {
@@ -170,6 +252,8 @@ fn label(name: &'static str, value: &str) -> Labels {
 
 #[cfg(test)]
 mod tests {
+    use signet_proto::agent::v1::HandshakeFailures;
+
     use super::*;
 
     #[test]
@@ -194,7 +278,25 @@ mod tests {
 
     #[test]
     fn every_metric_is_documented_and_every_documented_one_is_there() {
-        let text = page(&StatusResponse::default()).to_string();
+        let handshakes = Handshakes {
+            buckets: vec![1],
+            latencies: vec![HandshakeLatency {
+                how: "warm".to_owned(),
+                counts: vec![1, 0],
+                sum: 1,
+            }],
+            failures: vec![HandshakeFailures {
+                cause: "busy".to_owned(),
+                count: 1,
+            }],
+            ages: vec![0; 4],
+            ..Handshakes::default()
+        };
+        let status = StatusResponse {
+            handshakes: Some(handshakes),
+            ..StatusResponse::default()
+        };
+        let text = page(&status).to_string();
         let exported = signet_metrics::exported(&text, "signet_agent");
         let named = |page| signet_metrics::names(page, "signet_agent");
         assert_eq!(

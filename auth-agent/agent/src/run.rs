@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
+use crate::ahead::Mode;
 use crate::auth::KernelAuth;
 use crate::brokers::Endpoint;
 use crate::ca::{
@@ -42,7 +43,7 @@ use crate::svids::{Manager, SvidSet, WorkloadSource};
 use crate::transport::{Driver, Keyd};
 use crate::view::{KeptFile, TowardsCa, ViewStore};
 use crate::wit::WitKeeper;
-use crate::{leases, mesh, metrics, parking, signals};
+use crate::{ahead, leases, mesh, metrics, parking, signals};
 
 /// For TCP, and for TLS after it.
 const TLS_DEADLINE: Duration = Duration::from_secs(5);
@@ -124,7 +125,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     tasks.spawn(mesh::watch(meshd, endpoints, status.clone()));
     let auth = KernelAuth::new(args.bpffs.clone());
     let actor = Actor::new(knowledge, sessions.clone(), view.clone(), auth, status.clone());
-    let actor = actor.releasing(status.parking.clone());
+    let actor = proving_ahead(actor, &mut tasks, &args, &status);
     tasks.spawn(keep(
         PlaceFile::new(&args.run_dir),
         view.subscribe(),
@@ -268,6 +269,29 @@ fn keep_tokens(tasks: &mut JoinSet<()>, args: &RunArgs, tokens: JwtSvids, wits: 
     if args.experimental_wit_svid {
         tasks.spawn(wits.run());
     }
+}
+
+/// An actor that lets packets go that waited, and proves before anybody asks what it is to.
+fn proving_ahead(
+    actor: Actor<KernelAuth>,
+    tasks: &mut JoinSet<()>,
+    args: &RunArgs,
+    status: &Status,
+) -> Actor<KernelAuth> {
+    let actor = actor.releasing(status.parking.clone());
+    status.ahead.set_mode(args.preauth);
+    let all = match args.preauth {
+        Mode::Off => return actor,
+        Mode::Policy => false,
+        Mode::All => true,
+    };
+    let (publish, demand) = watch::channel(None);
+    tasks.spawn(ahead::watch(args.run_dir.join("meshd.sock"), all, publish));
+    let bounds = signet_preauth::Bounds {
+        pairs: usize::try_from(args.preauth_pairs).unwrap_or(usize::MAX),
+        ..signet_preauth::Bounds::default()
+    };
+    actor.proving_ahead(demand, bounds)
 }
 
 /// What the kernel asks for: proofs, and room for packets until these are there.

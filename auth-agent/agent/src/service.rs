@@ -7,11 +7,13 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use signet_abi::{AuthKey, NodeId, SecurityIdentity};
+use signet_maps::boottime_now;
 use signet_proto::agent::v1::agent_service_server::AgentService;
 use signet_proto::agent::v1::{
-    ListLeasesRequest, ListLeasesResponse, ListProofsRequest, ListProofsResponse, ListSessionsRequest,
-    ListSessionsResponse, ListSvidsRequest, ListSvidsResponse, Parking as WireParking, ProofEntry,
-    ProveRequest, StatusRequest, StatusResponse, SvidEntry, WatchViewRequest,
+    AuthEvent, FlushRequest, FlushResponse, ListLeasesRequest, ListLeasesResponse, ListProofsRequest,
+    ListProofsResponse, ListSessionsRequest, ListSessionsResponse, ListSvidsRequest, ListSvidsResponse,
+    Parking as WireParking, ProofEntry, ProveRequest, StatusRequest, StatusResponse, SvidEntry, WatchRequest,
+    WatchViewRequest,
 };
 use signet_proto::view::v1::Update;
 use tokio::sync::{Semaphore, mpsc};
@@ -27,7 +29,10 @@ use crate::svids::Entry;
 use crate::svids::SvidSet;
 use crate::view::ViewStore;
 
-/// Streams of the view at a time.
+mod counts;
+mod operators;
+
+/// Streams of the view and of events at a time.
 const WATCHERS: usize = 32;
 /// Updates that wait for a slow watcher.
 const BACKLOG: usize = 16;
@@ -139,6 +144,7 @@ impl AgentService for Service {
             .iter()
             .filter(|report| report.pair.proof.is_some())
             .count();
+        let handshakes = counts::handshakes(&self.status.tally, &reports, boottime_now());
         let status = &self.status;
         Ok(Response::new(StatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -168,6 +174,8 @@ impl AgentService for Service {
             cluster: view.map(|view| view.cluster()),
             parking: Some(parking(&status.parking)),
             custody: Some(status.custody.to_wire()),
+            preauth: Some(status.ahead.to_wire()),
+            handshakes: Some(handshakes),
             leases: Some(self.sessions.leases().status_report()),
         }))
     }
@@ -184,6 +192,22 @@ impl AgentService for Service {
             .map_err(|_| Refusal::deadline_exceeded("the handshake takes too long; see `signet auth list`"))?
             .ok_or_else(|| Refusal::resource_exhausted("too many wait for this proof"))?;
         Ok(Response::new(report.to_wire(self.view.current().as_deref())))
+    }
+
+    type WatchStream = BoxStream<'static, Result<AuthEvent, Refusal>>;
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Refusal> {
+        let place = self.watchers.clone().try_acquire_owned();
+        let place = place.map_err(|_| Refusal::resource_exhausted("too many watch already"))?;
+        Ok(Response::new(operators::watch(
+            &self.status,
+            request.into_inner().kinds,
+            place,
+        )))
+    }
+
+    async fn flush(&self, request: Request<FlushRequest>) -> Result<Response<FlushResponse>, Refusal> {
+        operators::flush(&self.pairs, &request).await.map(Response::new)
     }
 }
 

@@ -3,8 +3,11 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
+use crate::ahead::AheadReport;
 use crate::custody::Report;
+use crate::feed::Feed;
 use crate::leases::Sight;
+use crate::pairs::Tally;
 use crate::parking::Parking;
 
 /// What the operator sees of this agent.
@@ -27,6 +30,12 @@ pub struct Status {
     pub handshakes_failed: AtomicU64,
     /// Packets that wait for proofs.
     pub parking: Parking,
+    /// How long handshakes took, and why they failed.
+    pub tally: Tally,
+    /// What happens, for those who watch.
+    pub feed: Feed,
+    /// What is proven before anybody asks.
+    pub ahead: AheadReport,
     /// What is kept for the agent's next life.
     pub custody: Report,
     last_error: Mutex<String>,

@@ -104,6 +104,37 @@ impl ProveError {
         }
     }
 
+    /// The cause in one word, for metrics and events: there are as many as there are here.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::UnknownIdentity(_) => "unknown-identity",
+            Self::UnknownNode(_) => "unknown-node",
+            Self::NoView => "no-view",
+            Self::NotThere { .. } => "not-registered-there",
+            Self::Revoked(_) => "revoked",
+            Self::NoEndpoint => "no-endpoint",
+            Self::NoSvid => "no-svid",
+            Self::NoSession { .. } => "no-session",
+            Self::SessionLost => "session-lost",
+            Self::Busy => "busy",
+            Self::Refused { cause, .. } => match cause {
+                AbortCause::Unspecified => "peer-unspecified",
+                AbortCause::NoEndpoint => "peer-no-endpoint",
+                AbortCause::NoSvid => "peer-no-svid",
+                AbortCause::UnknownIdentity => "peer-unknown-identity",
+                AbortCause::Busy => "peer-busy",
+                AbortCause::Tls => "peer-tls",
+                AbortCause::Binding => "peer-binding",
+                AbortCause::Deadline => "peer-deadline",
+                AbortCause::Yield => "peer-yield",
+            },
+            Self::Handshake(_) => "handshake",
+            Self::Deadline => "deadline",
+            Self::Fault => "fault",
+            Self::Auth(_) => "map",
+        }
+    }
+
     /// Whether the pair is refused for what it is: its packets need not wait for another attempt. Everything else may be over
     /// before they have waited for long: a restart, an SVID or a view on its way.
     pub fn is_final(&self) -> bool {

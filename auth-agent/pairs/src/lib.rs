@@ -13,5 +13,5 @@ mod waiting;
 pub use failure::{ProveError, chain};
 pub use flights::{Answers, Effects, Ends, Flights, Refused};
 pub use local::prove_local;
-pub use table::{Bounds, Decision, Judge, Made, Moment, Pair, Refusal, Table};
+pub use table::{Bounds, Decision, Judge, Kind, Made, Moment, Pair, Refusal, Table};
 pub use waiting::{Ready, Waiting};

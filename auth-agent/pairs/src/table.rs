@@ -28,6 +28,13 @@ pub struct Bounds {
     pub pairs: usize,
 }
 
+impl Pair {
+    /// What the handshake that is under way is for.
+    pub fn kind(&self) -> Option<Kind> {
+        self.in_flight.and(self.kind)
+    }
+}
+
 impl Default for Bounds {
     fn default() -> Self {
         Self {
@@ -36,6 +43,17 @@ impl Default for Bounds {
             pairs: 65_536,
         }
     }
+}
+
+/// What a handshake is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A packet or a person waits.
+    Contact,
+    /// The proof that there is ends some day.
+    Renewal,
+    /// Nobody asks yet.
+    Ahead,
 }
 
 /// What a signal comes to.
@@ -79,8 +97,12 @@ pub struct Pair {
     pub handshakes: u64,
     /// How many failed.
     pub failures: u64,
+    /// When the proof was made, or taken over from an earlier run that does not say; ns.
+    pub made_at: u64,
     /// The last failure is none that waiting mends.
     refused: bool,
+    /// Of the handshake that is under way.
+    kind: Option<Kind>,
     epoch: u32,
     asked: u64,
     retry_at: u64,
@@ -121,6 +143,8 @@ pub struct Table {
     bounds: Bounds,
     pairs: BTreeMap<AuthKey, Pair>,
     in_flight: usize,
+    /// Of these, the ones that somebody waits for.
+    contacts: usize,
     by_node: BTreeMap<NodeId, usize>,
 }
 
@@ -131,12 +155,36 @@ impl Table {
             bounds,
             pairs: BTreeMap::new(),
             in_flight: 0,
+            contacts: 0,
             by_node: BTreeMap::new(),
         }
     }
 
     /// A packet or a person asks for a proof; `asked` is when.
     pub fn request(&mut self, key: AuthKey, asked: u64, now: u64) -> Decision {
+        if let Some(pair) = self.pairs.get_mut(&key) {
+            let has_proof = pair.proof.is_some_and(|proof| proof.not_after > now);
+            if pair.in_flight.is_some() {
+                // From now on somebody waits for it.
+                if pair.kind != Some(Kind::Contact) && !has_proof {
+                    pair.kind = Some(Kind::Contact);
+                    pair.asked = asked;
+                    self.contacts += 1;
+                }
+                return Decision::Joined;
+            }
+            if has_proof {
+                return Decision::Proven;
+            }
+            if pair.retry_at > now {
+                return Decision::Refused(Refusal::Backoff);
+            }
+        }
+        self.start(key, Kind::Contact, asked, now)
+    }
+
+    /// Nobody asks for a proof yet. Whether to try again after a failure is not decided here.
+    pub fn ahead(&mut self, key: AuthKey, now: u64) -> Decision {
         if let Some(pair) = self.pairs.get(&key) {
             if pair.in_flight.is_some() {
                 return Decision::Joined;
@@ -144,11 +192,26 @@ impl Table {
             if pair.proof.is_some_and(|proof| proof.not_after > now) {
                 return Decision::Proven;
             }
-            if pair.retry_at > now {
-                return Decision::Refused(Refusal::Backoff);
-            }
         }
-        self.start(key, asked, now)
+        self.start(key, Kind::Ahead, now, now)
+    }
+
+    /// Whether there is a live proof, or a handshake is under way.
+    pub fn is_settled(&self, key: &AuthKey, now: u64) -> bool {
+        let pair = self.pairs.get(key);
+        pair.is_some_and(|pair| {
+            pair.in_flight.is_some() || pair.proof.is_some_and(|proof| proof.not_after > now)
+        })
+    }
+
+    /// How many handshakes somebody waits for.
+    pub fn contacts(&self) -> usize {
+        self.contacts
+    }
+
+    /// What the handshake of a pair that is under way is for.
+    pub fn kind(&self, key: &AuthKey) -> Option<Kind> {
+        self.pairs.get(key)?.kind
     }
 
     /// The renewals that are due; each is in flight from now on.
@@ -159,27 +222,40 @@ impl Table {
                 && pair.renew_at <= now
                 && pair.proof.is_some_and(|proof| proof.not_after > now)
         };
-        let due: Vec<AuthKey> = self
+        let end = |pair: &Pair| pair.proof.map_or(0, |proof| proof.not_after);
+        let mut due: Vec<(u64, AuthKey)> = self
             .pairs
             .iter()
             .filter(|(_, pair)| is_due(pair))
-            .map(|(key, _)| *key)
+            .map(|(key, pair)| (end(pair), *key))
             .collect();
+        // Where there are more than can be begun, those that end first are first.
+        due.sort_unstable();
         due.into_iter()
-            .filter(|key| self.start(*key, now, now) == Decision::Start)
+            .map(|(_, key)| key)
+            .filter(|key| self.start(*key, Kind::Renewal, now, now) == Decision::Start)
             .collect()
     }
 
-    fn start(&mut self, key: AuthKey, asked: u64, now: u64) -> Decision {
+    fn start(&mut self, key: AuthKey, kind: Kind, asked: u64, now: u64) -> Decision {
         let with_node = self.by_node.get(&key.node).copied().unwrap_or(0);
         let known = self.pairs.contains_key(&key);
-        if self.in_flight >= self.bounds.in_flight
-            || with_node >= self.bounds.per_node
-            || (!known && self.pairs.len() >= self.bounds.pairs)
+        // A part of everything is for those who wait.
+        let share = |bound: usize| match kind {
+            Kind::Contact => bound,
+            Kind::Renewal | Kind::Ahead => bound - bound / 4,
+        };
+        if self.in_flight >= share(self.bounds.in_flight)
+            || with_node >= share(self.bounds.per_node)
+            || (!known && self.pairs.len() >= share(self.bounds.pairs))
         {
             return Decision::Refused(Refusal::Busy);
         }
         let pair = self.pairs.entry(key).or_default();
+        if kind == Kind::Contact {
+            self.contacts += 1;
+        }
+        pair.kind = Some(kind);
         pair.in_flight = Some(now);
         pair.asked = asked;
         pair.touched = now;
@@ -188,12 +264,14 @@ impl Table {
         Decision::Start
     }
 
-    fn land(&mut self, key: AuthKey) {
-        let Some(pair) = self.pairs.get_mut(&key) else {
-            return;
-        };
+    fn land(&mut self, key: AuthKey) -> Option<Kind> {
+        let pair = self.pairs.get_mut(&key)?;
+        let kind = pair.kind.take();
         if pair.in_flight.take().is_some() {
             self.in_flight = self.in_flight.saturating_sub(1);
+            if kind == Some(Kind::Contact) {
+                self.contacts = self.contacts.saturating_sub(1);
+            }
             if let Some(count) = self.by_node.get_mut(&key.node) {
                 *count = count.saturating_sub(1);
                 if *count == 0 {
@@ -201,6 +279,7 @@ impl Table {
                 }
             }
         }
+        kind
     }
 
     /// A handshake gave a proof. What may have changed while it was under way is judged now: only what this gives back is to be
@@ -251,6 +330,7 @@ impl Table {
             reserved: 0,
         };
         pair.proof = Some(value);
+        pair.made_at = now;
         pair.renew_at = renew_at(not_after, now, random);
         pair.handshakes += 1;
         pair.made_of = of;
@@ -265,13 +345,16 @@ impl Table {
 
     /// A handshake of ours, or the writing of its proof, failed. An older proof stays until it expires.
     pub fn failed(&mut self, key: AuthKey, reason: String, now: u64, random: u64) {
-        self.land(key);
+        let kind = self.land(key);
         let Some(pair) = self.pairs.get_mut(&key) else {
             return;
         };
-        let wait = backoff(FIRST_RETRY, LAST_RETRY, pair.in_a_row, random);
-        pair.retry_at = now.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
-        pair.in_a_row = pair.in_a_row.saturating_add(1);
+        // What nobody asked for holds back nobody who will.
+        if kind != Some(Kind::Ahead) {
+            let wait = backoff(FIRST_RETRY, LAST_RETRY, pair.in_a_row, random);
+            pair.retry_at = now.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
+            pair.in_a_row = pair.in_a_row.saturating_add(1);
+        }
         pair.failures += 1;
         pair.failure = Some(reason);
         pair.touched = now;
@@ -312,10 +395,27 @@ impl Table {
     pub fn adopt(&mut self, key: AuthKey, value: AuthValue, now: u64, random: u64) {
         let pair = self.pairs.entry(key).or_default();
         pair.proof = Some(value);
+        pair.made_at = now;
         pair.made_of = None;
         pair.epoch = value.epoch;
         pair.renew_at = renew_at(value.not_after, now, random);
         pair.touched = now;
+    }
+
+    /// Takes back every proof that is `meant`. The keys are to be removed from the kernel. A new one may be asked for at once.
+    pub fn flush(&mut self, now: u64, meant: impl Fn(&AuthKey) -> bool) -> Vec<AuthKey> {
+        let mut gone = Vec::new();
+        for (key, pair) in &mut self.pairs {
+            if pair.proof.is_some() && meant(key) {
+                pair.proof = None;
+                pair.made_of = None;
+                pair.retry_at = 0;
+                pair.in_a_row = 0;
+                pair.touched = now;
+                gone.push(*key);
+            }
+        }
+        gone
     }
 
     /// Takes back every proof for which `judge` has a reason, and remembers the reason. The keys are to be removed from the
@@ -388,213 +488,4 @@ fn renew_at(not_after: u64, now: u64, random: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use signet_abi::SecurityIdentity;
-
-    use super::*;
-
-    fn key(local: u32, node: u32) -> AuthKey {
-        AuthKey {
-            local: SecurityIdentity(local),
-            remote: SecurityIdentity(900),
-            node: NodeId(node),
-        }
-    }
-
-    fn until(not_after: u64) -> Made {
-        Made { not_after, of: None }
-    }
-
-    #[test]
-    fn a_revoked_proof_is_gone_with_its_reason_and_may_be_made_anew_at_once() {
-        let mut table = table();
-        let _ = table.proven(key(256, 1), until(1000), 0, 0);
-        let _ = table.proven(key(257, 1), until(1000), 0, 0);
-        let judge = |key: &AuthKey, _: &Pair| (key.local.0 == 256).then(|| "leaked".to_owned());
-        assert_eq!(table.revoke(10, judge), vec![key(256, 1)]);
-        assert!(table.revoke(11, judge).is_empty(), "once");
-        assert_eq!(table.proofs().count(), 1);
-        // Not even once its node has gone.
-        assert_eq!(table.sweep(12, |_| false), vec![key(257, 1)]);
-        let pair = table.get(&key(256, 1)).expect("remembered");
-        assert_eq!(pair.failure.as_deref(), Some("leaked"));
-        assert_eq!(table.request(key(256, 1), 13, 13), Decision::Start);
-        let value = table.succeeded(key(256, 1), until(1000), 14, 0);
-        assert_eq!(value.epoch, 2);
-    }
-
-    fn table() -> Table {
-        Table::new(Bounds {
-            in_flight: 3,
-            per_node: 2,
-            pairs: 4,
-        })
-    }
-
-    #[test]
-    fn signals_of_a_pair_in_flight_join_it() {
-        let mut table = table();
-        assert_eq!(table.request(key(256, 1), 0, 0), Decision::Start);
-        assert_eq!(table.request(key(256, 1), 5, 5), Decision::Joined);
-    }
-
-    #[test]
-    fn a_proof_answers_until_it_expires() {
-        let mut table = table();
-        table.request(key(256, 1), 10, 20);
-        let value = table.succeeded(key(256, 1), until(1000), 50, 0);
-        assert_eq!((value.not_after, value.epoch), (1000, 1));
-        assert_eq!(table.get(&key(256, 1)).expect("known").latency, 40);
-        assert_eq!(table.request(key(256, 1), 60, 60), Decision::Proven);
-        assert_eq!(table.request(key(256, 1), 1000, 1000), Decision::Start);
-        assert_eq!(
-            table.succeeded(key(256, 1), until(2000), 1010, 0).epoch,
-            2,
-            "epochs count on"
-        );
-    }
-
-    #[test]
-    fn failures_back_off_and_a_success_forgets_them() {
-        let mut table = table();
-        table.request(key(256, 1), 0, 0);
-        table.failed(key(256, 1), "no".to_owned(), 0, u64::MAX);
-        assert_eq!(
-            table.request(key(256, 1), 1, 1),
-            Decision::Refused(Refusal::Backoff)
-        );
-        let later = 200_000_000;
-        assert_eq!(table.request(key(256, 1), later, later), Decision::Start);
-        table.failed(key(256, 1), "no".to_owned(), later, u64::MAX);
-        assert_eq!(
-            table.request(key(256, 1), 2 * later, 2 * later),
-            Decision::Refused(Refusal::Backoff),
-            "longer"
-        );
-        let value = table.proven(key(256, 1), until(10 * later), 2 * later, 0);
-        assert_eq!(value.epoch, 1);
-        let pair = table.get(&key(256, 1)).expect("known");
-        assert_eq!((pair.failure.as_deref(), pair.failures), (None, 2));
-    }
-
-    #[test]
-    fn a_forgiven_pair_may_try_again_at_once_and_one_in_flight_stays_in_flight() {
-        let mut table = table();
-        for number in [256, 257] {
-            table.request(key(number, 1), 0, 0);
-        }
-        table.failed(key(256, 1), "no".to_owned(), 0, u64::MAX);
-        table.forgive();
-        assert_eq!(table.request(key(257, 1), 1, 1), Decision::Joined);
-        assert_eq!(table.request(key(256, 1), 1, 1), Decision::Start);
-    }
-
-    #[test]
-    fn handshakes_are_bounded_per_node_and_in_total_and_landing_makes_room() {
-        let mut table = table();
-        assert_eq!(table.request(key(256, 1), 0, 0), Decision::Start);
-        assert_eq!(table.request(key(257, 1), 0, 0), Decision::Start);
-        assert_eq!(
-            table.request(key(258, 1), 0, 0),
-            Decision::Refused(Refusal::Busy),
-            "per node"
-        );
-        assert_eq!(table.request(key(256, 2), 0, 0), Decision::Start);
-        assert_eq!(
-            table.request(key(256, 3), 0, 0),
-            Decision::Refused(Refusal::Busy),
-            "total"
-        );
-        table.failed(key(256, 1), "no".to_owned(), 0, 0);
-        assert_eq!(table.request(key(258, 1), 0, 0), Decision::Start);
-        let _ = table.succeeded(key(258, 1), until(9), 0, 0);
-        let _ = table.succeeded(key(257, 1), until(9), 0, 0);
-        assert_eq!(
-            table.request(key(400, 4), 0, 0),
-            Decision::Refused(Refusal::Busy),
-            "pairs remembered"
-        );
-    }
-
-    #[test]
-    fn renewals_come_around_half_of_what_is_left_and_once() {
-        for random in [0, u64::MAX] {
-            let mut table = table();
-            table.request(key(256, 1), 0, 0);
-            let _ = table.succeeded(key(256, 1), until(3600 * SECOND), 0, random);
-            assert!(table.renewals(1439 * SECOND).is_empty());
-            assert_eq!(table.renewals(2161 * SECOND), vec![key(256, 1)]);
-            assert!(table.renewals(2161 * SECOND).is_empty(), "in flight");
-            table.failed(key(256, 1), "gone".to_owned(), 2161 * SECOND, 0);
-            assert_eq!(
-                table.request(key(256, 1), 0, 2162 * SECOND),
-                Decision::Proven,
-                "the old proof still holds"
-            );
-            assert_eq!(table.renewals(2200 * SECOND), vec![key(256, 1)], "tried again");
-        }
-    }
-
-    #[test]
-    fn renewals_do_not_crowd_towards_the_end() {
-        let mut table = table();
-        table.request(key(256, 1), 0, 0);
-        let _ = table.succeeded(key(256, 1), until(SECOND), 0, 0);
-        assert!(table.renewals(SECOND / 2).is_empty());
-    }
-
-    #[test]
-    fn sweeping_finds_the_expired_and_the_impossible_every_time() {
-        let mut table = table();
-        for round in 1..4 {
-            let now = round * 100;
-            let _ = table.proven(key(256, 1), until(now + 50), now, 0);
-            let _ = table.proven(key(257, 1), until(now + 500), now, 0);
-            assert!(table.sweep(now, |_| true).is_empty());
-            assert_eq!(table.sweep(now + 50, |_| true), vec![key(256, 1)]);
-            assert_eq!(table.sweep(now + 51, |key| key.local.0 != 257), vec![key(257, 1)]);
-            assert!(table.sweep(now + 52, |_| true).is_empty());
-        }
-    }
-
-    #[test]
-    fn failures_are_forgotten_in_time() {
-        let mut table = table();
-        table.request(key(256, 1), 0, 0);
-        table.failed(key(256, 1), "no".to_owned(), 0, 0);
-        assert!(table.sweep(MEMORY - 1, |_| true).is_empty());
-        assert!(table.get(&key(256, 1)).is_some());
-        table.sweep(MEMORY, |_| true);
-        assert!(table.get(&key(256, 1)).is_none());
-    }
-
-    #[test]
-    fn adopted_proofs_keep_their_epoch_and_end() {
-        let mut table = table();
-        table.adopt(
-            key(256, 1),
-            AuthValue {
-                not_after: 1000,
-                epoch: 41,
-                reserved: 0,
-            },
-            0,
-            0,
-        );
-        assert_eq!(table.request(key(256, 1), 0, 0), Decision::Proven);
-        assert_eq!(table.proven(key(256, 1), until(2000), 10, 0).epoch, 42);
-    }
-
-    #[test]
-    fn a_proof_that_could_not_be_written_is_none() {
-        let mut table = table();
-        table.request(key(256, 1), 0, 0);
-        let _ = table.succeeded(key(256, 1), until(1000), 0, 0);
-        table.unwritten(key(256, 1), "full".to_owned(), 0, u64::MAX);
-        assert_eq!(table.proofs().count(), 0);
-        assert_eq!(
-            table.request(key(256, 1), 1, 1),
-            Decision::Refused(Refusal::Backoff)
-        );
-    }
-}
+mod tests;

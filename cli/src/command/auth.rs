@@ -14,6 +14,9 @@ use crate::target::Target;
 use crate::view::auth::{ProofRow, ProofsView, ProvenView, SessionRow, SessionsView};
 use crate::view::leases::{LeaseRow, LeasesView};
 
+mod flush;
+mod watch;
+
 /// A handshake has a deadline of its own in the agent; this one is beyond it.
 const PROVE_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -28,7 +31,9 @@ Examples:
   signet auth list                               proofs, and why the last handshake of a pair failed
   signet auth sessions                           the TLS connections between nodes that handshakes run in
   signet auth leases                             which node says what of which address, and whether it is believed
-  signet auth prove shop/client shop/web         ask for a proof, as a first packet would";
+  signet auth prove shop/client shop/web         ask for a proof, as a first packet would
+  signet auth watch                              what happens to proofs and leases, as it happens
+  signet auth flush --pair shop/client shop/web  drop the proofs of a pair: it is proven anew";
 
 /// Arguments of `signet auth`.
 #[derive(Debug, Args)]
@@ -46,6 +51,10 @@ enum Command {
     Sessions,
     /// List leases: which addresses each node says that it has, and what of it is believed.
     Leases,
+    /// Show what happens to proofs and leases, as it happens.
+    Watch(watch::Arguments),
+    /// Drop proofs, so that whatever needs them is proven anew.
+    Flush(flush::Arguments),
     /// Ask for the proof of a pair, and wait for it.
     Prove {
         /// The side on the node that is asked: namespace/name of a workload.
@@ -62,6 +71,8 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
         Command::List => list(&target, output).await,
         Command::Sessions => sessions(&target, output).await,
         Command::Leases => leases(&target, output).await,
+        Command::Watch(arguments) => watch::run(arguments, &target, output).await,
+        Command::Flush(arguments) => flush::run(arguments, &target, output).await,
         Command::Prove { local, remote } => prove(&target, local, remote, output).await,
     }
 }

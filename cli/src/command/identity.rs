@@ -106,6 +106,19 @@ impl Directory {
         }
     }
 
+    /// The number of an identity: of its SPIFFE ID, of a workload that has it, or as it is.
+    pub(crate) fn identity(&self, name: &str) -> Result<u32, Failure> {
+        if let Ok(number) = name.parse() {
+            return Ok(number);
+        }
+        if name.starts_with("spiffe://") {
+            let identity = self.view.identities.iter().find(|known| known.spiffe_id == name);
+            let unknown = || Failure::Failed(format!("`{name}` is not registered; `signet identity list`"));
+            return identity.map(|identity| identity.number).ok_or_else(unknown);
+        }
+        Ok(self.workload(name)?.identity)
+    }
+
     /// The number of a node.
     pub(crate) fn node_id(&self, name: &str) -> Result<u32, Failure> {
         let node = self.view.nodes.iter().find(|node| node.name == name);

@@ -1,6 +1,7 @@
 //! What is shown: pure. Field names of the models are the stable names of `-o json`.
 
 pub(crate) mod auth;
+pub(crate) mod auth_events;
 pub(crate) mod authority;
 pub(crate) mod ca;
 pub(crate) mod ca_log;

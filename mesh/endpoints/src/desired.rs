@@ -39,7 +39,7 @@ pub struct Inputs<'a> {
 }
 
 /// What an address stands for: the lasting part of an `IPCACHE` entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The identity it carries.
     pub identity: SecurityIdentity,

@@ -7,12 +7,13 @@ mod streams;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use signet_endpoints::Worth;
 use signet_metrics::Page;
 use signet_proto::mesh::v1::mesh_service_server::MeshService;
 use signet_proto::mesh::v1::{
     Endpoints, ExplainRequest, ExplainResponse, FlowEvent, FlowsRequest, ListEndpointsRequest,
-    ListEndpointsResponse, ListPoliciesRequest, ListPoliciesResponse, StatusRequest, StatusResponse,
-    WatchEndpointsRequest,
+    ListEndpointsResponse, ListPoliciesRequest, ListPoliciesResponse, Pairs, StatusRequest, StatusResponse,
+    WatchEndpointsRequest, WatchPairsRequest,
 };
 use tokio::sync::{Semaphore, watch};
 use tokio::task::block_in_place;
@@ -25,7 +26,7 @@ use crate::flows::{Clock, FlowLog};
 use crate::known::Known;
 use crate::metrics;
 
-/// Most streams at a time, of both kinds together.
+/// Most streams at a time, of all kinds together.
 const MAX_STREAMS: usize = 64;
 
 /// Answers from what is known.
@@ -79,6 +80,7 @@ pub(crate) fn clock() -> Clock {
 #[tonic::async_trait]
 impl MeshService for Service {
     type WatchEndpointsStream = ReceiverStream<Result<Endpoints, Status>>;
+    type WatchPairsStream = ReceiverStream<Result<Pairs, Status>>;
     type FlowsStream = ReceiverStream<Result<FlowEvent, Status>>;
 
     async fn watch_endpoints(
@@ -87,6 +89,19 @@ impl MeshService for Service {
     ) -> Result<Response<Self::WatchEndpointsStream>, Status> {
         let permit = self.permit()?;
         Ok(Response::new(streams::endpoints(self.known.clone(), permit)))
+    }
+
+    async fn watch_pairs(
+        &self,
+        request: Request<WatchPairsRequest>,
+    ) -> Result<Response<Self::WatchPairsStream>, Status> {
+        let permit = self.permit()?;
+        let worth = if request.into_inner().all {
+            Worth::Every
+        } else {
+            Worth::Asked
+        };
+        Ok(Response::new(streams::pairs(self.known.clone(), worth, permit)))
     }
 
     async fn list_endpoints(

@@ -10,5 +10,5 @@ mod page;
 mod server;
 
 pub use names::{exported, names};
-pub use page::{Labels, Page};
+pub use page::{Buckets, Labels, Page};
 pub use server::serve;

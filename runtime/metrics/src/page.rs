@@ -3,6 +3,8 @@
 use std::fmt;
 
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -63,6 +65,45 @@ impl Page {
         }
         self.0.register(name, help, family);
     }
+
+    /// How many values were how large, in buckets; several under one name, which their labels tell apart.
+    pub fn histograms(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (Labels, Buckets)>,
+    ) {
+        let values = values.into_iter().collect();
+        self.0.register(name, help, Histograms(values));
+    }
+}
+
+/// How many values were how large.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Buckets {
+    /// Upper end of each bucket with the number of values in it alone; the last end is `f64::INFINITY`.
+    pub counts: Vec<(f64, u64)>,
+    /// All values together.
+    pub sum: f64,
+}
+
+#[derive(Debug)]
+struct Histograms(Vec<(Labels, Buckets)>);
+
+impl EncodeMetric for Histograms {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        for (labels, Buckets { counts, sum }) in &self.0 {
+            let count = counts.iter().map(|(_, count)| count).sum();
+            encoder
+                .encode_family(labels)?
+                .encode_histogram::<Labels>(*sum, count, counts, None)?;
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
 }
 
 /// No count of ours reaches 2^63.
@@ -101,6 +142,27 @@ mod tests {
             assert!(text.lines().any(|is| is == line), "no {line} in\n{text}");
         }
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn a_histogram_counts_upwards_and_ends_with_all() {
+        let mut page = Page::new("signet_test", "1");
+        let buckets = Buckets {
+            counts: vec![(0.001, 2), (0.5, 0), (f64::INFINITY, 1)],
+            sum: 3.5,
+        };
+        page.histograms("took_seconds", "x", [(vec![("how", "warm".to_owned())], buckets)]);
+        let text = page.to_string();
+        for line in [
+            "# TYPE signet_test_took_seconds histogram",
+            "signet_test_took_seconds_bucket{le=\"0.001\",how=\"warm\"} 2",
+            "signet_test_took_seconds_bucket{le=\"0.5\",how=\"warm\"} 2",
+            "signet_test_took_seconds_bucket{le=\"+Inf\",how=\"warm\"} 3",
+            "signet_test_took_seconds_count{how=\"warm\"} 3",
+            "signet_test_took_seconds_sum{how=\"warm\"} 3.5",
+        ] {
+            assert!(text.lines().any(|is| is == line), "no {line} in\n{text}");
+        }
     }
 
     #[test]

@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use signet_abi::{LeaseEndKey, LeaseKey, NodeId, SecurityIdentity};
 use signet_lease::{Book, BookError, Effects, News, Table, Write};
 use signet_maps::boottime_now;
+use signet_proto::agent::v1::AuthEvent;
 use signet_session::{Digest, Group, NodeNumber};
 use tokio::sync::watch;
 
 use super::store::{LeaseStore, LeaseStoreError};
+use crate::pairs::to_unix;
 use crate::status::Status;
 use crate::view::View;
 
@@ -122,7 +124,36 @@ impl Leases {
     /// The node lets what it said be believed until then, boot clock, ns.
     pub(crate) fn grant(&self, from: (NodeNumber, u64), not_after: u64) -> Result<(), BookError> {
         self.0.grants.fetch_add(1, Relaxed);
-        self.tell(|book, view, now| book.grant(from, not_after, view, now))
+        let is_renewal = self.0.status.feed.is_watched() && self.is_live(from.0);
+        let told = self.tell(|book, view, now| book.grant(from, not_after, view, now));
+        if !is_renewal && told.is_ok() && self.is_live(from.0) {
+            self.feed("lease-granted", from.0, not_after);
+        }
+        told
+    }
+
+    /// Whether what the node says counts now.
+    fn is_live(&self, node: NodeNumber) -> bool {
+        let key = LeaseEndKey(NodeId(node.get()));
+        let now = boottime_now();
+        let state = self.lock();
+        let mut ends = state.book.ends();
+        ends.any(|(its, not_after)| its == key && not_after > now)
+    }
+
+    /// Tells those who watch.
+    fn feed(&self, kind: &str, node: NodeNumber, not_after: u64) {
+        self.0.status.feed.tell(|| {
+            let view = self.view();
+            let name = view.as_ref().and_then(|view| view.node_by_number(node));
+            AuthEvent {
+                kind: kind.to_owned(),
+                node: name.map(|node| node.name.to_string()).unwrap_or_default(),
+                node_id: node.get(),
+                not_after: to_unix(not_after),
+                ..AuthEvent::default()
+            }
+        });
     }
 
     fn tell(
@@ -329,6 +360,7 @@ impl Leases {
             }
             News::Lapsed { node } => {
                 self.0.lapses.fetch_add(1, Relaxed);
+                self.feed("lease-lapsed", *node, boottime_now());
                 tracing::warn!(
                     peer.node = node.get(),
                     "a node has not renewed its leases: what has to be proven is refused from and to it"

@@ -8,12 +8,14 @@ use std::time::Duration;
 use signet_abi::{AuthKey, SignalCause};
 use signet_handshake::Proof;
 use signet_maps::{boottime_now, boottime_of};
-use signet_pairs::{Bounds, Decision, Made, Moment, ProveError, Refusal, Table, Waiting};
+use signet_pairs::{Bounds, Decision, Kind, Made, Moment, ProveError, Refusal, Table, Waiting};
+use signet_preauth::Demand;
 use signet_tls::BundleSource;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::handle::Event;
+use super::how::How;
 use super::local;
 use super::report::PairReport;
 use super::resolve::{Knowledge, Resolved, Target};
@@ -25,8 +27,14 @@ use crate::status::Status;
 use crate::tasks::Tasks;
 use crate::view::{RevocationTable, ViewStore};
 
+mod ahead;
+mod flushing;
 mod leasing;
 mod revoking;
+mod telling;
+
+use ahead::Ahead;
+pub use flushing::Which;
 
 /// From the request to the proof, opening a session included.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -78,6 +86,10 @@ pub struct Actor<A> {
     doomed: BTreeSet<AuthKey>,
     /// Proofs that wait for a lease of the other side.
     unleased: Waiting,
+    /// What is proven before anybody asks.
+    ahead: Option<Ahead>,
+    /// How each handshake that is under way has found the two nodes.
+    ways: HashMap<AuthKey, How>,
 }
 
 impl<A: AuthStore> Actor<A> {
@@ -98,6 +110,8 @@ impl<A: AuthStore> Actor<A> {
             flush: view.has_unfinished_revocations(),
             doomed: BTreeSet::new(),
             unleased: Waiting::default(),
+            ahead: None,
+            ways: HashMap::new(),
             view,
             store,
             status,
@@ -118,6 +132,19 @@ impl<A: AuthStore> Actor<A> {
         Self { parking, ..self }
     }
 
+    /// The same, proving what `demand` says before anybody asks for it, within `bounds`.
+    #[must_use]
+    pub fn proving_ahead(
+        self,
+        demand: watch::Receiver<Option<Arc<Demand>>>,
+        bounds: signet_preauth::Bounds,
+    ) -> Self {
+        Self {
+            ahead: Some(Ahead::new(demand, bounds)),
+            ..self
+        }
+    }
+
     /// Which numbering of identities all proofs in the map are of.
     pub fn cleared(&self) -> watch::Receiver<u64> {
         self.cleared.subscribe()
@@ -132,8 +159,9 @@ impl<A: AuthStore> Actor<A> {
         let mut svids = self.knowledge.svids.clone();
         let mut leases = self.sessions.leases().changed();
         let mut ready = svids.borrow_and_update().ready();
+        let mut demand = self.demands();
         loop {
-            let due = self.leases_due();
+            let (due, ahead_due) = (self.leases_due(), self.ahead_due());
             tokio::select! {
                 event = events.recv() => match event {
                     Some(event) => self.on_event(event),
@@ -152,6 +180,7 @@ impl<A: AuthStore> Actor<A> {
                     self.reconcile();
                     // It may be what a pair lacked.
                     self.table.forgive();
+                    self.wake_ahead();
                 }
                 changed = svids.changed() => {
                     if changed.is_err() {
@@ -162,6 +191,7 @@ impl<A: AuthStore> Actor<A> {
                     ready = svids.borrow_and_update().ready();
                     if ready > before {
                         self.table.forgive();
+                        self.wake_ahead();
                     }
                 }
                 changed = endpoints.changed() => {
@@ -169,7 +199,10 @@ impl<A: AuthStore> Actor<A> {
                         return;
                     }
                     self.sweep(true);
+                    self.wake_ahead();
                 }
+                () = Self::demand_changed(&mut demand) => self.on_demand(),
+                () = sleep_until(ahead_due), if self.ahead.is_some() => self.go_ahead(),
                 _ = leases.changed(), if !self.unleased.is_empty() => self.on_leases(),
                 () = sleep_until(due), if !self.unleased.is_empty() => self.on_leases(),
                 _ = tick.tick() => self.on_tick(),
@@ -186,6 +219,7 @@ impl<A: AuthStore> Actor<A> {
                     remote: signal.remote,
                     node: signal.node,
                 };
+                self.used(key, signal.at);
                 match self.request(key, signal.at) {
                     Decision::Start | Decision::Joined => {}
                     // The kernel lacks what we have: the next reconciliation must not wait.
@@ -218,6 +252,10 @@ impl<A: AuthStore> Actor<A> {
                     self.enter(key, proof, false);
                 }
             }
+            Event::Flush { which, reply } => {
+                // He may have gone away.
+                let _ = reply.send(self.flush(which));
+            }
             Event::Report(reply) => {
                 let reports = self.table.iter().map(|(key, pair)| PairReport {
                     key: *key,
@@ -241,6 +279,7 @@ impl<A: AuthStore> Actor<A> {
     /// Runs the handshake of a pair that the table has put in flight.
     fn launch(&mut self, key: AuthKey) {
         let resolved = self.knowledge.resolve(&key);
+        self.find_way(key, &resolved);
         let sessions = self.sessions.clone();
         let bundles: Arc<dyn BundleSource> = self.view.clone();
         self.flights.spawn(key, async move {
@@ -251,6 +290,7 @@ impl<A: AuthStore> Actor<A> {
     }
 
     fn on_landed(&mut self, key: AuthKey, result: Result<Outcome, ProveError>) {
+        self.ended_ahead(key, &result);
         match result {
             Ok(Outcome::One(proof)) => self.enter(key, proof, true),
             Ok(Outcome::Both(proof, mirrored)) => {
@@ -270,9 +310,12 @@ impl<A: AuthStore> Actor<A> {
                     pair.local = key.local.0, pair.remote = key.remote.0, peer.node = key.node.0, %error,
                     "handshake failed"
                 );
+                let kind = self.table.kind(&key);
+                let how = self.how(&key);
+                self.tell_failed(key, Some(how), &error);
                 self.table
                     .failed(key, error.to_string(), boottime_now(), random());
-                if error.is_final() {
+                if error.is_final() && kind != Some(Kind::Ahead) {
                     self.table.refuse(&key);
                     self.parking.refuse(&key);
                 }
@@ -282,6 +325,7 @@ impl<A: AuthStore> Actor<A> {
             self.tell_waiters(key);
         }
         self.prove_waiting();
+        self.go_ahead();
     }
 
     fn tell_waiters(&mut self, key: AuthKey) {
@@ -311,15 +355,22 @@ impl<A: AuthStore> Actor<A> {
             now: boottime_now(),
             random: random(),
         };
+        let before = self.table.get(&key).is_some_and(|pair| pair.proof.is_some());
+        let how = ours.then(|| self.how(&key));
         let judge = self.knowledge.judge(&self.settled);
-        let Ok(value) = self.table.enter(key, made, ours, &judge, at) else {
-            self.parking.refuse(&key);
-            return;
+        let value = match self.table.enter(key, made, ours, &judge, at) {
+            Ok(value) => value,
+            Err(refusal) => {
+                self.tell_failed(key, how, &refusal);
+                self.parking.refuse(&key);
+                return;
+            }
         };
         self.doomed.remove(&key);
         self.status.handshakes_ok.fetch_add(1, Relaxed);
         match self.store.insert(&key, &value) {
             Ok(()) => {
+                self.tell_proven(key, how, before);
                 tracing::debug!(
                     pair.local = key.local.0,
                     pair.remote = key.remote.0,
@@ -367,6 +418,7 @@ impl<A: AuthStore> Actor<A> {
             self.launch(key);
         }
         self.keep_sessions();
+        self.tick_ahead();
     }
 
     /// Deletes what has expired, and what cannot be any more if `changed` says that something may have.
@@ -375,6 +427,17 @@ impl<A: AuthStore> Actor<A> {
         let gone = self
             .table
             .sweep(boottime_now(), |key| !changed || knowledge.is_possible(key));
+        if !gone.is_empty() {
+            self.look_ahead();
+            self.tell_gone(&gone, |key, _| {
+                let why = if self.knowledge.is_possible(key) {
+                    "it has expired"
+                } else {
+                    "an identity, an endpoint or the node has gone"
+                };
+                why.to_owned()
+            });
+        }
         for key in gone {
             self.remove(key);
         }
@@ -396,9 +459,11 @@ impl<A: AuthStore> Actor<A> {
         // Ends those that are under way: they are about the old numbers.
         self.flights = Tasks::default();
         self.unleased.clear();
+        self.ways.clear();
         self.waiters.clear();
         self.parking.refuse_all();
         self.table = Table::new(Bounds::default());
+        self.clear_ahead();
     }
 
     /// False: it may still be there.
@@ -474,6 +539,7 @@ impl<A: AuthStore> Actor<A> {
         for key in missing {
             self.rewrite(key);
         }
+        self.look_ahead();
     }
 
     fn report(&self, key: AuthKey) -> PairReport {

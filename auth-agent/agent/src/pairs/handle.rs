@@ -5,6 +5,7 @@ use signet_handshake::Proof;
 use signet_session::NodeNumber;
 use tokio::sync::{mpsc, oneshot};
 
+use super::actor::Which;
 use super::report::PairReport;
 
 /// Events that wait for the actor.
@@ -32,6 +33,13 @@ pub enum Event {
         node: NodeNumber,
         /// The proof.
         proof: Proof,
+    },
+    /// A person drops proofs.
+    Flush {
+        /// Which.
+        which: Which,
+        /// Told how many.
+        reply: oneshot::Sender<usize>,
     },
     /// A person asks how things stand.
     Report(oneshot::Sender<Vec<PairReport>>),
@@ -63,6 +71,13 @@ impl Pairs {
     pub async fn prove(&self, key: AuthKey) -> Option<PairReport> {
         let (reply, answer) = oneshot::channel();
         self.0.send(Event::Prove { key, reply }).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Drops proofs; says how many.
+    pub async fn flush(&self, which: Which) -> Option<usize> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Event::Flush { which, reply }).await.ok()?;
         answer.await.ok()
     }
 

@@ -2,14 +2,17 @@
 
 mod actor;
 mod handle;
+mod how;
 mod local;
 mod report;
 mod resolve;
 
-pub use actor::Actor;
+pub use actor::{Actor, Which};
 pub use handle::{Event, Pairs};
+pub(crate) use how::BUCKETS;
+pub use how::{How, Tally};
 pub use report::PairReport;
 pub(crate) use report::to_unix;
 pub use resolve::{Knowledge, Resolved, Target};
 pub(crate) use signet_pairs::chain;
-pub use signet_pairs::{Bounds, Decision, Made, ProveError, Refusal, Table};
+pub use signet_pairs::{Bounds, Decision, Kind, Made, Pair, ProveError, Refusal, Table};

@@ -293,6 +293,13 @@ impl Sessions {
         }
     }
 
+    /// Whether there is a session with the node.
+    pub fn is_up(&self, node: NodeNumber) -> bool {
+        let peers = lock(&self.peers);
+        let peer = peers.get(&node);
+        peer.is_some_and(|peer| matches!(*peer.state.borrow(), State::Up(_)))
+    }
+
     /// How many sessions are up.
     pub fn count(&self) -> usize {
         lock(&self.peers)

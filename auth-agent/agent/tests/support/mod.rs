@@ -30,6 +30,7 @@ use signet_agent::sessions::{Context, Gate, Sessions, TransportEvent, listen};
 use signet_agent::status::Status;
 use signet_agent::svids::{Entry, SvidSet, WorkloadSvid};
 use signet_agent::view::{KeptFile, ViewStore};
+use signet_preauth::{Demand, Group, Place};
 use signet_proto::view::v1 as wire;
 use signet_session::{Hello, Instance, Limits, Message, NodeNumber, VERSION};
 use signet_spiffe::{BundleSet, NodeName, SpiffeId, TrustDomain, UnixTime, X509Bundle};
@@ -250,6 +251,8 @@ pub(crate) struct Setup {
     pub(crate) reset: bool,
     /// Where revocations are kept, if anywhere.
     pub(crate) kept: Option<PathBuf>,
+    /// How much is proven before anybody asks, if anything is.
+    pub(crate) ahead: Option<signet_preauth::Bounds>,
 }
 
 impl Default for Setup {
@@ -262,6 +265,7 @@ impl Default for Setup {
             leases: MemoryLeases::new(1000),
             reset: false,
             kept: None,
+            ahead: None,
         }
     }
 }
@@ -276,6 +280,8 @@ pub(crate) struct TestNode {
     pub(crate) leases: MemoryLeases,
     pub(crate) status: Arc<Status>,
     pub(crate) endpoints: watch::Sender<Option<Arc<Endpoints>>>,
+    /// What is worth a proof before anybody asks, as signet-meshd would say.
+    pub(crate) demand: watch::Sender<Option<Arc<Demand>>>,
     pub(crate) transport: Option<mpsc::Receiver<TransportEvent>>,
     pub(crate) address: SocketAddr,
     /// Which numbering of identities all proofs in the map are of.
@@ -408,6 +414,11 @@ impl TestNode {
             auth.clone(),
             status.clone(),
         );
+        let (demand, demands) = watch::channel(None);
+        let actor = match setup.ahead {
+            Some(bounds) => actor.proving_ahead(demands, bounds),
+            None => actor,
+        };
         let cleared = actor.cleared();
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(actor.run(events));
@@ -423,6 +434,7 @@ impl TestNode {
             leases: setup.leases,
             status,
             endpoints,
+            demand,
             transport: Some(transport),
             address,
             cleared,
@@ -497,6 +509,24 @@ impl TestNode {
         let entry = of.find(|entry| entry.registration.spiffe_id == workload(number));
         entry.expect("registered").svid = Some(Arc::new(svid));
         self.svids.send_replace(Arc::new(SvidSet::new(entries)));
+    }
+
+    /// Handshakes that were begun before anybody asked, and gave no proof.
+    pub(crate) fn ahead_failed(&self) -> u64 {
+        self.status.ahead.failed()
+    }
+
+    /// What is worth a proof from now on: pairs of local number, remote number, node.
+    pub(crate) fn want(&self, pairs: &[(u32, u32, u32)]) {
+        let groups = pairs.iter().map(|(local, remote, node)| Group {
+            locals: [SecurityIdentity(*local)].into(),
+            remotes: [Place {
+                identity: SecurityIdentity(*remote),
+                node: NodeId(*node),
+            }]
+            .into(),
+        });
+        self.demand.send_replace(Some(Arc::new(Demand::new(groups))));
     }
 
     pub(crate) fn signal(&self, local: u32, remote: u32, node: u32) {

@@ -1,7 +1,8 @@
 //! What is known, as messages. Pure.
 
-use signet_endpoints::EndpointReport;
+use signet_endpoints::{EndpointReport, PairGroup, Pairs, Worth};
 use signet_policy::{Authentication, Direction, PolicyName};
+use signet_proto::mesh::v1 as wire;
 use signet_proto::mesh::v1::{
     EndpointEntry, Endpoints, ListEndpointsResponse, ListPoliciesResponse, LocalEndpoint, PolicyEntry,
     StatusResponse,
@@ -43,6 +44,20 @@ fn endpoint(report: &EndpointReport, known: &Known) -> LocalEndpoint {
             .unwrap_or_default(),
         ifindex: report.ifindex.map_or(0, signet_endpoints::Ifindex::get),
         netns_inode: known.netns.get(&report.workload).copied().unwrap_or(0),
+    }
+}
+
+/// The pairs that are worth a proof.
+pub(crate) fn pairs(known: &Known, worth: Worth) -> wire::Pairs {
+    let pairs = Pairs::of(&known.desired, worth);
+    let group = |group: &PairGroup| wire::PairGroup {
+        locals: group.locals.iter().map(|identity| identity.0).collect(),
+        remotes: group.remotes.iter().map(|place| place.identity.0).collect(),
+        nodes: group.remotes.iter().map(|place| place.node.0).collect(),
+    };
+    wire::Pairs {
+        groups: pairs.groups.iter().map(group).collect(),
+        cut: pairs.cut,
     }
 }
 

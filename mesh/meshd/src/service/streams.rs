@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use signet_proto::mesh::v1::{Endpoints, FlowEvent, FlowsRequest};
+use signet_endpoints::{Desired, Worth};
+use signet_proto::mesh::v1::{Endpoints, FlowEvent, FlowsRequest, Pairs};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -29,6 +30,39 @@ pub(super) fn endpoints(
                 sent = Some(endpoints.clone());
                 if sender.send(Ok(endpoints)).await.is_err() {
                     return;
+                }
+            }
+            tokio::select! {
+                changed = known.changed() => if changed.is_err() { return },
+                () = sender.closed() => return,
+            }
+        }
+    });
+    ReceiverStream::new(receiver)
+}
+
+/// The pairs that are worth a proof, at once and whenever they change; a slow consumer sees the newest state only.
+pub(super) fn pairs(
+    mut known: watch::Receiver<Arc<Known>>,
+    worth: Worth,
+    permit: OwnedSemaphorePermit,
+) -> ReceiverStream<Result<Pairs, Status>> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let _permit = permit;
+        let mut seen: Option<Arc<Desired>> = None;
+        let mut sent = None;
+        loop {
+            let now = Arc::clone(&known.borrow_and_update());
+            let is_same = seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &now.desired));
+            if now.complete && !is_same {
+                let pairs = list::pairs(&now, worth);
+                seen = Some(Arc::clone(&now.desired));
+                if sent.as_ref() != Some(&pairs) {
+                    sent = Some(pairs.clone());
+                    if sender.send(Ok(pairs)).await.is_err() {
+                        return;
+                    }
                 }
             }
             tokio::select! {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use signet_proto::agent::v1::agent_service_server::{AgentService, AgentServiceServer};
 use signet_proto::agent::v1::{
-    ListLeasesRequest, ListLeasesResponse, ListProofsRequest, ListProofsResponse, ListSessionsRequest,
-    ListSessionsResponse, ListSvidsRequest, ListSvidsResponse, ProofEntry, ProveRequest, StatusRequest,
-    StatusResponse, WatchViewRequest,
+    AuthEvent, FlushRequest, FlushResponse, ListLeasesRequest, ListLeasesResponse, ListProofsRequest,
+    ListProofsResponse, ListSessionsRequest, ListSessionsResponse, ListSvidsRequest, ListSvidsResponse,
+    ProofEntry, ProveRequest, StatusRequest, StatusResponse, WatchRequest, WatchViewRequest,
 };
 use signet_proto::view::v1::{Cluster, Identity, Node, TrustBundle, Update};
 use signet_uds::{Access, serve_incoming};
@@ -163,6 +163,16 @@ impl AgentService for Service {
     }
 
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    type WatchStream = ReceiverStream<Result<AuthEvent, Status>>;
+
+    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    async fn flush(&self, _: Request<FlushRequest>) -> Result<Response<FlushResponse>, Status> {
         Err(Status::unimplemented("not needed"))
     }
 

@@ -29,7 +29,12 @@ impl<A: AuthStore> Actor<A> {
         if !gone.is_empty() {
             tracing::warn!(proofs = gone.len(), "deleted proofs that rest on revoked SVIDs");
         }
+        self.tell_gone(&gone, |_, pair| {
+            let reason = pair.and_then(|pair| pair.failure.clone());
+            reason.unwrap_or_default()
+        });
         self.doomed.extend(gone);
+        self.look_ahead();
         self.settled = versions;
         self.judged = table;
         self.finish_revoking();

@@ -1,0 +1,224 @@
+//! Proofs ahead of traffic: asks the planner whose turn it is, and runs the handshakes that it names.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use signet_abi::AuthKey;
+use signet_maps::boottime_now;
+use signet_pairs::{Decision, ProveError};
+use signet_preauth::{Bounds, Cause, Demand, End, Next, Planner, Standing};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Actor;
+use crate::auth::AuthStore;
+use crate::clock::random;
+
+/// What policy and endpoints make possible is looked at anew this often at most, however often they change.
+const REPLAN: Duration = Duration::from_millis(200);
+/// What was used lately is put first this often.
+const REORDER: Duration = Duration::from_mins(5);
+/// For somebody who waits for nothing.
+const FAR: Duration = Duration::from_hours(1);
+
+/// The planner, and when to ask it again.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    planner: Planner,
+    demand: watch::Receiver<Option<Arc<Demand>>>,
+    /// The demand has changed since it was planned.
+    is_stale: bool,
+    planned: Option<Instant>,
+    reordered: Instant,
+    due: Option<Instant>,
+}
+
+impl Ahead {
+    pub(super) fn new(demand: watch::Receiver<Option<Arc<Demand>>>, bounds: Bounds) -> Self {
+        Self {
+            // The order of the rest is this node's own: it is enough that others begin elsewhere.
+            planner: Planner::new(bounds, random()),
+            demand,
+            is_stale: true,
+            planned: None,
+            reordered: Instant::now(),
+            due: None,
+        }
+    }
+}
+
+impl<A: AuthStore> Actor<A> {
+    /// Waits for another demand; for ever if there is none to come.
+    pub(super) async fn demand_changed(demand: &mut Option<watch::Receiver<Option<Arc<Demand>>>>) {
+        if let Some(changes) = demand {
+            if changes.changed().await.is_ok() {
+                return;
+            }
+            *demand = None;
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// Where demands come from.
+    pub(super) fn demands(&self) -> Option<watch::Receiver<Option<Arc<Demand>>>> {
+        self.ahead.as_ref().map(|ahead| ahead.demand.clone())
+    }
+
+    /// When the planner wants to be asked again.
+    pub(super) fn ahead_due(&self) -> Instant {
+        let due = self.ahead.as_ref().and_then(|ahead| ahead.due);
+        due.unwrap_or_else(|| Instant::now() + FAR)
+    }
+
+    /// The demand has changed.
+    pub(super) fn on_demand(&mut self) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.is_stale = true;
+        }
+        self.go_ahead();
+    }
+
+    /// Something has changed here: what could not be proven may be possible now.
+    pub(super) fn wake_ahead(&mut self) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.planner.wake();
+        }
+        self.go_ahead();
+    }
+
+    /// Proofs may have gone.
+    pub(super) fn look_ahead(&mut self) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.planner.look();
+        }
+    }
+
+    /// Numbers mean others now.
+    pub(super) fn clear_ahead(&mut self) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.planner.clear();
+            ahead.is_stale = true;
+        }
+    }
+
+    /// A packet of the pair asked for a proof.
+    pub(super) fn used(&mut self, key: AuthKey, at: u64) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.planner.used(key, at);
+        }
+    }
+
+    /// A handshake is over.
+    pub(super) fn ended_ahead<T>(&mut self, key: AuthKey, result: &Result<T, ProveError>) {
+        let Some(ahead) = &mut self.ahead else { return };
+        if !ahead.planner.is_in_flight(&key) {
+            return;
+        }
+        let end = match result {
+            Ok(_) => {
+                self.status.ahead.proven.fetch_add(1, Relaxed);
+                End::Proven
+            }
+            Err(error) => {
+                self.status.ahead.failed.fetch_add(1, Relaxed);
+                End::Failed(cause(error))
+            }
+        };
+        ahead.planner.ended(key, end, boottime_now(), random());
+    }
+
+    /// At every tick.
+    pub(super) fn tick_ahead(&mut self) {
+        if let Some(ahead) = &mut self.ahead
+            && ahead.reordered.elapsed() >= REORDER
+        {
+            ahead.reordered = Instant::now();
+            ahead.planner.reorder();
+        }
+        self.go_ahead();
+    }
+
+    /// Begins what may begin now.
+    pub(super) fn go_ahead(&mut self) {
+        while let Some(key) = self.next_ahead() {
+            match self.table.ahead(key, boottime_now()) {
+                Decision::Start => {
+                    self.status.ahead.started.fetch_add(1, Relaxed);
+                    self.launch(key);
+                }
+                Decision::Joined | Decision::Proven => self.put_back(key, End::Taken),
+                Decision::Refused(_) => self.put_back(key, End::Failed(Cause::NotYet)),
+            }
+        }
+        if let Some(ahead) = &self.ahead {
+            self.status.ahead.set_fill(ahead.planner.fill(boottime_now()));
+        }
+    }
+
+    fn put_back(&mut self, key: AuthKey, end: End) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.planner.ended(key, end, boottime_now(), random());
+        }
+    }
+
+    fn next_ahead(&mut self) -> Option<AuthKey> {
+        let ahead = self.ahead.as_mut()?;
+        let (now, at) = (boottime_now(), Instant::now());
+        ahead.due = None;
+        if ahead.is_stale {
+            let may = ahead.planned.map_or(at, |planned| planned + REPLAN);
+            if may > at {
+                ahead.due = Some(may);
+                return None;
+            }
+            let demand = ahead.demand.borrow().clone()?;
+            ahead.planner.demand(Demand::clone(&demand), now);
+            ahead.is_stale = false;
+            ahead.planned = Some(at);
+        }
+        // Before the kernel's proofs were looked at, what they are is not known.
+        if !self.adopted {
+            return None;
+        }
+        let contacts = self.table.contacts() > 0 || self.parking.fill().pairs > 0;
+        let (table, knowledge, unleased) = (&self.table, &self.knowledge, &self.unleased);
+        let standing = |key: &AuthKey| {
+            if unleased.holds(key) || table.is_settled(key, now) {
+                Standing::Settled
+            } else if knowledge.resolve(key).is_ok() {
+                Standing::Lacking
+            } else {
+                Standing::Impossible
+            }
+        };
+        match ahead.planner.next(now, contacts, standing) {
+            Next::Start(key) => Some(key),
+            Next::At(due) => {
+                ahead.due = Some(at + Duration::from_nanos(due.saturating_sub(now)));
+                None
+            }
+            Next::Nothing => None,
+        }
+    }
+}
+
+/// When such a failure is worth another attempt.
+fn cause(error: &ProveError) -> Cause {
+    match error {
+        ProveError::NoSession { .. } | ProveError::SessionLost | ProveError::Deadline => Cause::Unreachable,
+        _ if error.is_final() => Cause::Never,
+        ProveError::UnknownIdentity(_)
+        | ProveError::UnknownNode(_)
+        | ProveError::NoView
+        | ProveError::NotThere { .. }
+        | ProveError::Revoked(_)
+        | ProveError::NoEndpoint
+        | ProveError::NoSvid
+        | ProveError::Busy
+        | ProveError::Refused { .. }
+        | ProveError::Handshake(_)
+        | ProveError::Fault
+        | ProveError::Auth(_) => Cause::NotYet,
+    }
+}

@@ -1,0 +1,251 @@
+use signet_abi::SecurityIdentity;
+
+use super::*;
+
+fn key(local: u32, node: u32) -> AuthKey {
+    AuthKey {
+        local: SecurityIdentity(local),
+        remote: SecurityIdentity(900),
+        node: NodeId(node),
+    }
+}
+
+fn until(not_after: u64) -> Made {
+    Made { not_after, of: None }
+}
+
+#[test]
+fn a_revoked_proof_is_gone_with_its_reason_and_may_be_made_anew_at_once() {
+    let mut table = table();
+    let _ = table.proven(key(256, 1), until(1000), 0, 0);
+    let _ = table.proven(key(257, 1), until(1000), 0, 0);
+    let judge = |key: &AuthKey, _: &Pair| (key.local.0 == 256).then(|| "leaked".to_owned());
+    assert_eq!(table.revoke(10, judge), vec![key(256, 1)]);
+    assert!(table.revoke(11, judge).is_empty(), "once");
+    assert_eq!(table.proofs().count(), 1);
+    // Not even once its node has gone.
+    assert_eq!(table.sweep(12, |_| false), vec![key(257, 1)]);
+    let pair = table.get(&key(256, 1)).expect("remembered");
+    assert_eq!(pair.failure.as_deref(), Some("leaked"));
+    assert_eq!(table.request(key(256, 1), 13, 13), Decision::Start);
+    let value = table.succeeded(key(256, 1), until(1000), 14, 0);
+    assert_eq!(value.epoch, 2);
+}
+
+fn table() -> Table {
+    Table::new(Bounds {
+        in_flight: 3,
+        per_node: 2,
+        pairs: 4,
+    })
+}
+
+#[test]
+fn signals_of_a_pair_in_flight_join_it() {
+    let mut table = table();
+    assert_eq!(table.request(key(256, 1), 0, 0), Decision::Start);
+    assert_eq!(table.request(key(256, 1), 5, 5), Decision::Joined);
+}
+
+#[test]
+fn a_proof_answers_until_it_expires() {
+    let mut table = table();
+    table.request(key(256, 1), 10, 20);
+    let value = table.succeeded(key(256, 1), until(1000), 50, 0);
+    assert_eq!((value.not_after, value.epoch), (1000, 1));
+    assert_eq!(table.get(&key(256, 1)).expect("known").latency, 40);
+    assert_eq!(table.request(key(256, 1), 60, 60), Decision::Proven);
+    assert_eq!(table.request(key(256, 1), 1000, 1000), Decision::Start);
+    assert_eq!(
+        table.succeeded(key(256, 1), until(2000), 1010, 0).epoch,
+        2,
+        "epochs count on"
+    );
+}
+
+#[test]
+fn failures_back_off_and_a_success_forgets_them() {
+    let mut table = table();
+    table.request(key(256, 1), 0, 0);
+    table.failed(key(256, 1), "no".to_owned(), 0, u64::MAX);
+    assert_eq!(
+        table.request(key(256, 1), 1, 1),
+        Decision::Refused(Refusal::Backoff)
+    );
+    let later = 200_000_000;
+    assert_eq!(table.request(key(256, 1), later, later), Decision::Start);
+    table.failed(key(256, 1), "no".to_owned(), later, u64::MAX);
+    assert_eq!(
+        table.request(key(256, 1), 2 * later, 2 * later),
+        Decision::Refused(Refusal::Backoff),
+        "longer"
+    );
+    let value = table.proven(key(256, 1), until(10 * later), 2 * later, 0);
+    assert_eq!(value.epoch, 1);
+    let pair = table.get(&key(256, 1)).expect("known");
+    assert_eq!((pair.failure.as_deref(), pair.failures), (None, 2));
+}
+
+#[test]
+fn a_forgiven_pair_may_try_again_at_once_and_one_in_flight_stays_in_flight() {
+    let mut table = table();
+    for number in [256, 257] {
+        table.request(key(number, 1), 0, 0);
+    }
+    table.failed(key(256, 1), "no".to_owned(), 0, u64::MAX);
+    table.forgive();
+    assert_eq!(table.request(key(257, 1), 1, 1), Decision::Joined);
+    assert_eq!(table.request(key(256, 1), 1, 1), Decision::Start);
+}
+
+#[test]
+fn handshakes_are_bounded_per_node_and_in_total_and_landing_makes_room() {
+    let mut table = table();
+    assert_eq!(table.request(key(256, 1), 0, 0), Decision::Start);
+    assert_eq!(table.request(key(257, 1), 0, 0), Decision::Start);
+    assert_eq!(
+        table.request(key(258, 1), 0, 0),
+        Decision::Refused(Refusal::Busy),
+        "per node"
+    );
+    assert_eq!(table.request(key(256, 2), 0, 0), Decision::Start);
+    assert_eq!(
+        table.request(key(256, 3), 0, 0),
+        Decision::Refused(Refusal::Busy),
+        "total"
+    );
+    table.failed(key(256, 1), "no".to_owned(), 0, 0);
+    assert_eq!(table.request(key(258, 1), 0, 0), Decision::Start);
+    let _ = table.succeeded(key(258, 1), until(9), 0, 0);
+    let _ = table.succeeded(key(257, 1), until(9), 0, 0);
+    assert_eq!(
+        table.request(key(400, 4), 0, 0),
+        Decision::Refused(Refusal::Busy),
+        "pairs remembered"
+    );
+}
+
+#[test]
+fn renewals_come_around_half_of_what_is_left_and_once() {
+    for random in [0, u64::MAX] {
+        let mut table = table();
+        table.request(key(256, 1), 0, 0);
+        let _ = table.succeeded(key(256, 1), until(3600 * SECOND), 0, random);
+        assert!(table.renewals(1439 * SECOND).is_empty());
+        assert_eq!(table.renewals(2161 * SECOND), vec![key(256, 1)]);
+        assert!(table.renewals(2161 * SECOND).is_empty(), "in flight");
+        table.failed(key(256, 1), "gone".to_owned(), 2161 * SECOND, 0);
+        assert_eq!(
+            table.request(key(256, 1), 0, 2162 * SECOND),
+            Decision::Proven,
+            "the old proof still holds"
+        );
+        assert_eq!(table.renewals(2200 * SECOND), vec![key(256, 1)], "tried again");
+    }
+}
+
+#[test]
+fn renewals_do_not_crowd_towards_the_end() {
+    let mut table = table();
+    table.request(key(256, 1), 0, 0);
+    let _ = table.succeeded(key(256, 1), until(SECOND), 0, 0);
+    assert!(table.renewals(SECOND / 2).is_empty());
+}
+
+#[test]
+fn sweeping_finds_the_expired_and_the_impossible_every_time() {
+    let mut table = table();
+    for round in 1..4 {
+        let now = round * 100;
+        let _ = table.proven(key(256, 1), until(now + 50), now, 0);
+        let _ = table.proven(key(257, 1), until(now + 500), now, 0);
+        assert!(table.sweep(now, |_| true).is_empty());
+        assert_eq!(table.sweep(now + 50, |_| true), vec![key(256, 1)]);
+        assert_eq!(table.sweep(now + 51, |key| key.local.0 != 257), vec![key(257, 1)]);
+        assert!(table.sweep(now + 52, |_| true).is_empty());
+    }
+}
+
+#[test]
+fn failures_are_forgotten_in_time() {
+    let mut table = table();
+    table.request(key(256, 1), 0, 0);
+    table.failed(key(256, 1), "no".to_owned(), 0, 0);
+    assert!(table.sweep(MEMORY - 1, |_| true).is_empty());
+    assert!(table.get(&key(256, 1)).is_some());
+    table.sweep(MEMORY, |_| true);
+    assert!(table.get(&key(256, 1)).is_none());
+}
+
+#[test]
+fn adopted_proofs_keep_their_epoch_and_end() {
+    let mut table = table();
+    table.adopt(
+        key(256, 1),
+        AuthValue {
+            not_after: 1000,
+            epoch: 41,
+            reserved: 0,
+        },
+        0,
+        0,
+    );
+    assert_eq!(table.request(key(256, 1), 0, 0), Decision::Proven);
+    assert_eq!(table.proven(key(256, 1), until(2000), 10, 0).epoch, 42);
+}
+
+#[test]
+fn a_proof_that_could_not_be_written_is_none() {
+    let mut table = table();
+    table.request(key(256, 1), 0, 0);
+    let _ = table.succeeded(key(256, 1), until(1000), 0, 0);
+    table.unwritten(key(256, 1), "full".to_owned(), 0, u64::MAX);
+    assert_eq!(table.proofs().count(), 0);
+    assert_eq!(
+        table.request(key(256, 1), 1, 1),
+        Decision::Refused(Refusal::Backoff)
+    );
+}
+
+#[test]
+fn what_nobody_asked_for_leaves_room_and_holds_back_nobody() {
+    let mut table = Table::new(Bounds {
+        in_flight: 8,
+        per_node: 4,
+        pairs: 100,
+    });
+    for number in 256..259 {
+        assert_eq!(table.ahead(key(number, 1), 0), Decision::Start);
+    }
+    assert_eq!(table.ahead(key(259, 1), 0), Decision::Refused(Refusal::Busy));
+    assert_eq!(table.contacts(), 0);
+    assert_eq!(
+        table.request(key(259, 1), 0, 0),
+        Decision::Start,
+        "for a packet there is"
+    );
+    table.failed(key(256, 1), "no".to_owned(), 1, u64::MAX);
+    assert_eq!(table.request(key(256, 1), 2, 2), Decision::Start, "no pause");
+    assert_eq!(table.contacts(), 2);
+}
+
+#[test]
+fn a_packet_that_meets_a_handshake_that_was_begun_ahead_makes_it_its_own() {
+    let mut table = table();
+    assert_eq!(table.ahead(key(256, 1), 0), Decision::Start);
+    assert_eq!(table.request(key(256, 1), 7, 7), Decision::Joined);
+    assert_eq!(table.request(key(256, 1), 8, 8), Decision::Joined);
+    assert_eq!(
+        (table.contacts(), table.kind(&key(256, 1))),
+        (1, Some(Kind::Contact))
+    );
+    let _ = table.succeeded(key(256, 1), until(1000), 10, 0);
+    assert_eq!((table.contacts(), table.kind(&key(256, 1))), (0, None));
+    assert_eq!(
+        table.get(&key(256, 1)).expect("known").latency,
+        3,
+        "since the packet asked"
+    );
+    // A renewal is nobody's who waits: the old proof lets packets pass.
+    assert_eq!(table.renewals(600).len(), 0);
+}

@@ -1,0 +1,117 @@
+//! `signet auth watch`.
+
+use clap::{Args, ValueEnum};
+use signet_proto::agent::v1::{AuthEvent, WatchRequest};
+use tokio::sync::mpsc;
+
+use crate::clients::Node;
+use crate::command::heard::Missing;
+use crate::failure::{DONE, Failure};
+use crate::output::Output;
+use crate::target::Target;
+use crate::view::auth_events::EventView;
+
+/// Events that wait for a slow terminal before the nodes are read no further.
+const QUEUE: usize = 1024;
+
+/// Shown at the end of the help.
+const AFTER: &str = "\
+Each line is one event at one node: a proof was made, renewed, or is gone; a handshake failed, with its cause; another node's
+word of its addresses (its leases) counts again, or lapsed. It goes on until it is stopped. How a proof came about: `cold` (the
+nodes had no session), `warm` (they had one), `local` (both sides are on the node), `preauth` (nobody had asked yet), `renewal`,
+`peer` (the other node began). Times are UTC. Causes: docs/authentication.md.
+
+Examples:
+  signet auth watch
+  signet auth watch --kind failed --kind gone
+  signet auth watch -o json | jq -c 'select(.cause == \"peer-no-endpoint\")'";
+
+/// Arguments of `signet auth watch`.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER)]
+pub(crate) struct Arguments {
+    /// Only these; may be given several times.
+    #[arg(long = "kind", value_enum, value_name = "KIND")]
+    kinds: Vec<Kind>,
+}
+
+/// What happens.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kind {
+    /// A pair has a proof that had none.
+    Proven,
+    /// A pair has a newer proof.
+    Renewed,
+    /// A proof is gone.
+    Gone,
+    /// A handshake gave no proof.
+    Failed,
+    /// What a node says of its addresses counts, after it did not.
+    LeaseGranted,
+    /// What a node said of its addresses does not count any more.
+    LeaseLapsed,
+}
+
+impl Kind {
+    fn name(self) -> String {
+        let name = match self {
+            Self::Proven => "proven",
+            Self::Renewed => "renewed",
+            Self::Gone => "gone",
+            Self::Failed => "failed",
+            Self::LeaseGranted => "lease-granted",
+            Self::LeaseLapsed => "lease-lapsed",
+        };
+        name.to_owned()
+    }
+}
+
+/// Shows the events of all nodes until the last of them ends, or the reader goes away.
+pub(super) async fn run(arguments: &Arguments, target: &Target, output: &Output) -> Result<u8, Failure> {
+    let (sender, mut receiver) = mpsc::channel(QUEUE);
+    let kinds: Vec<String> = arguments.kinds.iter().map(|kind| kind.name()).collect();
+    for node in &target.nodes {
+        let request = WatchRequest { kinds: kinds.clone() };
+        tokio::spawn(forward(node.clone(), request, sender.clone()));
+    }
+    drop(sender);
+    let mut code = DONE;
+    while let Some((node, event)) = receiver.recv().await {
+        match event {
+            Ok(event) => output.show_line(&EventView::new(&node, event))?,
+            Err(failure) if target.nodes.len() == 1 => return Err(failure),
+            Err(failure) => {
+                let mut missing = Missing::default();
+                missing.push(node, failure);
+                code = code.max(missing.tell(output));
+            }
+        }
+    }
+    Ok(code)
+}
+
+type Told = (String, Result<AuthEvent, Failure>);
+
+async fn forward(node: Node, request: WatchRequest, sender: mpsc::Sender<Told>) {
+    let name = node.name().await;
+    let mut client = node.agent.clone();
+    let mut stream = match node.agent_daemon.answer(client.watch(request)).await {
+        Ok(stream) => stream,
+        Err(failure) => {
+            // Nobody reads any more: nothing to tell.
+            let _ = sender.send((name, Err(failure))).await;
+            return;
+        }
+    };
+    loop {
+        let event = match stream.message().await {
+            Ok(Some(event)) => Ok(event),
+            Ok(None) => return,
+            Err(status) => Err(node.agent_daemon.failure(&status)),
+        };
+        let ended = event.is_err();
+        if sender.send((name.clone(), event)).await.is_err() || ended {
+            return;
+        }
+    }
+}
