@@ -37,7 +37,7 @@ use crate::leases::{KernelLeases, Leases};
 use crate::lists::ListKeeper;
 use crate::pairs::{Actor, Knowledge, Pairs};
 use crate::service::Service;
-use crate::sessions::{Context, Gate, Sessions, listen};
+use crate::sessions::{Context, Gate, Sessions, listen, own_boot};
 use crate::status::Status;
 use crate::svids::{Manager, SvidSet, WorkloadSource};
 use crate::transport::{Driver, Keyd};
@@ -83,7 +83,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let context = Context {
         name: args.node.clone(),
         trust_domain: trust_domain.clone(),
-        instance: Instance(random_bytes()?),
+        instance: instance()?,
         access: access_watch.clone(),
         bundles: view.clone(),
         knowledge: knowledge.clone(),
@@ -444,8 +444,10 @@ fn advertised(args: &RunArgs) -> Vec<IpAddr> {
     args.advertise.clone()
 }
 
-fn random_bytes() -> anyhow::Result<[u8; 16]> {
-    let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow::anyhow!("the system gives no randomness"))?;
-    Ok(bytes)
+/// What others tell this start of the agent by.
+fn instance() -> anyhow::Result<Instance> {
+    let mut start = [0; 8];
+    aws_lc_rs::rand::fill(&mut start).map_err(|_| anyhow::anyhow!("the system gives no randomness"))?;
+    let boot = own_boot().context("failed to read the kernel's boot ID")?;
+    Ok(Instance::new(boot, start))
 }

@@ -131,6 +131,31 @@ impl Book {
         claims.generation = claims.generation.max(generation);
     }
 
+    /// A session with the node is up, and its kernel is another one than before: what it said until then counts no more, and
+    /// neither do older sessions.
+    pub fn rebooted(
+        &mut self,
+        (node, generation): (NodeNumber, u64),
+        facts: &impl Facts,
+        now: u64,
+    ) -> Effects {
+        let mut effects = Effects::default();
+        self.open(node, generation);
+        let claimed = self.claimants.iter();
+        let claimed = claimed.filter(|(_, claimants)| claimants.contains(&node));
+        let written = self
+            .written
+            .iter()
+            .filter(|(_, lease)| lease.node.0 == node.get());
+        let affected: BTreeSet<IpAddr> = claimed
+            .map(|(address, _)| *address)
+            .chain(written.map(|(address, _)| *address))
+            .collect();
+        self.forget(node, &mut effects);
+        self.judge(affected, facts, now, &mut effects);
+        effects
+    }
+
     /// Of what the node said last.
     pub fn digest(&self, node: NodeNumber) -> Option<Digest> {
         Some(self.nodes.get(&node)?.table.as_ref()?.digest())

@@ -445,6 +445,42 @@ fn an_older_session_is_not_heard_any_more() {
 }
 
 #[test]
+fn what_a_node_said_before_it_was_rebooted_counts_no_more() {
+    let mut bench = Bench::new();
+    bench.says(2, &[group(400, &["10.244.2.10", "10.244.2.11"])]);
+    bench.grants(2, LATER);
+    bench.says(3, &[group(500, &["10.244.3.10"])]);
+    bench.grants(3, LATER);
+    let effects = bench.book.rebooted((node(2), 7), &bench.world, NOW);
+    bench.kernel.take(effects);
+    assert_eq!(bench.has("10.244.2.10"), None);
+    assert_eq!(bench.has("10.244.2.11"), None);
+    assert_eq!(bench.kernel.ends.get(&end(2)), None);
+    assert!(!bench.book.covers(NodeId(2), SecurityIdentity(400), NOW));
+    assert_eq!(bench.book.digest(node(2)), None, "it is asked for all of it");
+    // Its last words of before are not heard, and nobody else's are touched.
+    let late = vec![group(400, &["10.244.2.10"])];
+    assert!(bench.book.table((node(2), 6), late, &bench.world, NOW).is_err());
+    assert_eq!(bench.has("10.244.3.10"), Some(lease(500, 3)));
+    assert_eq!(bench.kernel.ends.get(&end(3)), Some(&LATER));
+    // What an earlier run of this agent has left of it goes as well.
+    let mut bench = Bench::new();
+    let left = [(key("10.244.2.10"), lease(400, 2))];
+    let until = [(end(2), LeaseEnd { not_after: LATER })];
+    let effects = bench.book.adopt(&left, &until, &bench.world, NOW);
+    bench.kernel.leases.extend(left);
+    bench.kernel.ends.insert(end(2), LATER);
+    bench.kernel.take(effects);
+    assert_eq!(bench.has("10.244.2.10"), Some(lease(400, 2)));
+    let effects = bench.book.rebooted((node(2), 1), &bench.world, NOW);
+    bench.kernel.take(effects);
+    assert_eq!(
+        (bench.has("10.244.2.10"), bench.kernel.ends.get(&end(2))),
+        (None, None)
+    );
+}
+
+#[test]
 fn an_earlier_runs_leases_go_on_and_no_longer_than_they_were_granted() {
     let mut bench = Bench::new();
     let left = [

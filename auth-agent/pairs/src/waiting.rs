@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use signet_abi::AuthKey;
+use signet_abi::{AuthKey, NodeId};
 use signet_handshake::Proof;
 
 /// How long a proof waits for a lease. Then it is written all the same, and the kernel says what lacks.
@@ -56,6 +56,12 @@ impl Waiting {
     /// When the first of them has waited for long enough.
     pub fn deadline(&self) -> Option<Instant> {
         self.0.values().map(|waits| waits.until).min()
+    }
+
+    /// Forgets those with workloads of this node.
+    pub fn void(&mut self, node: NodeId) -> Vec<AuthKey> {
+        let of_node = self.0.extract_if(.., |key, _| key.node == node);
+        of_node.map(|(key, _)| key).collect()
     }
 
     /// Whether a proof of this pair waits.

@@ -25,9 +25,32 @@ impl fmt::Display for NodeNumber {
     }
 }
 
-/// Random, chosen anew at every start of an agent: tells a restarted peer from one that only reconnects.
+/// Which life of a node's kernel: with each one ends what that kernel believed of addresses and pairs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Boot(pub [u8; 8]);
+
+/// Chosen anew at every start of an agent: tells a restarted peer from one that only reconnects. Begins with the [`Boot`]; the
+/// rest is random.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Instance(pub [u8; 16]);
+
+impl Instance {
+    /// A start of an agent in this life of the kernel.
+    pub fn new(boot: Boot, start: [u8; 8]) -> Self {
+        let mut bytes = [0; 16];
+        let (first, second) = bytes.split_at_mut(8);
+        first.copy_from_slice(&boot.0);
+        second.copy_from_slice(&start);
+        Self(bytes)
+    }
+
+    /// Which life of its kernel the agent is in.
+    pub fn boot(self) -> Boot {
+        let mut boot = [0; 8];
+        boot.copy_from_slice(&self.0[..8]);
+        Boot(boot)
+    }
+}
 
 /// A handshake's number, chosen by its opener, only ever growing within a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

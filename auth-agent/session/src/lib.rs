@@ -25,7 +25,7 @@ mod wire;
 pub use codec::{CodecError, Decoder, MAX_FRAME, encode};
 pub use established::{Established, SessionError};
 pub use event::{Event, HandshakeStep};
-pub use id::{HandshakeId, Instance, NodeNumber, Opener, Route};
+pub use id::{Boot, HandshakeId, Instance, NodeNumber, Opener, Route};
 pub use lease::{
     ADDRESSES, Digest, Group, LONGEST, LeaseAsk, LeaseDelta, LeaseError, LeaseGrant, LeasePart, PARTS,
 };

@@ -101,6 +101,15 @@ impl Leases {
         state.book.open(node, generation);
     }
 
+    /// A session with the node is up, and its kernel is another one than before.
+    pub(crate) fn rebooted(&self, session: (NodeNumber, u64)) {
+        let (mut state, view) = self.ready();
+        // There is no session without a view.
+        let Some(view) = view else { return };
+        let effects = state.book.rebooted(session, &*view, boottime_now());
+        self.apply(&mut state, effects);
+    }
+
     /// Of what the node said last.
     pub(crate) fn digest(&self, node: NodeNumber) -> Option<Digest> {
         self.lock().book.digest(node)

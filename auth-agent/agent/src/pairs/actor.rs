@@ -10,6 +10,7 @@ use signet_handshake::Proof;
 use signet_maps::{boottime_now, boottime_of};
 use signet_pairs::{Bounds, Decision, Kind, Made, Moment, ProveError, Refusal, Table, Waiting};
 use signet_preauth::Demand;
+use signet_session::NodeNumber;
 use signet_tls::BundleSource;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
@@ -256,6 +257,7 @@ impl<A: AuthStore> Actor<A> {
                 // He may have gone away.
                 let _ = reply.send(self.flush(which));
             }
+            Event::Rebooted { node } => self.void(node),
             Event::Report(reply) => {
                 let reports = self.table.iter().map(|(key, pair)| PairReport {
                     key: *key,
@@ -347,6 +349,12 @@ impl<A: AuthStore> Actor<A> {
 
     /// Enters a proof into table and map. `ours`: it ends a flight.
     fn write(&mut self, key: AuthKey, proof: &Proof, ours: bool) {
+        if !self.is_about(proof, &key) {
+            let reason = ProveError::NoSvid.to_string();
+            self.table.failed(key, reason, boottime_now(), random());
+            self.parking.refuse(&key);
+            return;
+        }
         let made = Made {
             not_after: boottime_of(seconds(proof.not_after())),
             of: Some(proof.svids().map(Clone::clone)),
@@ -384,6 +392,13 @@ impl<A: AuthStore> Actor<A> {
             Err(error) if error.is_missing() => {}
             Err(error) => self.unwritten(key, &error),
         }
+    }
+
+    /// Whether a proof is one of this very pair, by what its certificates say. Whoever asked for it may have had others at hand.
+    fn is_about(&self, proof: &Proof, key: &AuthKey) -> bool {
+        let node = NodeNumber::new(key.node.0);
+        let of = node.and_then(|node| self.knowledge.key(proof.local(), proof.remote(), node));
+        of == Some(*key)
     }
 
     fn unwritten(&mut self, key: AuthKey, error: &AuthError) {

@@ -41,6 +41,11 @@ pub enum Event {
         /// Told how many.
         reply: oneshot::Sender<usize>,
     },
+    /// A session with the peer is up, and its kernel is another one than before.
+    Rebooted {
+        /// The peer.
+        node: NodeNumber,
+    },
     /// A person asks how things stand.
     Report(oneshot::Sender<Vec<PairReport>>),
 }
@@ -65,6 +70,12 @@ impl Pairs {
     pub async fn responded(&self, node: NodeNumber, proof: Proof) {
         // The actor ends with the process only.
         let _ = self.0.send(Event::Responded { node, proof }).await;
+    }
+
+    /// Says that a peer's kernel is another one than before.
+    pub async fn rebooted(&self, node: NodeNumber) {
+        // The actor ends with the process only.
+        let _ = self.0.send(Event::Rebooted { node }).await;
     }
 
     /// Asks for a proof and waits until it is there or has failed.

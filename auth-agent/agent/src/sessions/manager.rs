@@ -12,6 +12,7 @@ use signet_spiffe::SpiffeId;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+use super::boots::Boots;
 use super::connection;
 use super::context::Context;
 use super::dialer;
@@ -65,6 +66,7 @@ pub struct Sessions {
     pub(super) keep_all: AtomicBool,
     /// Nodes with which a session is to be there all the time, so that they renew their leases.
     kept: Mutex<BTreeSet<NodeNumber>>,
+    boots: Boots,
 }
 
 impl std::fmt::Debug for Sessions {
@@ -87,6 +89,7 @@ impl Sessions {
             generation: AtomicU64::new(0),
             keep_all: AtomicBool::new(false),
             kept: Mutex::default(),
+            boots: Boots::default(),
         };
         (Arc::new(sessions), events)
     }
@@ -220,10 +223,18 @@ impl Sessions {
             peer.node = %handle.node.name, peer.address = %handle.address, session.dialed = handle.dialer == Dialer::Us,
             session.key_exchange = handle.key_exchange, "node session up"
         );
+        // Before the session's first word.
+        let rebooted = self.boots.meet(peer.number, handle.instance.boot());
+        if rebooted {
+            self.context.leases.rebooted((peer.number, generation));
+        }
         // What was revoked before it was up nobody else ends.
         handle.end_if_revoked(self.context.bundles.bundles().revocations());
         let sessions = self.clone();
         tokio::spawn(async move {
+            if rebooted {
+                sessions.pairs.rebooted(peer.number).await;
+            }
             // The transport ends with the process only.
             let _ = sessions.transport.send(TransportEvent::Up(handle.clone())).await;
             let ended = tasks::run(run).await;

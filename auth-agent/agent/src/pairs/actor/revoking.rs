@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use signet_abi::AuthKey;
+use signet_abi::{AuthKey, NodeId};
 use signet_maps::boottime_now;
+use signet_session::NodeNumber;
 
 use super::Actor;
 use crate::auth::AuthStore;
+use crate::clock::random;
 use crate::pairs::ProveError;
 
 impl<A: AuthStore> Actor<A> {
@@ -37,6 +39,27 @@ impl<A: AuthStore> Actor<A> {
         self.look_ahead();
         self.settled = versions;
         self.judged = table;
+        self.finish_revoking();
+    }
+
+    /// A node's kernel is another one than before: what was proven with the workloads that it had is void, as it is there.
+    pub(super) fn void(&mut self, node: NodeNumber) {
+        const WHY: &str = "the other node was rebooted";
+        let now = boottime_now();
+        let node = NodeId(node.get());
+        for key in self.unleased.void(node) {
+            self.table.failed(key, WHY.to_owned(), now, random());
+            self.tell_waiters(key);
+        }
+        let gone = self
+            .table
+            .revoke(now, |key, _| (key.node == node).then(|| WHY.to_owned()));
+        tracing::info!(
+            peer.node = node.0,
+            proofs = gone.len(),
+            "the other node was rebooted: its proofs are void"
+        );
+        self.doomed.extend(gone);
         self.finish_revoking();
     }
 
