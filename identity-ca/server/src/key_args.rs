@@ -168,7 +168,7 @@ impl KekArgs {
 #[command(after_help = "\
 Examples:
   signet-ca rewrap-keys --data-dir /var/lib/signet-ca --new-key-encryption-key-file /etc/signet/kek
-  signet-ca rewrap-keys --data-dir /var/lib/signet-ca --key-encryption-key-file /etc/signet/kek --new-key-passphrase-file /root/words
+  signet-ca rewrap-keys --data-dir /var/lib/signet-ca --key-encryption-key-file /etc/signet/kek --new-key-passphrase-file /etc/signet/words
   signet-ca rewrap-keys --data-dir /var/lib/signet-ca --new-key-in-data-dir
 
 With SQLite stop the CA first. On PostgreSQL CAs go on with the keys that they have, and cannot open later ones until they are
