@@ -52,7 +52,8 @@ pub async fn keep(
             }
         }
         let known = endpoints.borrow_and_update().clone();
-        let trust = view.borrow_and_update().clone();
+        // Not marked as seen: a view that has come meanwhile is yet to be reviewed by.
+        let trust = view.borrow().clone();
         if let (Some(known), Some(trust)) = (known, trust) {
             leases.set_own(own(&known, &trust));
         }
