@@ -93,7 +93,7 @@ impl View for EventView {
         }
         let more = more.join(" ");
         let line = format!("{clock}  {:<4} {kind} {what}  {more}", self.node);
-        page.line(line.trim_end().to_owned());
+        page.line(line.trim_end());
     }
 }
 
