@@ -125,7 +125,7 @@ impl Asked {
             direct.named.insert(key.identity);
             match value {
                 EntryValue::Allow {
-                    authentication: Authentication::Required,
+                    authentication: Authentication::RequiredOrRejected | Authentication::Required,
                     ..
                 } => {
                     direct.asked.insert(key.identity);

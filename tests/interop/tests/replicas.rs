@@ -112,7 +112,7 @@ impl Node {
         identity: Option<&SvidKeyPair>,
     ) -> NodeServiceClient<CaChannel> {
         let bundles = Arc::new(FixedBundles::new(bundles.clone()));
-        NodeServiceClient::new(channel(cas, identity, bundles, &"td".parse().unwrap()).unwrap())
+        NodeServiceClient::new(channel(cas, identity, bundles, &"td".parse().unwrap(), None).unwrap())
     }
 
     /// So often a certificate for a workload, and one for itself, which it shows from then on.
