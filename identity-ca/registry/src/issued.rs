@@ -6,7 +6,7 @@ use signet_spiffe::{NODE_SERIAL_BYTES, NodeName, SerialNumber, SpiffeId, UnixTim
 
 use crate::authorities;
 use crate::database::{Registry, StorageError, moment, seconds};
-use crate::many::insert_all;
+use crate::many::{batch, many};
 use crate::revocation::{Issued, MAX_NAMED, MAX_REVOCATIONS, Revocation, Shown, Target, Withheld};
 use crate::revocations;
 use crate::sql::{self, Connection, Value};
@@ -254,18 +254,28 @@ async fn still_counts(
     Ok(by_serial.map_or(Ok(()), overtaken))
 }
 
-async fn insert(connection: &mut Connection, rows: &[&Issued]) -> Result<(), StorageError> {
-    let values = |new: &&Issued| {
-        [
-            new.serial.as_bytes().into(),
-            new.spiffe_id.as_str().into(),
-            new.node.as_str().into(),
-            seconds(new.not_before).into(),
-            seconds(new.not_after).into(),
-        ]
-    };
-    let insert = "INSERT INTO issued (serial, spiffe_id, node, not_before, not_after)";
-    insert_all(connection, insert, rows.iter().map(values).collect()).await?;
+async fn insert(connection: &mut Connection, mut rows: &[&Issued]) -> Result<(), StorageError> {
+    while let Some((now, later)) = rows
+        .split_at_checked(batch(rows.len()))
+        .filter(|(now, _)| !now.is_empty())
+    {
+        let text = many(
+            "INSERT INTO issued (serial, spiffe_id, node, not_before, not_after)",
+            5,
+            now.len(),
+        );
+        let mut query = sql::query(text);
+        for new in now {
+            query = query
+                .bind(new.serial.as_bytes())
+                .bind(new.spiffe_id.as_str())
+                .bind(new.node.as_str())
+                .bind(seconds(new.not_before))
+                .bind(seconds(new.not_after));
+        }
+        query.execute(&mut *connection).await?;
+        rows = later;
+    }
     Ok(())
 }
 

@@ -4,26 +4,14 @@ use signet_log::{Entry, Frontier, Hash, Record};
 
 use super::read;
 use crate::database::StorageError;
-use crate::many::insert_all;
-use crate::sql::{Connection, Value};
+use crate::many::{batch, many};
+use crate::sql::{self, Connection};
 
 struct Row {
     position: i64,
     leaf: Vec<u8>,
     hashes: Vec<u8>,
     serial: Option<Vec<u8>>,
-}
-
-impl Row {
-    fn values(self) -> [Value; 4] {
-        let Self {
-            position,
-            leaf,
-            hashes,
-            serial,
-        } = self;
-        [position.into(), leaf.into(), hashes.into(), serial.into()]
-    }
 }
 
 /// Appends entries, in order. `known` is the right edge as this process last left it; where somebody else appended since,
@@ -49,9 +37,7 @@ pub(crate) async fn append(
         .iter()
         .map(|entry| row(&mut frontier, entry))
         .collect::<Result<Vec<_>, _>>()?;
-    let rows = rows.into_iter().map(Row::values).collect();
-    let insert = "INSERT INTO log_leaves (position, leaf, hashes, serial)";
-    insert_all(connection, insert, rows).await?;
+    insert(connection, rows).await?;
     Ok(frontier)
 }
 
@@ -70,4 +56,25 @@ fn row(frontier: &mut Frontier, entry: &Entry) -> Result<Row, StorageError> {
             Record::Change(_) => None,
         },
     })
+}
+
+async fn insert(connection: &mut Connection, mut rows: Vec<Row>) -> Result<(), StorageError> {
+    while !rows.is_empty() {
+        let count = batch(rows.len());
+        let text = many(
+            "INSERT INTO log_leaves (position, leaf, hashes, serial)",
+            4,
+            count,
+        );
+        let mut query = sql::query(text);
+        for row in rows.drain(..count) {
+            query = query
+                .bind(row.position)
+                .bind(row.leaf)
+                .bind(row.hashes)
+                .bind(row.serial);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
 }
