@@ -39,6 +39,7 @@ mod operators;
 mod outage;
 mod own_svid;
 mod per_address;
+mod probe;
 mod random;
 mod refusal;
 mod registrations;

@@ -1,10 +1,12 @@
 //! Starts and stops the daemon.
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use signet_authority::{DataDirectory, DirectoryError, IssuedSvid};
@@ -28,7 +30,7 @@ use tracing::{info, warn};
 use crate::attestation::{Attestors, Exchanges};
 use crate::audit::{Audit, Event, Gate, Gated, Record};
 use crate::authorities::{self, Maker, Upstream};
-use crate::bundle_endpoint::Endpoint;
+use crate::bundle_endpoint::{BundleEndpoint, Endpoint, EndpointIdentity};
 use crate::ca::Ca;
 use crate::caller::Applicant;
 use crate::config::{Config, Storage};
@@ -52,8 +54,12 @@ use crate::node_service::Nodes;
 use crate::operators;
 use crate::outage;
 use crate::own_svid::{self, Shows};
+use crate::probe::probe;
 use crate::refusal;
 use crate::sync::{Feed, WithParts};
+
+/// Pause after a failed `accept`, so that it does not spin.
+const TURN_AWAY_PAUSE: Duration = Duration::from_millis(50);
 
 /// A running CA.
 #[derive(Debug)]
@@ -74,8 +80,10 @@ pub struct Server {
 
 impl Server {
     /// Opens the storage, binds both sockets and begins to serve. Where the authority that signs has ended and none can be made in its
-    /// place, only operators are served, who can do something about it; all else follows as soon as one signs.
+    /// place, or where its key cannot be opened, nodes are turned away, and only what needs no SVID of the CA's own is served: operators on
+    /// this host, who can do something about it, and a bundle endpoint with a web certificate. All else follows as soon as one signs.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
+        probe(&config).await?;
         let (ca, locks) = assemble(&config).await?;
         ca.honour().await.context("failed to read the revocations")?;
         let tcp = TcpListener::bind(config.listen)
@@ -90,18 +98,23 @@ impl Server {
             tokio::spawn(nested::run(ca, link))
         });
         let rotation = tokio::spawn(authorities::run(Arc::clone(&ca)));
-        let rest = if authorities::signs_soon(&ca).await {
+        let web = listen_for_bundles(&mut services, &ca, &config, Web::Yes).await?;
+        let mut rest = if authorities::signs_soon(&ca).await {
             serve_rest(&mut services, &ca, &config, tcp).await?
         } else {
             let (ca, config) = (Arc::clone(&ca), config.clone());
             services.spawn(async move {
-                authorities::until_it_signs(&ca).await;
+                tokio::select! {
+                    () = authorities::until_it_signs(&ca) => {}
+                    never = turn_away(&tcp) => match never {},
+                }
                 let mut services = JoinSet::new();
                 let _rest = serve_rest(&mut services, &ca, &config, tcp).await?;
                 services.join_next().await.unwrap_or(Ok(Ok(())))?
             });
             Rest::default()
         };
+        rest.endpoint = rest.endpoint.or(web);
         let following = tokio::spawn(federation::follow(Arc::clone(&ca)));
         let honouring = if config.storage.is_shared() {
             Some(tokio::spawn(among_others(Arc::clone(&ca))))
@@ -250,13 +263,29 @@ async fn serve_rest(
     };
     let operators = operators::serve_remote(services, ca, &bundles).await?;
     services.spawn(serve_nodes(Arc::clone(ca), listener));
-    let endpoint = listen_for_bundles(services, ca, config).await?;
+    let endpoint = listen_for_bundles(services, ca, config, Web::No).await?;
     let renewal = tokio::spawn(own_svid::renew(Arc::clone(ca), bundles, shows, tls, own));
     Ok(Rest {
         _renewal: Some(AbortOnDropHandle::new(renewal)),
         endpoint,
         operators,
     })
+}
+
+/// Whether a bundle endpoint shows a web certificate, which it has without anybody's signature here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Web {
+    Yes,
+    No,
+}
+
+/// Ends each connection at once: who comes goes on to another CA sooner than if nobody answered.
+async fn turn_away(tcp: &TcpListener) -> Infallible {
+    loop {
+        if tcp.accept().await.is_err() {
+            sleep(TURN_AWAY_PAUSE).await;
+        }
+    }
 }
 
 /// Opens the storage, the keys and the issuance log, and makes a CA of them.
@@ -479,8 +508,13 @@ async fn listen_for_bundles(
     services: &mut JoinSet<anyhow::Result<()>>,
     ca: &Arc<Ca>,
     config: &Config,
+    web: Web,
 ) -> anyhow::Result<Option<SocketAddr>> {
-    let Some(wanted) = &config.bundle_endpoint else {
+    let with = |endpoint: &&BundleEndpoint| match endpoint.identity {
+        EndpointIdentity::Web { .. } => web == Web::Yes,
+        EndpointIdentity::Spiffe => web == Web::No,
+    };
+    let Some(wanted) = config.bundle_endpoint.as_ref().filter(with) else {
         return Ok(None);
     };
     let endpoint = Endpoint::bind(ca, wanted, config.jwt_issuer.as_ref()).await?;

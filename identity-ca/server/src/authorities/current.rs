@@ -28,6 +28,8 @@ pub(crate) struct Current {
     wit: Result<Option<(AuthorityId, Arc<WitAuthority>)>, String>,
     /// Why the active X.509 authority cannot be used here.
     unusable: Option<String>,
+    /// Why a key that signs could not be used if all that has keys were there: its manager is not set up.
+    pub(crate) not_set_up: Option<String>,
     /// Whether a key could not be opened.
     pub(crate) lacks_keys: bool,
     pub(crate) bundle: PublishedBundle,
@@ -68,6 +70,23 @@ pub(crate) enum UnusableError {
     None(AuthorityKind),
 }
 
+impl UnusableError {
+    /// What to set up, where it is that.
+    fn not_set_up(&self) -> Option<String> {
+        match self {
+            Self::Manager(KeyManagerError::OtherManager { .. }) => Some(self.to_string()),
+            Self::Manager(_)
+            | Self::NoRecord
+            | Self::Record(_)
+            | Self::Key(_)
+            | Self::Authority(_)
+            | Self::Jwt(_)
+            | Self::Storage(_)
+            | Self::None(_) => None,
+        }
+    }
+}
+
 /// Opens keys by their records.
 pub(crate) trait Opens {
     /// The key of this record.
@@ -89,6 +108,7 @@ impl Current {
         let mut x509 = Vec::new();
         let mut unusable = None;
         let mut lacks_keys = false;
+        let mut not_set_up = None;
         let published =
             |one: &&StoredAuthority| one.life.kind == AuthorityKind::X509 && one.life.state.is_published();
         for one in found.all.iter().filter(published) {
@@ -102,6 +122,7 @@ impl Current {
                     tracing::error!(authority.id = %one.life.id, %error, "an authority cannot be used here");
                     lacks_keys = true;
                     if one.life.state == State::Active {
+                        not_set_up = error.not_set_up();
                         unusable = Some(error.to_string());
                     }
                 }
@@ -119,7 +140,10 @@ impl Current {
                     Arc::new(open_jwt(one, &bundle, issuer, keys)?),
                 ))
             })
-            .map_err(|error| error.to_string());
+            .map_err(|error| {
+                not_set_up = not_set_up.take().or(error.not_set_up());
+                error.to_string()
+            });
         if let Err(error) = &jwt {
             tracing::error!(error, "the JWT key cannot be used here");
             lacks_keys = true;
@@ -142,6 +166,7 @@ impl Current {
             jwt,
             wit,
             unusable,
+            not_set_up,
             lacks_keys,
             bundle,
             jwks,

@@ -1,4 +1,4 @@
-//! A CA whose authority has ended: it starts, and says what to do.
+//! A CA whose authority has ended, or has a key that is out of reach: it starts, and says what to do.
 
 use std::time::Duration;
 
@@ -27,8 +27,19 @@ fn signs(ca: &Ca, current: &Current) -> bool {
 /// Whether there is an authority whose time it is, or is in a moment: the rotation makes another one where that can be made without
 /// anybody's doing.
 pub(crate) async fn signs_soon(ca: &Ca) -> bool {
-    if signs(ca, &ca.signing.latest()) {
+    let current = ca.signing.latest();
+    if signs(ca, &current) {
         return true;
+    }
+    if let Err(why) = current.signing() {
+        let what = format!(
+            "the key of the authority that signs cannot be used here ({why}): this CA issues nothing and serves no node, who go to others; the \
+             bundle, operators and federation are served. It is tried again every few seconds. Bring back what has the key; if it is lost, let \
+             another one take over: `signet ca authority prepare x509`, then `activate x509`"
+        );
+        error!("{what}");
+        ca.signing.note_trouble(STEP, Some(what));
+        return false;
     }
     let what = "the authority that signs has ended, or its time has not come: no certificate is issued, and no node is served. If the clock is \
                 right, another one has to take over: `signet ca authority list` shows them, `signet ca authority prepare x509` and `activate x509` make \

@@ -65,12 +65,11 @@ pub(crate) async fn begin(
         })
     };
     let current = opening.await??.context("the registry has no authorities")?;
-    if let Err(why) = current.signing() {
-        anyhow::bail!("the active X.509 authority cannot be used here: {why}");
+    // What waiting does not mend.
+    if let Some(why) = &current.not_set_up {
+        anyhow::bail!("a key that signs cannot be used here: {why}");
     }
-    if let Err(why) = current.jwt() {
-        anyhow::bail!("the active JWT key cannot be used here: {why}");
-    }
+    // One whose keys are out of reach goes on without: what it publishes and what operators do needs none, and keys come back.
     if let Some(directory) = directory {
         tell_of_files(directory, &earlier, &current);
     }

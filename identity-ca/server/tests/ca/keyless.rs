@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use signet_proto::ca::v1::revoke_request::Subject;
-use signet_proto::ca::v1::{BanNodeRequest, EvictNodeRequest, RevokeRequest};
+use signet_proto::ca::v1::{BanNodeRequest, BundleRequest, EvictNodeRequest, RevokeRequest, StatusRequest};
 use sqlx::{ConnectOptions as _, SqliteConnection};
 use tokio::time::{sleep, timeout};
 use tonic::Code;
@@ -78,4 +78,57 @@ async fn without_its_key_a_ca_revokes_uses_no_token_up_and_tries_the_key_again()
         }
     });
     admitted.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ca_starts_without_its_key_says_so_serves_what_needs_none_and_goes_on_with_it() {
+    let ca = Running::on_disk(tempfile::tempdir().unwrap()).await;
+    let bundle = ca.server.bundle();
+    let node = ca.node("n1", &[]).await;
+    let token = ca.token("n2", &[]).await.unwrap();
+    let directory = ca.stop().await;
+    let mut database = open(directory.path()).await;
+    let record = exchange(&mut database, &[0]).await;
+
+    let ca = Running::on_disk(directory).await;
+    assert_eq!(ca.server.bundle(), bundle);
+    let mut operator = ca.operator.clone();
+    operator.bundle(BundleRequest {}).await.unwrap();
+    let told = operator
+        .status(StatusRequest {})
+        .await
+        .unwrap()
+        .into_inner()
+        .waits;
+    let says = |words| told.iter().any(|waits| waits.contains(words));
+    assert!(
+        says("cannot be used here") && says("signet ca authority"),
+        "{told:?}"
+    );
+    // Nodes are turned away at once, and find another one.
+    let away = timeout(Duration::from_secs(4), ca.client(Some(&node.identity)));
+    away.await.unwrap().unwrap_err();
+    let revoke = RevokeRequest {
+        subject: Some(Subject::SpiffeId("spiffe://td/web".to_owned())),
+        reason: "stolen".to_owned(),
+        force: true,
+        ..RevokeRequest::default()
+    };
+    operator.revoke(revoke).await.unwrap();
+
+    exchange(&mut database, &record).await;
+    let back = timeout(SOON, async {
+        while ca.client(None).await.is_err() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    });
+    back.await.unwrap();
+    ca.attest_with(&token).await.unwrap();
+    let told = operator
+        .status(StatusRequest {})
+        .await
+        .unwrap()
+        .into_inner()
+        .waits;
+    assert!(told.is_empty(), "{told:?}");
 }

@@ -71,3 +71,24 @@ async fn a_directory_that_cannot_be_trusted_is_refused() {
     let loose = start("a.sock", domain()).await.unwrap_err();
     assert!(loose.to_string().contains("chmod"), "{loose}");
 }
+
+#[tokio::test]
+async fn a_ca_that_could_not_serve_makes_no_keys() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let config = |socket| Config::new(domain(), Storage::Directory(data.clone()), socket);
+    let mut no_port = config(directory.path().join("ca.sock"));
+    no_port.listen = taken.local_addr().unwrap();
+    let no_socket = config(file.join("ca.sock"));
+    for (config, told) in [
+        (no_port, "failed to listen"),
+        (no_socket, "failed to make the directory"),
+    ] {
+        let why = Server::start(config).await.unwrap_err();
+        assert!(why.to_string().contains(told), "{why:#}");
+        assert!(!data.exists(), "it has made keys for nothing");
+    }
+}
