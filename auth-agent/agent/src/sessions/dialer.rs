@@ -13,15 +13,16 @@ use crate::clock::{now, random};
 use crate::pairs::chain;
 use crate::tasks;
 
-/// Runs until the peer leaves the view.
+/// Runs until the peer leaves the view, or its number is another node's: what was learnt of one says nothing of the other.
 pub(super) async fn run(sessions: Arc<Sessions>, peer: Arc<Peer>) {
     let mut view = sessions.context.knowledge.view.clone();
     let mut redial = Redial::default();
+    let mut name = None;
     loop {
-        let is_known = view
-            .borrow_and_update()
-            .as_ref()
-            .is_none_or(|v| v.node_by_number(peer.number).is_some());
+        let is_known = view.borrow_and_update().as_ref().is_none_or(|view| {
+            let node = view.node_by_number(peer.number);
+            node.is_some_and(|node| *name.get_or_insert_with(|| node.name.clone()) == node.name)
+        });
         if !is_known {
             tracing::info!(peer.node = peer.number.get(), "the node has left the view");
             sessions.forget(&peer);
