@@ -74,7 +74,8 @@ pub struct RunArgs {
     /// This node's name, a DNS label; the join token is for it.
     #[arg(long, value_name = "NAME", env = "SIGNET_NODE")]
     pub node: NodeName,
-    /// Where signet-ca listens for agents; of several (separated by commas) any that answers.
+    /// Where signet-ca listens for agents; of several (separated by commas) any that answers. Host names are not
+    /// looked up.
     #[arg(
         long,
         value_name = "IP:PORT",

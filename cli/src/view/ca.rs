@@ -66,12 +66,17 @@ impl From<StatusResponse> for StatusView {
 
 impl View for StatusView {
     fn draw(&self, page: &mut Page) {
+        // Below another authority it is an intermediate, and the roots are others'.
+        let [expires, digest, key] = match &self.upstream {
+            None => ["root expires", "root SHA-256", "root key in"],
+            Some(_) => ["signer expires", "signer SHA-256", "signer key in"],
+        };
         let lines = [
             ("trust domain", self.trust_domain.clone()),
             ("version", self.version.clone()),
-            ("root expires", text::when(self.root_not_after, page.now())),
-            ("root SHA-256", self.root_sha256.clone()),
-            ("root key in", self.key_storage.clone()),
+            (expires, text::when(self.root_not_after, page.now())),
+            (digest, self.root_sha256.clone()),
+            (key, self.key_storage.clone()),
             ("nodes", format!("{}, {} connected", self.nodes, self.connected)),
             ("registrations", self.registrations.to_string()),
             (

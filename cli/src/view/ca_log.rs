@@ -2,7 +2,7 @@
 
 use data_encoding::BASE64;
 use serde::Serialize;
-use signet_log::{ChangeKind, Checkpoint, Entry, Hash, Issuance, Record, VerifierKey};
+use signet_log::{Change, ChangeKind, Checkpoint, Entry, Hash, Issuance, Record, VerifierKey, registration};
 use signet_proto::view::v1::Registration;
 
 use crate::output::{Page, Table, Tone, View};
@@ -19,6 +19,9 @@ pub(crate) struct EntryRow {
     caller: String,
     /// The SPIFFE ID, or what changed.
     subject: String,
+    /// Of a registration: whose it is, or was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spiffe_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     node: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,13 +65,24 @@ impl EntryRow {
         };
         match entry.record {
             Record::Issuance(issuance) => row.issued(&issuance),
-            Record::Change(change) => Self {
-                kind: change.kind.as_str().to_owned(),
-                subject: change.subject,
-                before: change.before.map(|digest| digest.to_string()),
-                after: change.after.map(|digest| digest.to_string()),
-                ..row
-            },
+            Record::Change(change) => row.changed(change),
+        }
+    }
+
+    fn changed(self, change: Change) -> Self {
+        let (subject, spiffe_id) = if change.kind == ChangeKind::Registration {
+            let (id, spiffe_id) = registration(&change.subject);
+            (id.to_owned(), spiffe_id.map(str::to_owned))
+        } else {
+            (change.subject, None)
+        };
+        Self {
+            kind: change.kind.as_str().to_owned(),
+            subject,
+            spiffe_id,
+            before: change.before.map(|digest| digest.to_string()),
+            after: change.after.map(|digest| digest.to_string()),
+            ..self
         }
     }
 
@@ -86,7 +100,7 @@ impl EntryRow {
     }
 
     pub(crate) fn is_about(&self, spiffe_id: &str) -> bool {
-        self.subject == spiffe_id
+        self.subject == spiffe_id || self.spiffe_id.as_deref() == Some(spiffe_id)
     }
 
     pub(crate) fn has_serial(&self, serial: &str) -> bool {
@@ -118,7 +132,7 @@ impl EntryRow {
             (Some(_), Some(_)) => "changed",
             (Some(_), None) => "removed",
         };
-        match &self.now {
+        match self.now.as_ref().or(self.spiffe_id.as_ref()) {
             Some(what) => format!("{done}: {what}"),
             None => done.to_owned(),
         }
@@ -338,15 +352,30 @@ mod tests {
             node: "n2".into(),
             ..Registration::default()
         }]);
+        // Of one that has gone the log alone knows whose it was.
+        let gone = EntryRow {
+            position: 9,
+            at: 960,
+            caller: "uid:0".into(),
+            ..EntryRow::default()
+        };
+        let gone = gone.changed(Change {
+            kind: ChangeKind::Registration,
+            subject: "id-2 spiffe://td/ns/shop/sa/old".into(),
+            before: Some(Hash::sha256(b"it")),
+            after: None,
+        });
+        assert!(gone.is_about("spiffe://td/ns/shop/sa/old"));
         let mut page = Page::new(1000, false);
         EntriesView {
-            entries: vec![issued, made],
+            entries: vec![issued, made, gone],
         }
         .draw(&mut page);
         let expected = "\
 POSITION  WHEN       KIND          SUBJECT                     ON  BY       WHAT
 7         1m00s ago  x509          spiffe://td/ns/shop/sa/web  n2  node:n2  serial ab12, expires in 1h00m
 8         50s ago    registration  id-1                        -   uid:0    made: spiffe://td/ns/shop/sa/web on n2
+9         40s ago    registration  id-2                        -   uid:0    removed: spiffe://td/ns/shop/sa/old
 ";
         assert_eq!(page.finish(), expected);
     }

@@ -13,6 +13,8 @@ pub(crate) struct EventView {
     kind: String,
     what: String,
     subject: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    spiffe_id: String,
     caller: String,
     position: u64,
 }
@@ -24,6 +26,7 @@ impl From<WatchEvent> for EventView {
             kind: event.kind,
             what: event.what,
             subject: event.subject,
+            spiffe_id: event.spiffe_id,
             caller: event.caller,
             position: event.position,
         }
@@ -40,12 +43,17 @@ impl EventView {
 
 impl View for EventView {
     fn draw(&self, page: &mut Page) {
+        // People know a registration by its SPIFFE ID, `deregister` and its like by its id.
+        let whose = if self.spiffe_id.is_empty() {
+            self.subject.clone()
+        } else {
+            format!("{}  {}", self.spiffe_id, self.subject)
+        };
         page.line(format!(
-            "{}  {:<12} {:<8} {}  by {}",
+            "{}  {:<12} {:<8} {whose}  by {}",
             self.clock(),
             self.kind,
             self.what,
-            self.subject,
             self.caller
         ));
     }

@@ -7,7 +7,8 @@ use crate::leaf::LeafError;
 /// What kind of thing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChangeKind {
-    /// Which workloads have a SPIFFE ID; the subject is the registration's id.
+    /// Which workloads have a SPIFFE ID; the subject is the registration's id, and after a space the SPIFFE ID (entries of
+    /// earlier versions have the id alone).
     Registration,
     /// A node: attested, or reached elsewhere; the subject is its name.
     Node,
@@ -23,6 +24,14 @@ pub enum ChangeKind {
     Authority,
     /// What a node may attest with other than a join token; the subject is its name.
     NodeEntry,
+}
+
+/// Which registration a change is of: its id, and whose it is where the entry says so.
+pub fn registration(subject: &str) -> (&str, Option<&str>) {
+    match subject.split_once(' ') {
+        Some((id, spiffe_id)) => (id, Some(spiffe_id)),
+        None => (subject, None),
+    }
 }
 
 /// That something in the registry changed: what it was and what it is, as digests.

@@ -23,7 +23,7 @@ mod subtree;
 mod verify;
 
 pub use audit::{Audit, Audited, Fault};
-pub use change::{Change, ChangeKind};
+pub use change::{Change, ChangeKind, registration};
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use export::{ExportError, ExportLine, ExportReader};
 pub use frontier::{Frontier, FrontierError};

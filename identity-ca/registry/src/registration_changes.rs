@@ -94,7 +94,7 @@ impl Registry {
         }
         write.record(Change::Registration(id, &after.node)).await?;
         let (was, is) = (before.digest(), after.digest());
-        write.log(ChangeKind::Registration, id.to_string(), Some(was), Some(is));
+        write.log(ChangeKind::Registration, after.subject(), Some(was), Some(is));
         if before.terms.downstream && !after.terms.downstream {
             nested::withdraw(&mut write, &after.spiffe_id, &id.to_string(), now).await?;
         }

@@ -52,6 +52,11 @@ pub struct Registration {
 }
 
 impl Registration {
+    /// How the issuance log names it: by its id, and the SPIFFE ID that it is of, which nobody could tell from the id once it has gone.
+    pub(crate) fn subject(&self) -> String {
+        format!("{} {}", self.id, self.spiffe_id)
+    }
+
     /// What the issuance log has of it.
     pub fn digest(&self) -> Hash {
         let (id, selectors) = (self.id.to_string(), lists::join(&self.selectors));
@@ -212,7 +217,12 @@ impl Registry {
             write.record(Change::Identity(&registration.spiffe_id)).await?;
         }
         let digest = registration.digest();
-        write.log(ChangeKind::Registration, id.to_string(), Some(digest), None);
+        write.log(
+            ChangeKind::Registration,
+            registration.subject(),
+            Some(digest),
+            None,
+        );
         if registration.terms.downstream {
             nested::withdraw(&mut write, &registration.spiffe_id, &id.to_string(), now).await?;
         }
@@ -350,6 +360,11 @@ pub(crate) async fn register(
             column: "registrations.id",
         })?;
     let digest = registration.digest();
-    write.log(ChangeKind::Registration, new.id.to_string(), None, Some(digest));
+    write.log(
+        ChangeKind::Registration,
+        registration.subject(),
+        None,
+        Some(digest),
+    );
     Ok(registration)
 }

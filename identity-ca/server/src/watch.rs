@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use signet_log::{Change, Entry, Record};
+use signet_log::{Change, ChangeKind, Entry, Record};
 use signet_proto::ca::v1::watch_service_server::WatchService;
 use signet_proto::ca::v1::{WatchEvent, WatchRequest};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -173,12 +173,23 @@ fn event(position: u64, leaf: &[u8]) -> Option<WatchEvent> {
         (Some(_), Some(_)) => "changed",
         (Some(_), None) => "gone",
     };
+    let (subject, spiffe_id) = match kind {
+        ChangeKind::Registration => signet_log::registration(&subject),
+        ChangeKind::Node
+        | ChangeKind::JoinToken
+        | ChangeKind::Setting
+        | ChangeKind::Revocation
+        | ChangeKind::Federation
+        | ChangeKind::Authority
+        | ChangeKind::NodeEntry => (subject.as_str(), None),
+    };
     Some(WatchEvent {
         position,
         at: i64::try_from(entry.at).unwrap_or(i64::MAX),
         caller: entry.caller.to_string(),
         kind: kind.as_str().replace(' ', "-"),
-        subject,
+        subject: subject.to_owned(),
+        spiffe_id: spiffe_id.unwrap_or_default().to_owned(),
         what: what.to_owned(),
     })
 }

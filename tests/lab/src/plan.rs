@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::documents;
 use crate::name::{LabName, interface_name};
 use crate::spec::{Encryption, LabFile, NodeFile, Preauth, SpecError, WorkloadFile};
-use check::Checker;
+use address::MAX_NODES;
+use check::{Checker, Mistakes};
 
 pub(crate) use address::{CA_IPV4, CA_IPV6, GATEWAY_IPV4, GATEWAY_IPV6};
 
@@ -84,30 +85,46 @@ pub struct WorkloadPlan {
 }
 
 impl Plan {
-    /// Works out a lab, or says which field of the file makes that impossible.
+    /// Works out a lab, or says which fields of the file make that impossible.
     pub fn new(file: &LabFile) -> Result<Self, SpecError> {
         let check = Checker::new(file);
-        let lab = check.lab_name()?;
-        check.names()?;
-        check.values()?;
+        let mut found = Mistakes::default();
+        if let Err(error) = check.lab_name() {
+            found.add(error);
+        }
+        check.names(&mut found);
+        check.values(&mut found);
+        if file.nodes.len() > MAX_NODES {
+            // There are no addresses for them.
+            found.none()?;
+            found = Mistakes::default();
+        }
         let nodes: Vec<_> = file
             .nodes
             .iter()
             .enumerate()
             .map(|(index, node)| NodePlan::new(index, node))
             .collect();
-        check.underlay(&nodes)?;
+        check.underlay(&nodes, &mut found);
         let mut taken = vec![0_usize; nodes.len()];
         let mut workloads = Vec::with_capacity(file.workloads.len());
         for (index, workload) in file.workloads.iter().enumerate() {
-            let node = check.node_of(index, workload)?;
-            let slot = taken[node];
-            taken[node] += 1;
-            workloads.push(WorkloadPlan::new(workload, node, slot));
+            match check.node_of(index, workload) {
+                Ok(node) => {
+                    let slot = taken[node];
+                    taken[node] += 1;
+                    workloads.push(WorkloadPlan::new(workload, node, slot));
+                }
+                Err(error) => found.add(error),
+            }
         }
-        check.interfaces(&nodes, &workloads)?;
+        // Further looks are at what is well-formed.
+        found.none()?;
+        let mut found = Mistakes::default();
+        check.interfaces(&nodes, &workloads, &mut found);
+        found.none()?;
         let plan = Self {
-            lab,
+            lab: check.lab_name()?,
             trust_domain: file.trust_domain.clone(),
             mtu: file.mtu.value,
             svid_ttl: file.svid_ttl.clone(),

@@ -6,6 +6,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use clap::{Args, Subcommand, ValueEnum};
 use data_encoding::HEXLOWER;
 use signet_devid::{Directory, EndorsementCertificate, Kind, Prepared, Tpm, Wanted, create};
+use signet_spiffe::NodeName;
 
 use super::TpmArgs;
 
@@ -27,9 +28,9 @@ pub enum DevidCommand {
         signet-agent devid show --dir /etc/signet/devid\n\n\
         The keys cannot leave the TPM; what is written to --dir is of no use to another one. See docs/attestation.md.")]
     Create {
-        /// Common name in the request: the node's name.
+        /// Common name in the request: the node's name, as signet-agent's --node takes it.
         #[arg(long, value_name = "NAME")]
-        name: String,
+        name: NodeName,
         /// A DNS name in the request; may be given several times.
         #[arg(long, value_name = "NAME")]
         dns: Vec<String>,
@@ -87,7 +88,7 @@ pub fn run(arguments: &DevidArgs) -> anyhow::Result<()> {
                     KeyKind::P256 => Kind::P256,
                     KeyKind::Rsa2048 => Kind::Rsa2048,
                 },
-                common_name: name.clone(),
+                common_name: name.to_string(),
                 dns: dns.clone(),
             };
             make(at, &wanted)

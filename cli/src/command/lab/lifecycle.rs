@@ -62,19 +62,20 @@ pub(super) async fn up(up: &Up, global: &Global, output: &Output) -> Result<(), 
 
 /// Removes a lab.
 pub(super) fn down(lab: &LabName, output: &Output) -> Result<(), Failure> {
-    let found = signet_lab::down(lab)?;
-    output.remark(&if found {
-        format!("lab {lab} is removed")
-    } else {
-        format!("there was nothing of a lab {lab}")
-    });
+    if !signet_lab::down(lab)? {
+        let why = format!("there is nothing of a lab {lab}; `signet lab list` names those that there are");
+        return Err(Failure::Failed(why));
+    }
+    output.remark(&format!("lab {lab} is removed"));
     Ok(())
 }
 
 /// Removes every lab.
 pub(super) fn down_all(output: &Output) -> Result<(), Failure> {
     for lab in signet_lab::labs()? {
-        down(&lab, output)?;
+        // One that somebody else removes meanwhile is removed as well.
+        signet_lab::down(&lab)?;
+        output.remark(&format!("lab {lab} is removed"));
     }
     Ok(())
 }

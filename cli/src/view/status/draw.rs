@@ -69,7 +69,7 @@ impl StatusView {
         if let Some(ca) = &self.ca {
             let expires = expiry(ca.root_not_after, page.now());
             table.row([
-                format!("root of {}", ca.trust_domain).into(),
+                ca.certificate().into(),
                 "-".into(),
                 "ready".into(),
                 since(ca.root_not_before, page.now()).into(),

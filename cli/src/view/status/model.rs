@@ -87,6 +87,8 @@ pub(crate) struct CaPart {
     pub(super) version: String,
     pub(super) trust_domain: String,
     pub(super) revision: u64,
+    /// Another authority is above: what signs here is no root.
+    pub(super) intermediate: bool,
     pub(super) root_not_before: i64,
     pub(super) root_not_after: i64,
     pub(super) nodes: u32,
@@ -102,6 +104,7 @@ impl From<CaStatus> for CaPart {
             version: status.version,
             trust_domain: status.trust_domain,
             revision: status.revision,
+            intermediate: status.upstream.is_some(),
             root_not_before: status.root_not_before,
             root_not_after: status.root_not_after,
             nodes: status.nodes,
@@ -110,6 +113,14 @@ impl From<CaStatus> for CaPart {
             issued: status.issued,
             key_storage: status.key_storage,
         }
+    }
+}
+
+impl CaPart {
+    /// What its certificate is called.
+    pub(super) fn certificate(&self) -> String {
+        let what = if self.intermediate { "signer" } else { "root" };
+        format!("{what} of {}", self.trust_domain)
     }
 }
 

@@ -82,7 +82,7 @@ async fn each_change_is_one_entry_with_what_was_and_what_is() {
         .iter()
         .map(|(kind, subject, ..)| (*kind, subject.as_str()))
         .collect();
-    let (token, web_id) = ("0101010101010101", web.id.to_string());
+    let (token, web_id) = ("0101010101010101", format!("{} {}", web.id, web.spiffe_id));
     assert_eq!(
         kinds,
         [

@@ -28,7 +28,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Every name is well-formed and taken once.
-    pub(super) fn names(&self) -> Result<(), SpecError> {
+    pub(super) fn names(&self, found: &mut Mistakes) {
         let mut seen = HashSet::new();
         let nodes = self.file.nodes.iter().map(|node| &node.name);
         let workloads = self.file.workloads.iter().map(|workload| &workload.name);
@@ -41,47 +41,46 @@ impl<'a> Checker<'a> {
                 .map(|(index, name)| (format!("workloads[{index}].name"), name)),
         );
         for (field, name) in named {
-            check_place(&name.value).map_err(|error| self.at(name, &field, error.to_string()))?;
+            found.name(self, name, &field);
             if !seen.insert(name.value.as_str()) {
                 let what = format!(
                     "`{}` is taken: nodes and workloads share one set of names",
                     name.value
                 );
-                return Err(self.at(name, &field, what));
+                found.add(self.at(name, &field, what));
             }
         }
         for (index, workload) in self.file.workloads.iter().enumerate() {
             let field = format!("workloads[{index}].namespace");
-            check_place(&workload.namespace.value)
-                .map_err(|error| self.at(&workload.namespace, &field, error.to_string()))?;
+            found.name(self, &workload.namespace, &field);
             if let Some(account) = &workload.service_account {
                 let field = format!("workloads[{index}].serviceAccount");
-                check_place(&account.value).map_err(|error| self.at(account, &field, error.to_string()))?;
+                found.name(self, account, &field);
             }
         }
-        Ok(())
     }
 
     /// Counts, ranges, and what excludes each other.
-    pub(super) fn values(&self) -> Result<(), SpecError> {
-        TrustDomain::parse(&self.file.trust_domain)
-            .map_err(|error| self.plain("trustDomain", error.to_string()))?;
+    pub(super) fn values(&self, found: &mut Mistakes) {
+        if let Err(error) = TrustDomain::parse(&self.file.trust_domain) {
+            found.add(self.plain("trustDomain", error.to_string()));
+        }
         if let Some(ttl) = &self.file.svid_ttl
             && !is_ttl(ttl)
         {
-            return Err(self.plain("svidTtl", "SVIDs live 10s to 24h; write it as 30s, 15m or 1h"));
+            found.add(self.plain("svidTtl", "SVIDs live 10s to 24h; write it as 30s, 15m or 1h"));
         }
         if self.file.nodes.is_empty() || self.file.nodes.len() > MAX_NODES {
-            return Err(self.plain("nodes", format!("a lab has 1 to {MAX_NODES} nodes")));
+            found.add(self.plain("nodes", format!("a lab has 1 to {MAX_NODES} nodes")));
         }
         if !(1280..=9000).contains(&self.file.mtu.value) {
             let what = "must be 1280 (the least that IPv6 allows) to 9000";
-            return Err(self.at(&self.file.mtu, "mtu", what));
+            found.add(self.at(&self.file.mtu, "mtu", what));
         }
         for (index, workload) in self.file.workloads.iter().enumerate() {
             if let (Some(command), Some(_)) = (&workload.command, &workload.serve) {
                 let field = format!("workloads[{index}].command");
-                return Err(self.at(command, &field, "a workload has `command` or `serve`, not both"));
+                found.add(self.at(command, &field, "a workload has `command` or `serve`, not both"));
             }
             if let Some(command) = workload
                 .command
@@ -89,7 +88,7 @@ impl<'a> Checker<'a> {
                 .filter(|command| command.value.is_empty())
             {
                 let field = format!("workloads[{index}].command");
-                return Err(self.at(command, &field, "is empty: leave it out, or name a program"));
+                found.add(self.at(command, &field, "is empty: leave it out, or name a program"));
             }
         }
         for (index, policy) in self.file.policies.iter().enumerate() {
@@ -98,33 +97,32 @@ impl<'a> Checker<'a> {
                 .is_some_and(serde_json::Value::is_string);
             if policy.get("kind").and_then(serde_json::Value::as_str) != Some("Policy") || !named {
                 let what = "must be a whole document with `kind: Policy` and `metadata.name`";
-                return Err(self.plain(&format!("policies[{index}]"), what));
+                found.add(self.plain(&format!("policies[{index}]"), what));
             }
         }
-        Ok(())
     }
 
     /// Every node has an address of its own on the underlay.
-    pub(super) fn underlay(&self, nodes: &[NodePlan]) -> Result<(), SpecError> {
+    pub(super) fn underlay(&self, nodes: &[NodePlan], found: &mut Mistakes) {
         for (index, (node, file)) in nodes.iter().zip(&self.file.nodes).enumerate() {
             if !on_underlay_ipv4(node.ipv4) {
                 let what = format!(
                     "{} is not free in 172.30.0.0/24, the underlay (.2 is the CA's)",
                     node.ipv4
                 );
-                return Err(self.maybe(file.ipv4.as_ref(), &format!("nodes[{index}].ipv4"), what));
+                found.add(self.maybe(file.ipv4.as_ref(), &format!("nodes[{index}].ipv4"), what));
             }
             if !on_underlay_ipv6(node.ipv6) {
                 let what = format!(
                     "{} is not free in fd00:30::/64, the underlay (::2 is the CA's)",
                     node.ipv6
                 );
-                return Err(self.maybe(file.ipv6.as_ref(), &format!("nodes[{index}].ipv6"), what));
+                found.add(self.maybe(file.ipv6.as_ref(), &format!("nodes[{index}].ipv6"), what));
             }
         }
         if let Some(index) = repeated(nodes.iter().map(|node| node.ipv4)) {
             let what = format!("{} is another node's", nodes[index].ipv4);
-            return Err(self.maybe(
+            found.add(self.maybe(
                 self.file.nodes[index].ipv4.as_ref(),
                 &format!("nodes[{index}].ipv4"),
                 what,
@@ -132,13 +130,12 @@ impl<'a> Checker<'a> {
         }
         if let Some(index) = repeated(nodes.iter().map(|node| node.ipv6)) {
             let what = format!("{} is another node's", nodes[index].ipv6);
-            return Err(self.maybe(
+            found.add(self.maybe(
                 self.file.nodes[index].ipv6.as_ref(),
                 &format!("nodes[{index}].ipv6"),
                 what,
             ));
         }
-        Ok(())
     }
 
     /// The place of a workload's node.
@@ -168,10 +165,10 @@ impl<'a> Checker<'a> {
     }
 
     /// Shortened interface names do not collide.
-    pub(super) fn interfaces(&self, nodes: &[NodePlan], workloads: &[WorkloadPlan]) -> Result<(), SpecError> {
+    pub(super) fn interfaces(&self, nodes: &[NodePlan], workloads: &[WorkloadPlan], found: &mut Mistakes) {
         if let Some(index) = repeated(nodes.iter().map(|node| node.bridge_port.as_str())) {
             let what = "its shortened interface name is another node's; rename one";
-            return Err(self.at(
+            found.add(self.at(
                 &self.file.nodes[index].name,
                 &format!("nodes[{index}].name"),
                 what,
@@ -179,13 +176,12 @@ impl<'a> Checker<'a> {
         }
         if let Some(index) = repeated(workloads.iter().map(|workload| workload.interface.as_str())) {
             let what = "its shortened interface name is another workload's; rename one";
-            return Err(self.at(
+            found.add(self.at(
                 &self.file.workloads[index].name,
                 &format!("workloads[{index}].name"),
                 what,
             ));
         }
-        Ok(())
     }
 
     fn at<T>(&self, place: &Spanned<T>, field: &str, what: impl Into<String>) -> SpecError {
@@ -210,6 +206,33 @@ impl<'a> Checker<'a> {
             line,
             field: field.to_owned(),
             what,
+        }
+    }
+}
+
+/// What was found wrong, in the order of looking.
+#[derive(Debug, Default)]
+pub(super) struct Mistakes(Vec<SpecError>);
+
+impl Mistakes {
+    pub(super) fn add(&mut self, mistake: SpecError) {
+        self.0.push(mistake);
+    }
+
+    /// Notes what is wrong with a name.
+    fn name(&mut self, check: &Checker<'_>, name: &Spanned<String>, field: &str) {
+        if let Err(error) = check_place(&name.value) {
+            self.add(check.at(name, field, error.to_string()));
+        }
+    }
+
+    /// Nothing, or all of it.
+    pub(super) fn none(self) -> Result<(), SpecError> {
+        let mut all = self.0;
+        match all.len() {
+            0 => Ok(()),
+            1 => Err(all.remove(0)),
+            _ => Err(SpecError::Several(all)),
         }
     }
 }

@@ -129,3 +129,39 @@ fn the_schema_names_every_field_and_refuses_others() {
     assert!(schema["properties"]["trustDomain"].is_object());
     assert_eq!(schema["properties"]["name"]["type"], "string");
 }
+
+#[test]
+fn all_mistakes_of_a_file_are_told_at_once_each_with_its_line() {
+    let text = "\
+name: Demo!
+svidTtl: 3s
+mtu: 9
+nodes:
+- name: n1
+- name: n1
+workloads:
+- name: web
+  node: n7
+- name: Client
+  node: n1
+  command: []
+";
+    let refused = refused(text);
+    let lines: Vec<_> = refused.lines().collect();
+    assert_eq!(lines.len(), 7, "{refused}");
+    for (place, field) in [
+        ("demo.yaml:1", "name"),
+        ("demo.yaml:2", "svidTtl"),
+        ("demo.yaml:3", "mtu"),
+        ("demo.yaml:6", "nodes[1].name"),
+        ("demo.yaml:9", "workloads[0].node"),
+        ("demo.yaml:10", "workloads[1].name"),
+        ("demo.yaml:12", "workloads[1].command"),
+    ] {
+        let start = format!("{place}: {field}: ");
+        assert!(
+            lines.iter().any(|line| line.starts_with(&start)),
+            "{start} in {refused}"
+        );
+    }
+}

@@ -45,6 +45,9 @@ pub enum SpecError {
         /// One each: where, which object, what is wrong.
         lines: Vec<String>,
     },
+    /// More than one of them.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Several(Vec<Self>),
     /// A lab name given from outside the file.
     #[error(transparent)]
     Name(#[from] NameError),
