@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use signet_session::NodeNumber;
 
+use crate::kernel::Packet;
 use crate::network::{ConnectionId, Side};
 
 /// Something that is to happen.
@@ -29,15 +30,8 @@ pub enum Event {
     Ipcache(NodeNumber, IpAddr),
     /// Two workloads talk.
     Talk,
-    /// A packet arrives at its destination's node.
-    Packet {
-        /// The sender's address.
-        source: IpAddr,
-        /// The receiver's address.
-        destination: IpAddr,
-        /// The node of the receiver when it was sent.
-        node: NodeNumber,
-    },
+    /// A packet arrives at this node, which was its receiver's when it was sent.
+    Packet(Packet, NodeNumber),
     /// The fault with this number happens.
     Fault(usize),
     /// What the fault with this number did is over.

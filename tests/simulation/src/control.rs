@@ -15,6 +15,9 @@ use crate::truth::Owner;
 use crate::view::{Suspicion, View};
 use crate::world::World;
 
+/// So many addresses that changed hands last send more than others.
+const HOT: usize = 3;
+
 impl World {
     /// The CA changes something, and pushes it.
     pub(crate) fn publish(&mut self, change: impl FnOnce(&mut View)) {
@@ -106,6 +109,11 @@ impl World {
         let before = self.truth.owner(address).map(|(on, _)| *on);
         let now = self.now();
         let after = owner.as_ref().map(|(on, _)| *on);
+        self.hot.retain(|hot| *hot != address);
+        self.hot.push_back(address);
+        if self.hot.len() > HOT {
+            self.hot.pop_front();
+        }
         self.truth.owned(now, address, owner);
         for on in [before, after].into_iter().flatten() {
             // Sooner than the truth allows for.
@@ -134,7 +142,10 @@ impl World {
         };
         host.kernel.endpoints = endpoints
             .iter()
-            .filter_map(|(address, id)| Some((*address, *identities.get(id)?)))
+            .filter_map(|(address, id)| {
+                let interface = self.truth.interface(*address);
+                Some((*address, (*identities.get(id)?, interface)))
+            })
             .collect();
         self.with(on, |agent, context| agent.on_endpoints(endpoints, context));
     }

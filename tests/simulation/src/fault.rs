@@ -28,6 +28,18 @@ pub enum Fault {
     Stale(NodeNumber),
     /// An address becomes a workload's on a node, or nobody's.
     Move(IpAddr, Option<(NodeNumber, u32)>),
+    /// An address gets into other hands, in a cluster that is told of nothing: no node hears of any address, and the agent of the node
+    /// that had it is dead, or does not see its own endpoints.
+    Reuse {
+        /// The node that had it.
+        on: NodeNumber,
+        /// Which of the addresses that it shares with its neighbour.
+        slot: u8,
+        /// Whose it becomes.
+        owner: (NodeNumber, u32),
+        /// Whether the agent is dead, or blind.
+        dead: bool,
+    },
     /// A workload is not registered on a node.
     Deregister(NodeNumber, u32),
     /// What a node was given for a workload is revoked.
@@ -89,7 +101,19 @@ fn any(dice: &mut Dice, nodes: u32, workloads: u32) -> Fault {
         41..=46 => Fault::MeshAway(one(dice)),
         47..=52 => Fault::CaAway(one(dice)),
         53..=58 => Fault::Stale(one(dice)),
-        59..=77 => {
+        59..=66 => {
+            let on = one(dice);
+            // Its neighbour by number has the same block.
+            let other = node((on.get() ^ 1).clamp(1, nodes));
+            let to = if dice.chance(50) { on } else { other };
+            Fault::Reuse {
+                on,
+                slot: 0,
+                owner: (to, work(dice)),
+                dead: dice.chance(50),
+            }
+        }
+        67..=77 => {
             let on = one(dice);
             let slot = u8::try_from(dice.between(0, 1)).unwrap_or(0);
             let address = if dice.chance(50) {

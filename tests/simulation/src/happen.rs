@@ -7,7 +7,7 @@ use crate::agenda::Event;
 use crate::authority::Authority;
 use crate::fault::Fault;
 use crate::host::Host;
-use crate::names::{own_address, workload};
+use crate::names::{own_address, shared_address, workload};
 use crate::world::World;
 
 /// A liar's address.
@@ -39,6 +39,25 @@ impl World {
             Fault::Move(address, owner) => {
                 let owner = owner.map(|(on, number)| (on, workload(number)));
                 self.own(address, owner);
+            }
+            Fault::Reuse {
+                on,
+                slot,
+                owner,
+                dead,
+            } => {
+                for host in self.hosts.values_mut() {
+                    host.deaf += 1;
+                }
+                if dead {
+                    self.count(on, |host| host.dead += 1);
+                    self.stop(on);
+                } else {
+                    self.count(on, |host| host.meshless += 1);
+                    self.with(on, |agent, context| agent.on_blind(context.boot()));
+                }
+                let owner = (owner.0, workload(owner.1));
+                self.own(shared_address(on, slot), Some(owner));
             }
             Fault::Deregister(on, number) => {
                 let entry = (on, workload(number));
@@ -82,22 +101,25 @@ impl World {
                         .mend(inside, outside, &mut self.agenda, &mut self.dice);
                 }
             }
-            Fault::MeshAway(on) => {
-                self.count(on, |host| host.meshless -= 1);
-                self.tell_endpoints(on);
+            Fault::MeshAway(on) => self.mesh_is_back(on),
+            Fault::Reuse { on, dead, .. } => {
+                let hosts: Vec<NodeNumber> = self.hosts.keys().copied().collect();
+                for host in hosts {
+                    self.hears_again(host);
+                }
+                if dead {
+                    self.count(on, |host| host.dead -= 1);
+                    self.start(on);
+                } else {
+                    self.mesh_is_back(on);
+                }
             }
             Fault::CaAway(on) => {
                 self.count(on, |host| host.orphaned -= 1);
                 self.agenda.at(self.agenda.now(), Event::View(on));
                 self.request_svids(on);
             }
-            Fault::Stale(on) => {
-                self.count(on, |host| host.deaf -= 1);
-                let addresses: Vec<_> = self.truth.addresses().map(|(address, _)| address).collect();
-                for address in addresses {
-                    self.tell_address(on, address);
-                }
-            }
+            Fault::Stale(on) => self.hears_again(on),
             Fault::Deregister(on, number) => {
                 let entry = (on, workload(number));
                 self.publish(|view| {
@@ -112,6 +134,19 @@ impl World {
             | Fault::Ban(_)
             | Fault::NewAuthority
             | Fault::RevokeOld => {}
+        }
+    }
+
+    fn mesh_is_back(&mut self, on: NodeNumber) {
+        self.count(on, |host| host.meshless -= 1);
+        self.tell_endpoints(on);
+    }
+
+    fn hears_again(&mut self, on: NodeNumber) {
+        self.count(on, |host| host.deaf -= 1);
+        let addresses: Vec<_> = self.truth.addresses().map(|(address, _)| address).collect();
+        for address in addresses {
+            self.tell_address(on, address);
         }
     }
 

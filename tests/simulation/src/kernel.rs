@@ -7,9 +7,23 @@ use signet_abi::{
     Address, AuthKey, AuthValue, Lease, LeaseEnd, LeaseEndKey, LeaseKey, NodeId, SecurityIdentity, stands_by,
 };
 use signet_lease::Write;
+use signet_session::NodeNumber;
 
 /// Between two signals of one pair, ns.
 const SIGNALS: u64 = 200_000_000;
+
+/// A packet of a workload's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// The sender's address.
+    pub source: IpAddr,
+    /// The receiver's address.
+    pub destination: IpAddr,
+    /// On which node it was sent.
+    pub from: NodeNumber,
+    /// Over which interface of that node's. Each new owner of an address has a new one.
+    pub interface: u64,
+}
 
 /// What a packet meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,23 +47,29 @@ pub struct Kernel {
     pub leases: BTreeMap<LeaseKey, Lease>,
     /// `LEASE_ENDS`.
     pub ends: BTreeMap<LeaseEndKey, LeaseEnd>,
-    /// `ENDPOINTS`: who lives here.
-    pub endpoints: BTreeMap<IpAddr, SecurityIdentity>,
+    /// `ENDPOINTS`: who lives here, and on which interface.
+    pub endpoints: BTreeMap<IpAddr, (SecurityIdentity, u64)>,
     /// `IPCACHE`: where every address is meant to be. May be old.
     pub ipcache: BTreeMap<IpAddr, (SecurityIdentity, NodeId)>,
     signalled: BTreeMap<AuthKey, u64>,
 }
 
 impl Kernel {
-    /// Judges a packet from `remote` to `local` under a rule that asks for authentication, as `to_container` does: the proof
-    /// first, then the lease.
-    pub fn judge(&self, local: IpAddr, remote: IpAddr, own: NodeId, now: u64) -> (AuthKey, Verdict) {
+    /// Judges a packet under a rule that asks for authentication, as `to_container` does: whether the sender may have its address,
+    /// the proof, the lease.
+    pub fn judge(&self, packet: &Packet, own: NodeId, now: u64) -> (AuthKey, Verdict) {
         let unknown = (AuthKey::default(), Verdict::Unknown);
-        let Some(identity) = self.endpoints.get(&local).copied() else {
+        let remote = packet.source;
+        let Some((identity, _)) = self.endpoints.get(&packet.destination).copied() else {
             return unknown;
         };
-        // An endpoint of this node is looked up first, as in the programs.
-        let here = self.endpoints.get(&remote).map(|identity| (*identity, own));
+        // An address of this node's is believed on its owner's interface alone.
+        let here = self.endpoints.get(&remote).copied();
+        let is_here = packet.from.get() == own.0;
+        if here.is_some_and(|(_, interface)| !is_here || interface != packet.interface) {
+            return unknown;
+        }
+        let here = here.map(|(identity, _)| (identity, own));
         let Some((other, node)) = here.or_else(|| self.ipcache.get(&remote).copied()) else {
             return unknown;
         };
@@ -65,7 +85,7 @@ impl Kernel {
             &pair,
             own,
             now,
-            || self.endpoints.get(&remote) == Some(&other),
+            || self.endpoints.get(&remote).is_some_and(|(its, _)| *its == other),
             || self.leases.get(&LeaseKey(Address::from(remote))).copied(),
             || self.ends.get(&LeaseEndKey(node)).copied(),
         );

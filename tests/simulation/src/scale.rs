@@ -10,7 +10,7 @@ use signet_spiffe::Subject;
 use crate::agenda::{Event, nanos};
 use crate::authority::Authority;
 use crate::context::Traffic;
-use crate::kernel::Verdict;
+use crate::kernel::{Packet, Verdict};
 use crate::names::{identity, node, own_address, workload};
 use crate::network::Latency;
 use crate::world::{Setup, World};
@@ -146,7 +146,13 @@ impl Cluster {
         self.world.hosts.get(&to).is_some_and(|host| {
             let boot = host.clocks.boot(self.world.now());
             let own = NodeId(to.get());
-            let (_, verdict) = host.kernel.judge(address(to), address(from), own, boot);
+            let packet = Packet {
+                source: address(from),
+                destination: address(to),
+                from,
+                interface: self.world.truth.interface(address(from)),
+            };
+            let (_, verdict) = host.kernel.judge(&packet, own, boot);
             verdict == Verdict::Passes
         })
     }

@@ -55,6 +55,12 @@ impl Truth {
         self.owners.get(&address)?.last()?.1.as_ref()
     }
 
+    /// The interface of whoever has the address now.
+    pub fn interface(&self, address: IpAddr) -> u64 {
+        let history = self.owners.get(&address).map_or(0, Vec::len);
+        u64::try_from(history).unwrap_or(u64::MAX)
+    }
+
     /// All addresses that somebody has or had.
     pub fn addresses(&self) -> impl Iterator<Item = (IpAddr, Option<&Owner>)> {
         self.owners

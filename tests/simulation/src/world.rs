@@ -1,6 +1,6 @@
 //! A cluster on one simulated clock: runs what is due, and looks after each step whether all is as it must be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,7 +15,7 @@ use crate::context::{Clocks, Context};
 use crate::dice::Dice;
 use crate::fault::Planned;
 use crate::host::Host;
-use crate::kernel::Verdict;
+use crate::kernel::{Packet, Verdict};
 use crate::names::{identity, node, workload};
 use crate::network::{Latency, Network, NodeSvid, Side};
 use crate::pairs::Signal;
@@ -54,6 +54,8 @@ pub struct World {
     pub(crate) truth: Truth,
     pub(crate) plan: Vec<Planned>,
     pub(crate) passed: BTreeMap<(IpAddr, IpAddr), u64>,
+    /// Addresses that changed hands last.
+    pub(crate) hot: VecDeque<IpAddr>,
     pub(crate) counts: Counts,
     pub(crate) clocks: Clocks,
 }
@@ -110,6 +112,7 @@ impl World {
             truth: Truth::default(),
             plan: Vec::new(),
             passed: BTreeMap::new(),
+            hot: VecDeque::new(),
             counts: Counts::default(),
             clocks,
         };
@@ -187,11 +190,7 @@ impl World {
             Event::Endpoints(on) => self.tell_endpoints(on),
             Event::Ipcache(on, address) => self.tell_address(on, address),
             Event::Talk => self.talk(),
-            Event::Packet {
-                source,
-                destination,
-                node,
-            } => self.judge(node, source, destination, false),
+            Event::Packet(packet, on) => self.judge(on, packet, false),
             Event::Fault(number) => self.begin(number),
             Event::Over(number) => self.over(number),
         }
@@ -266,8 +265,8 @@ impl World {
             self.agenda.at(due, Event::Wake(on));
         }
         for frame in returned {
-            if let Some((source, destination)) = read(&frame) {
-                self.judge(on, source, destination, true);
+            if let Some(packet) = read(&frame) {
+                self.judge(on, packet, true);
             }
         }
         Some(result)
@@ -330,21 +329,22 @@ impl World {
             return;
         }
         let at = self.now() + self.network.delay(&mut self.dice);
-        self.agenda.at(
-            at,
-            Event::Packet {
-                source,
-                destination,
-                node: to,
-            },
-        );
+        let packet = Packet {
+            source,
+            destination,
+            from,
+            interface: self.truth.interface(source),
+        };
+        self.agenda.at(at, Event::Packet(packet, to));
     }
 
     fn talk(&mut self) {
         let Some(pause) = self.setup.talk else { return };
         self.agenda.after(pause, Event::Talk);
         let addresses: Vec<IpAddr> = self.truth.addresses().map(|(address, _)| address).collect();
-        let source = self.dice.pick(&addresses).copied();
+        let hot: Vec<IpAddr> = self.hot.iter().copied().collect();
+        let sources = if self.dice.chance(30) { &hot } else { &addresses };
+        let source = self.dice.pick(sources).copied();
         let destination = self.dice.pick(&addresses).copied();
         if let (Some(source), Some(destination)) = (source, destination)
             && source != destination
@@ -354,13 +354,16 @@ impl World {
     }
 
     /// What a packet meets at its destination's node. `waited`: it was parked there before.
-    fn judge(&mut self, on: NodeNumber, source: IpAddr, destination: IpAddr, waited: bool) {
+    fn judge(&mut self, on: NodeNumber, packet: Packet, waited: bool) {
         let at = self.now();
+        let Packet {
+            source, destination, ..
+        } = packet;
         let Some(host) = self.hosts.get_mut(&on).filter(|host| host.dark == 0) else {
             return;
         };
         let (own, boot) = (NodeId(on.get()), host.clocks.boot(at));
-        let (key, verdict) = host.kernel.judge(destination, source, own, boot);
+        let (key, verdict) = host.kernel.judge(&packet, own, boot);
         match verdict {
             Verdict::Passes => {
                 if waited {
@@ -383,7 +386,7 @@ impl World {
             Verdict::LacksProof => {
                 self.counts.unproven += 1;
                 let signal = host.kernel.signals(key, boot).then_some(Signal::Proof);
-                let parked = (!waited).then(|| (key.remote, write(source, destination)));
+                let parked = (!waited).then(|| (key.remote, write(&packet)));
                 self.with(on, |agent, context| agent.on_packet(key, parked, signal, context));
             }
             Verdict::LacksLease => {
@@ -449,21 +452,26 @@ impl World {
 }
 
 /// A packet as the parking lot has it.
-fn write(source: IpAddr, destination: IpAddr) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(8);
-    for address in [source, destination] {
+fn write(packet: &Packet) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(20);
+    for address in [packet.source, packet.destination] {
         if let IpAddr::V4(address) = address {
             bytes.extend(address.octets());
         }
     }
+    bytes.extend(packet.from.get().to_be_bytes());
+    bytes.extend(packet.interface.to_be_bytes());
     bytes
 }
 
-fn read(bytes: &[u8]) -> Option<(IpAddr, IpAddr)> {
+fn read(bytes: &[u8]) -> Option<Packet> {
     let (source, rest) = bytes.split_first_chunk::<4>()?;
-    let destination = rest.first_chunk::<4>()?;
-    Some((
-        Ipv4Addr::from(*source).into(),
-        Ipv4Addr::from(*destination).into(),
-    ))
+    let (destination, rest) = rest.split_first_chunk::<4>()?;
+    let (from, rest) = rest.split_first_chunk::<4>()?;
+    Some(Packet {
+        source: Ipv4Addr::from(*source).into(),
+        destination: Ipv4Addr::from(*destination).into(),
+        from: NodeNumber::new(u32::from_be_bytes(*from))?,
+        interface: u64::from_be_bytes(*rest.first_chunk::<8>()?),
+    })
 }
