@@ -21,4 +21,4 @@ pub use book::{Book, BookError, Effects, News, Write};
 pub use claims::{Entry, Superseded};
 pub use facts::{Facts, Refusal};
 pub use table::{Table, TableError};
-pub use talk::{Moment, Talk};
+pub use talk::{Moment, Talk, lasting};

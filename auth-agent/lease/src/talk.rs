@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use signet_session::{Digest, Established, LeaseAsk, Message, spread};
+use signet_session::{Digest, Established, LONGEST, LeaseAsk, Message, spread};
 
 use crate::table::Table;
 
@@ -13,6 +13,12 @@ const ASK: Duration = Duration::from_secs(3);
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// Between two changes that the peer is told of.
 const CHANGE: Duration = Duration::from_millis(100);
+
+/// For how long others may believe what an owner knows of its own addresses, if it was told of them last at `heard`, by the same
+/// clock, ns: whoever does not see its own addresses says nothing of them ten seconds later.
+pub fn lasting(heard: u64, now: u64) -> Duration {
+    LONGEST.saturating_sub(Duration::from_nanos(now.saturating_sub(heard)))
+}
 
 /// The time, by the two clocks of a holder, and a random number for when to ask next.
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,7 @@ use signet_handshake::Credentials;
 use signet_lease::{Book, Effects, Table as Claims};
 use signet_pairs::{Answers, Bounds, Judge, ProveError, Table, Waiting};
 use signet_parking::Lot;
-use signet_session::{Instance, LONGEST, NodeNumber};
+use signet_session::{Instance, NodeNumber};
 use signet_spiffe::{SpiffeId, UnixTime, VerifiedSvid};
 use signet_tls::SharedBundles;
 
@@ -48,8 +48,8 @@ pub struct Agent {
     pub(crate) bundles: Arc<SharedBundles>,
     /// What signet-meshd has said; nothing before it has.
     pub(crate) endpoints: Option<BTreeMap<IpAddr, SpiffeId>>,
-    /// Since when signet-meshd has been gone, boot clock; nothing while it is there.
-    pub(crate) blind: Option<u64>,
+    /// When signet-meshd said something last, boot clock.
+    pub(crate) heard: Option<u64>,
     /// What this node says of its own addresses.
     pub(crate) claims: Option<Arc<Claims>>,
     pub(crate) generation: u64,
@@ -74,7 +74,7 @@ impl Agent {
             bundles: Arc::new(SharedBundles::new((*estate.view.bundles).clone())),
             estate,
             endpoints: None,
-            blind: None,
+            heard: None,
             claims: None,
             generation: 0,
             peers: BTreeMap::new(),
@@ -137,13 +137,8 @@ impl Agent {
 
     /// For how long others may believe what this node knows of its own addresses.
     pub(crate) fn lasting(&self, boot: u64) -> Duration {
-        match (&self.endpoints, self.blind) {
-            (None, _) => Duration::ZERO,
-            (Some(_), None) => LONGEST,
-            (Some(_), Some(since)) => {
-                LONGEST.saturating_sub(Duration::from_nanos(boot.saturating_sub(since)))
-            }
-        }
+        self.heard
+            .map_or(Duration::ZERO, |heard| signet_lease::lasting(heard, boot))
     }
 
     /// The CA's view is another one.
@@ -208,14 +203,16 @@ impl Agent {
     /// signet-meshd says what lives here.
     pub fn on_endpoints(&mut self, endpoints: BTreeMap<IpAddr, SpiffeId>, context: &mut Context<'_>) {
         self.endpoints = Some(endpoints);
-        self.blind = None;
+        self.heard = Some(context.boot());
         self.sweep(true, context);
         self.claim(context);
     }
 
-    /// signet-meshd is gone.
-    pub fn on_blind(&mut self, boot: u64) {
-        self.blind.get_or_insert(boot);
+    /// signet-meshd says that nothing has changed.
+    pub fn on_beat(&mut self, context: &mut Context<'_>) {
+        if self.heard.is_some() {
+            self.heard = Some(context.boot());
+        }
     }
 
     /// This node's word: the addresses of its endpoints whose identity is registered here.

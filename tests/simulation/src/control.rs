@@ -109,11 +109,7 @@ impl World {
         let before = self.truth.owner(address).map(|(on, _)| *on);
         let now = self.now();
         let after = owner.as_ref().map(|(on, _)| *on);
-        self.hot.retain(|hot| *hot != address);
-        self.hot.push_back(address);
-        if self.hot.len() > HOT {
-            self.hot.pop_front();
-        }
+        self.heat_address(address);
         self.truth.owned(now, address, owner);
         for on in [before, after].into_iter().flatten() {
             // Sooner than the truth allows for.
@@ -124,6 +120,28 @@ impl World {
         for on in hosts {
             let later = self.dice.between(0, nanos(Duration::from_millis(300)));
             self.agenda.at(now + later, Event::Ipcache(on, address));
+        }
+    }
+
+    /// Whoever is this workload sends more than others for a while.
+    pub(crate) fn heat(&mut self, id: &SpiffeId) {
+        let is_its = |owner: &Owner| owner.1 == *id;
+        let its: Vec<IpAddr> = self
+            .truth
+            .addresses()
+            .filter(|(_, owner)| owner.is_some_and(is_its))
+            .map(|(address, _)| address)
+            .collect();
+        for address in its {
+            self.heat_address(address);
+        }
+    }
+
+    fn heat_address(&mut self, address: IpAddr) {
+        self.hot.retain(|hot| *hot != address);
+        self.hot.push_back(address);
+        if self.hot.len() > HOT {
+            self.hot.pop_front();
         }
     }
 

@@ -20,7 +20,7 @@ pub enum Fault {
     Partition(Vec<NodeNumber>),
     /// The network breaks all connections between two nodes.
     Reset(NodeNumber, NodeNumber),
-    /// A node's signet-meshd is away.
+    /// A node's signet-meshd is away, or hangs: its agent hears nothing, and is told nothing of that.
     MeshAway(NodeNumber),
     /// A node hears nothing from the CA.
     CaAway(NodeNumber),
@@ -69,17 +69,28 @@ pub struct Planned {
 
 /// So many faults within this time, in a cluster of so many nodes and workloads.
 pub fn plan(dice: &mut Dice, count: usize, time: Duration, nodes: u32, workloads: u32) -> Vec<Planned> {
-    let mut plan: Vec<Planned> = (0..count)
-        .map(|_| {
-            let at = dice.between(0, nanos(time));
-            let lasting = dice.between(nanos(Duration::from_millis(100)), nanos(Duration::from_secs(25)));
-            Planned {
-                at,
-                until: at + lasting,
-                fault: any(dice, nodes, workloads),
+    let mut plan = Vec::new();
+    for _ in 0..count {
+        let at = dice.between(0, nanos(time));
+        let lasting = dice.between(nanos(Duration::from_millis(100)), nanos(Duration::from_secs(25)));
+        let planned = Planned {
+            at,
+            until: at + lasting,
+            fault: any(dice, nodes, workloads),
+        };
+        if let Fault::Revoke(..) = planned.fault {
+            // While what the first of them took away is being proven anew.
+            for _ in 0..dice.between(0, 4) {
+                let at = at + dice.between(0, nanos(Duration::from_secs(1)));
+                plan.push(Planned {
+                    at,
+                    until: at,
+                    ..planned.clone()
+                });
             }
-        })
-        .collect();
+        }
+        plan.push(planned);
+    }
     plan.sort_by_key(|planned| planned.at);
     plan
 }

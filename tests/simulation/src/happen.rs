@@ -30,10 +30,7 @@ impl World {
                 }
             }
             Fault::Reset(a, b) => self.network.reset(a, b, &mut self.agenda, &mut self.dice),
-            Fault::MeshAway(on) => {
-                self.count(on, |host| host.meshless += 1);
-                self.with(on, |agent, context| agent.on_blind(context.boot()));
-            }
+            Fault::MeshAway(on) => self.count(on, |host| host.meshless += 1),
             Fault::CaAway(on) => self.count(on, |host| host.orphaned += 1),
             Fault::Stale(on) => self.count(on, |host| host.deaf += 1),
             Fault::Move(address, owner) => {
@@ -54,7 +51,6 @@ impl World {
                     self.stop(on);
                 } else {
                     self.count(on, |host| host.meshless += 1);
-                    self.with(on, |agent, context| agent.on_blind(context.boot()));
                 }
                 let owner = (owner.0, workload(owner.1));
                 self.own(shared_address(on, slot), Some(owner));
@@ -67,6 +63,7 @@ impl World {
             }
             Fault::Revoke(on, number) => {
                 let id = workload(number);
+                self.heat(&id);
                 let subjects = self.given(on, Some(&id));
                 self.revoke(subjects, Some(&id));
             }

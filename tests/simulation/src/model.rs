@@ -119,10 +119,11 @@ fn attempt(seed: u64, size: Size, plan: Vec<Planned>) -> Result<Report, Vec<Stri
         life: Duration::from_mins(1),
         latency: Latency {
             least: Duration::from_micros(200),
-            most: Duration::from_millis(5),
+            // A rack, a country, a bad line.
+            most: Duration::from_millis([2, 20, 120][usize::try_from(seed % 3).unwrap_or(0)]),
             late: 2,
         },
-        talk: Some(Duration::from_millis(40)),
+        talk: Some(Duration::from_millis(25)),
         checks: true,
     };
     let mut world = World::new(setup, seed, |on, number| !(on + number).is_multiple_of(3));

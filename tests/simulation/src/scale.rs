@@ -36,6 +36,8 @@ pub struct Size {
 pub struct Measured {
     /// From nothing until every pair is proven.
     pub start: Option<Duration>,
+    /// Connections for each pair of nodes in that time, of those that were dialed from both ends at once too.
+    pub connections: f64,
     /// Messages that a node sends in a second, at rest.
     pub messages: f64,
     /// Their bytes, with TLS records, without TCP and IP.
@@ -98,6 +100,7 @@ impl Cluster {
         let mut measured = Measured::default();
         tell("start");
         measured.start = self.converge(Duration::from_mins(5));
+        measured.connections = float(self.world.traffic().sessions) / 2.0 / count(self.pairs.len());
         tell("rest");
         (measured.messages, measured.bytes) = self.rest(Duration::from_mins(1));
         tell("rolling restart");

@@ -202,6 +202,9 @@ impl World {
             return;
         };
         host.wake_at = u64::MAX;
+        if host.meshless == 0 {
+            self.with(on, Agent::on_beat);
+        }
         self.with(on, Agent::on_wake);
         self.look_at(on);
         self.request_svids(on);
