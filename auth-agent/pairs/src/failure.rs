@@ -9,7 +9,7 @@ use signet_spiffe::{NodeName, SpiffeId};
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ProveError {
     /// A number without a SPIFFE ID.
-    #[error("identity {0} is not in the view; is it registered?")]
+    #[error("{}", unknown(*.0))]
     UnknownIdentity(u32),
     /// A node number without a node.
     #[error("node {0} is not in the view; has it attested?")]
@@ -184,6 +184,17 @@ impl ProveError {
     /// Whether trying again at once makes sense.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::SessionLost)
+    }
+}
+
+/// Says of a number without a SPIFFE ID who that is, and what to do.
+fn unknown(number: u32) -> String {
+    match SecurityIdentity(number) {
+        SecurityIdentity::WORLD => "addresses outside the cluster (world) can prove nothing; allow them without authentication, or not at all".to_owned(),
+        SecurityIdentity::UNMANAGED => "an address of the cluster without a registration (unmanaged) can prove nothing; register its workload (`signet ca register`)".to_owned(),
+        SecurityIdentity::INGRESS => "there is no ingress gateway with an SVID in this version (ingress): it can prove nothing".to_owned(),
+        SecurityIdentity::HOST | SecurityIdentity::REMOTE_NODE => "the node behind this address is not in the view; has it attested?".to_owned(),
+        _ => format!("identity {number} is not in the view; is it registered?"),
     }
 }
 

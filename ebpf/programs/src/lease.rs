@@ -1,6 +1,6 @@
 //! Whether the other side's address is still whose it is taken for, in the words of the node that owns it.
 
-use signet_abi::{AuthKey, NodeId, stands_by};
+use signet_abi::{AuthKey, NodeId, SecurityIdentity, stands_by};
 
 use crate::address::Words;
 use crate::identity;
@@ -26,7 +26,14 @@ extern "C" fn signet_lease(remote: *const Words, pair: *const AuthKey, own: u32,
     // On the stack: older kernels take keys from nowhere else.
     let remote = *remote;
     let node = pair.node;
-    let is_endpoint = || identity::endpoint_is(&remote, pair.remote);
+    // What is an address of the host's own, its `IPCACHE` says: a fact, and no announcement.
+    let is_endpoint = || {
+        if pair.remote == SecurityIdentity::HOST {
+            identity::known(&remote).is_some_and(|known| known.identity == pair.remote)
+        } else {
+            identity::endpoint_is(&remote, pair.remote)
+        }
+    };
     let lease = || {
         #[expect(unsafe_code, reason = "map values are shared with user space")]
         // SAFETY: two aligned words are read at once. Should user space give the entry's room to another address meanwhile, then

@@ -76,7 +76,8 @@ pub struct Packet {
     transport: u16,
     /// Whether it is all of its datagram.
     pub piece: Piece,
-    reserved: u8,
+    /// Not 0: it has come to this host from elsewhere, so it is none of the host's own.
+    pub forwarded: u8,
     /// What the pieces of a datagram have in common, as it stands in the header; 0 for a whole one.
     pub fragment_id: u32,
 }
@@ -123,7 +124,7 @@ impl Packet {
             family,
             transport: 0,
             piece: Piece::Whole,
-            reserved: 0,
+            forwarded: 0,
             fragment_id: 0,
         }
     }

@@ -1,6 +1,6 @@
 //! Whether the two sides have proven who they are, and the other side's address is still its own.
 
-use signet_abi::{AuthKey, Authentication, Direction, Reason, SignalCause};
+use signet_abi::{AuthKey, Authentication, Direction, Reason, SecurityIdentity, SignalCause};
 
 use crate::address::Words;
 use crate::maps::AUTH;
@@ -22,6 +22,8 @@ pub struct Claim<'a> {
     pub hook: Direction,
     /// Its family.
     pub family: Family,
+    /// It has come to this host from elsewhere.
+    pub forwarded: bool,
 }
 
 /// Checks what `authentication` asks of the pair, now. What lacks is signalled for: a proof can be waited for; an address
@@ -31,6 +33,12 @@ pub fn demand(authentication: Authentication, claim: &Claim<'_>, scene: &Scene) 
     match authentication {
         Authentication::Disabled => Ok(Proven(())),
         Authentication::AlwaysFail => Err(Reason::AuthenticationAlwaysFails),
+        // The host speaks for its own processes, not for whom it lends its address to (masquerading).
+        Authentication::Required | Authentication::RequiredOrRejected
+            if claim.forwarded && claim.pair.remote == SecurityIdentity::HOST =>
+        {
+            Err(Reason::InvalidSourceIp)
+        }
         Authentication::Required | Authentication::RequiredOrRejected if !is_live(claim.pair, scene.now) => {
             let cause = match claim.hook {
                 Direction::Ingress => SignalCause::Ingress,

@@ -52,6 +52,7 @@ fn judge(
     if is_forged {
         return Err(Reason::InvalidSourceIp);
     }
+    packet.forwarded = u8::from(!has_waited && parse::received_by(ctx) != 0);
     fragment::complete(packet, scene, Direction::Ingress)?;
     match packet.family {
         // Only its own node can reach the interface with it.

@@ -7,7 +7,7 @@
 //! | not from a workload of this node | passes |
 //! | from one, without settings of this version | dropped, 165 |
 //! | it left one, and claims to come from another node's | dropped, 132 |
-//! | to no workload, or one of this node | passes |
+//! | to no workload, to a node itself, or to a workload of this node | passes |
 //! | to a remote one, but it did not leave its source's own interface | dropped, 132 |
 //! | to a node that cannot receive encrypted packets yet | passes, in plaintext |
 //! | to a node that can | goes into the tunnel |
@@ -16,7 +16,9 @@
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use signet_abi::{ABI_VERSION, Direction, NodeId, NodeState, Reason, flow_hooks, node_flags};
+use signet_abi::{
+    ABI_VERSION, Direction, NodeId, NodeState, Reason, SecurityIdentity, flow_hooks, node_flags,
+};
 
 use crate::events::{self, Judged, Trace};
 use crate::maps::{CONFIG, NODES};
@@ -81,7 +83,9 @@ fn encrypting_node(
     let Some(destination) = identity::known(&destination) else {
         return Ok(None);
     };
-    if destination.node == NodeId::NONE || destination.node == config.node {
+    // Tunnels lead to the workloads of a node, not to the node.
+    let is_node = destination.identity == SecurityIdentity::REMOTE_NODE;
+    if is_node || destination.node == NodeId::NONE || destination.node == config.node {
         return Ok(None);
     }
     (trace.destination, trace.node) = (destination.identity, destination.node);

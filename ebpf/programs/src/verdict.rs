@@ -4,8 +4,8 @@ use aya_ebpf::bindings::{BPF_F_INGRESS, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_redirect};
 use aya_ebpf::programs::TcContext;
 use signet_abi::{
-    ABI_VERSION, AuthKey, Authentication, CtValue, Direction, NodeId, Reason, flow_hooks, node_flags,
-    ticket_flags,
+    ABI_VERSION, AuthKey, Authentication, CtValue, Direction, NodeId, Reason, SecurityIdentity, flow_hooks,
+    node_flags, ticket_flags,
 };
 
 use crate::address::Words;
@@ -137,6 +137,7 @@ impl Case<'_> {
             remote: self.remote(),
             hook: self.hook,
             family: self.packet.family,
+            forwarded: self.packet.forwarded != 0,
         }
     }
 
@@ -319,7 +320,7 @@ pub fn conclude(
             None => (now(), parse::ifindex(ctx)),
         };
         let told = match reason {
-            Reason::Forwarded => over_the_wire(ctx, direction, trace.node),
+            Reason::Forwarded => over_the_wire(ctx, direction, trace),
             reason => reason,
         };
         let judged = Judged::new(at, ifindex, length, told, hook, direction);
@@ -332,10 +333,13 @@ pub fn conclude(
 /// same entry of `NODES` once more, in `to_netdev`; one that arrives bears the tunnel's mark. The counters count what
 /// those programs do.
 #[inline(always)]
-fn over_the_wire(ctx: &TcContext, direction: Direction, peer: NodeId) -> Reason {
+fn over_the_wire(ctx: &TcContext, direction: Direction, trace: &Trace) -> Reason {
     match direction {
         Direction::Ingress if mark::is_decrypted(ctx) => Reason::Decrypted,
+        // No tunnel leads to a node itself.
+        Direction::Egress if trace.destination == SecurityIdentity::REMOTE_NODE => Reason::Forwarded,
         Direction::Egress => {
+            let peer = trace.node;
             #[expect(unsafe_code, reason = "map values are shared with user space")]
             // SAFETY: two aligned words are read.
             let state = unsafe { NODES.get(&peer) };

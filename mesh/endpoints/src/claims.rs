@@ -121,7 +121,6 @@ pub(crate) fn node_places(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) -> B
                 });
                 continue;
             }
-            // A remote node's own address has no node: tunnels lead to the workloads of a node, not to the node.
             let place = if name == inputs.own {
                 Place {
                     identity: SecurityIdentity::HOST,
@@ -130,7 +129,7 @@ pub(crate) fn node_places(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) -> B
             } else {
                 Place {
                     identity: SecurityIdentity::REMOTE_NODE,
-                    node: NodeId::NONE,
+                    node: node.id,
                 }
             };
             places.insert(Cidr::host(address), place);

@@ -156,7 +156,7 @@ fn nodes_are_host_and_remote_node_and_the_rest_of_their_blocks_is_unmanaged() {
     assert_eq!(place(&desired, "10.244.1.1/32"), at(SecurityIdentity::HOST, 1));
     assert_eq!(
         place(&desired, "192.0.2.2/32"),
-        at(SecurityIdentity::REMOTE_NODE, 0)
+        at(SecurityIdentity::REMOTE_NODE, 2)
     );
     assert_eq!(
         place(&desired, "10.244.1.0/24"),

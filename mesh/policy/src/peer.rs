@@ -37,18 +37,21 @@ pub enum Entity {
     RemoteNode,
     /// Workloads without a registration.
     Unmanaged,
+    /// The ingress gateway.
+    Ingress,
     /// Everyone but the world.
     Cluster,
 }
 
 impl Entity {
     /// All of them, in the order of the documentation.
-    pub const EVERY: [Self; 6] = [
+    pub const EVERY: [Self; 7] = [
         Self::All,
         Self::World,
         Self::Host,
         Self::RemoteNode,
         Self::Unmanaged,
+        Self::Ingress,
         Self::Cluster,
     ];
 
@@ -60,6 +63,7 @@ impl Entity {
             Self::Host => "host",
             Self::RemoteNode => "remote-node",
             Self::Unmanaged => "unmanaged",
+            Self::Ingress => "ingress",
             Self::Cluster => "cluster",
         }
     }
@@ -76,6 +80,7 @@ impl Entity {
             Self::Host => Some(SecurityIdentity::HOST),
             Self::RemoteNode => Some(SecurityIdentity::REMOTE_NODE),
             Self::Unmanaged => Some(SecurityIdentity::UNMANAGED),
+            Self::Ingress => Some(SecurityIdentity::INGRESS),
             Self::All | Self::Cluster => None,
         }
     }
@@ -87,9 +92,13 @@ impl Peer {
         match self {
             Self::Entity(Entity::All) => true,
             Self::Entity(Entity::Cluster) => identity != SecurityIdentity::WORLD,
-            Self::Entity(one @ (Entity::World | Entity::Host | Entity::RemoteNode | Entity::Unmanaged)) => {
-                one.identity() == Some(identity)
-            }
+            Self::Entity(
+                one @ (Entity::World
+                | Entity::Host
+                | Entity::RemoteNode
+                | Entity::Unmanaged
+                | Entity::Ingress),
+            ) => one.identity() == Some(identity),
             Self::Workload { .. } | Self::SpiffeId(_) => self.number(identities) == Some(identity),
         }
     }

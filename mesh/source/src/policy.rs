@@ -251,6 +251,7 @@ const fn entity(written: EntitySpec) -> Entity {
         EntitySpec::Host => Entity::Host,
         EntitySpec::RemoteNode => Entity::RemoteNode,
         EntitySpec::Unmanaged => Entity::Unmanaged,
+        EntitySpec::Ingress => Entity::Ingress,
         EntitySpec::Cluster => Entity::Cluster,
     }
 }

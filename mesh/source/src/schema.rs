@@ -224,7 +224,7 @@ pub(crate) struct WorkloadPeer {
 }
 
 /// Peers by what they are: everyone, addresses outside the cluster, this node, other nodes, workloads without a
-/// registration, everyone but the world.
+/// registration, the ingress gateway, everyone but the world.
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum EntitySpec {
@@ -233,6 +233,7 @@ pub(crate) enum EntitySpec {
     Host,
     RemoteNode,
     Unmanaged,
+    Ingress,
     Cluster,
 }
 

@@ -1,6 +1,6 @@
 //! What becomes of packets that are refused, and of datagrams in pieces.
 
-use std::io::ErrorKind;
+use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::io::Errno;
 use signet_abi::{Reason, SecurityIdentity};
 use signet_e2e::{Ask, Case, Family, Stage, run};
+use signet_proto::agent::v1::{ProofEntry, proof_entry};
 use signet_proto::mesh::v1::FlowEvent;
 
 const CASES: &[Case] = &[
@@ -27,6 +28,10 @@ const CASES: &[Case] = &[
     Case {
         name: "a_sender_is_told_by_its_own_node_of_its_own_rules",
         run: a_sender_is_told_by_its_own_node_of_its_own_rules,
+    },
+    Case {
+        name: "nodes_are_proven_to_workloads_by_their_own_svids",
+        run: nodes_are_proven_to_workloads_by_their_own_svids,
     },
     Case {
         name: "nobody_can_spend_anothers_refusals",
@@ -153,6 +158,38 @@ fn a_sender_is_told_by_its_own_node_of_its_own_rules(stage: &mut Stage) -> Resul
         was_told(stage, "n1", target)?;
     }
     Ok(())
+}
+
+/// A process of the workload's own node, and one of another.
+fn nodes_are_proven_to_workloads_by_their_own_svids(stage: &mut Stage) -> Result<()> {
+    known(stage, "n2", &[("vault", true)])?;
+    // Of n1, the lab announces the IPv4 address alone.
+    for (node, family) in [("n2", Family::V4), ("n1", Family::V4), ("n2", Family::V6)] {
+        let target = SocketAddr::new(stage.address("vault", family)?, 8080);
+        let patience = stage.patience();
+        let answer = stage.lab().within(node, || -> Result<String> {
+            let mut stream = TcpStream::connect_timeout(&target, patience)?;
+            stream.set_read_timeout(Some(patience))?;
+            stream.write_all(b"from a node\n")?;
+            let mut line = String::new();
+            BufReader::new(stream).read_line(&mut line)?;
+            Ok(line)
+        })?;
+        let answer = answer.with_context(|| format!("{node} over {family:?}"))?;
+        ensure!(answer == "vault: from a node\n", "{node}: {answer:?}");
+    }
+    let proofs = stage.proofs("n2")?;
+    for node in ["n1", "n2"] {
+        let name = format!("/signet/node/{node}");
+        let proven = |proof: &ProofEntry| {
+            proof.local.ends_with("/sa/vault")
+                && proof.remote.ends_with(&name)
+                && proof.state == i32::from(proof_entry::State::Proven)
+        };
+        ensure!(proofs.iter().any(proven), "no proof of {node}: {proofs:?}");
+    }
+    // A workload is no node.
+    Ask::tcp("client", "vault", 8080).refused(stage, stage.silence(), "n2", Reason::PolicyDenied)
 }
 
 /// The ghost's node refuses a source that is not the sender's before there is anything to tell: the other workload hears nothing.

@@ -7,6 +7,7 @@ use signet_lease::Facts;
 use signet_session::NodeNumber;
 use signet_spiffe::SpiffeId;
 
+use crate::pairs::is_node;
 use crate::view::View;
 
 impl Facts for View {
@@ -15,14 +16,20 @@ impl Facts for View {
     }
 
     fn registered(&self, node: NodeNumber, id: &SpiffeId) -> Option<SecurityIdentity> {
-        let name = &self.node_by_number(node)?.name;
+        let node = self.node_by_number(node)?;
+        if is_node(self, id, node) {
+            return Some(SecurityIdentity::REMOTE_NODE);
+        }
+        let name = &node.name;
         let identity = self.identity(id)?;
         self.is_registered_on(id, name).then_some(identity)
     }
 
     fn has_address(&self, node: NodeNumber, address: IpAddr) -> bool {
-        self.node_by_number(node)
-            .is_some_and(|node| node.pod_cidrs.iter().any(|cidr| covers(cidr, address)))
+        // Whose addresses it has itself, a node says for itself; that one of them is a workload's, no `IPCACHE` says.
+        self.node_by_number(node).is_some_and(|node| {
+            node.addresses.contains(&address) || node.pod_cidrs.iter().any(|cidr| covers(cidr, address))
+        })
     }
 
     fn spiffe_id(&self, identity: SecurityIdentity) -> Option<SpiffeId> {

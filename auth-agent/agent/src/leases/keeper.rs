@@ -60,18 +60,23 @@ pub async fn keep(
     }
 }
 
-/// What this node says: the addresses of its endpoints whose identity is registered here.
+/// What this node says: its own addresses, and those of its endpoints whose identity is registered here.
 fn own(endpoints: &Endpoints, view: &View) -> Table {
     let registered: BTreeSet<&SpiffeId> = view
         .registrations()
         .map(|registration| &registration.spiffe_id)
         .collect();
-    let addresses: BTreeMap<IpAddr, SpiffeId> = endpoints
+    let host = SpiffeId::node(view.trust_domain(), view.self_name());
+    let hosts = view.own().into_iter().flat_map(|own| own.addresses.iter());
+    let mut addresses: BTreeMap<IpAddr, SpiffeId> = hosts
+        .filter(|address| !address.is_loopback())
+        .map(|address| (*address, host.clone()))
+        .collect();
+    let workloads = endpoints
         .addresses()
         .iter()
-        .filter(|(_, id)| registered.contains(id))
-        .map(|(address, id)| (*address, id.clone()))
-        .collect();
+        .filter(|(_, id)| registered.contains(id));
+    addresses.extend(workloads.map(|(address, id)| (*address, id.clone())));
     if addresses.len() > ADDRESSES {
         tracing::warn!(
             addresses = addresses.len(),

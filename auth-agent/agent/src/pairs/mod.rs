@@ -2,6 +2,7 @@
 
 mod actor;
 mod handle;
+mod hosts;
 mod how;
 mod local;
 mod report;
@@ -9,6 +10,7 @@ mod resolve;
 
 pub use actor::{Actor, Which};
 pub use handle::{Event, Pairs};
+pub(crate) use hosts::is as is_node;
 pub(crate) use how::BUCKETS;
 pub use how::{How, Tally};
 pub use report::PairReport;

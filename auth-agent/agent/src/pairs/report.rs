@@ -7,6 +7,7 @@ use signet_proto::agent::v1::ProofEntry;
 use signet_proto::agent::v1::proof_entry::State;
 use signet_session::NodeNumber;
 
+use super::hosts;
 use crate::clock::unix_now;
 use crate::view::View;
 
@@ -23,12 +24,12 @@ impl PairReport {
     /// With the names that the view has for the numbers.
     pub fn to_wire(&self, view: Option<&View>) -> ProofEntry {
         let Self { key, pair } = self;
-        let name = |number| {
-            view.and_then(|view| view.spiffe_id(number))
-                .map(ToString::to_string)
+        let node = NodeNumber::new(key.node.0).and_then(|number| view?.node_by_number(number));
+        let name = |number, node| {
+            view.and_then(|view| hosts::spiffe_id(view, number, node))
+                .map(|id| id.to_string())
                 .unwrap_or_default()
         };
-        let node = NodeNumber::new(key.node.0).and_then(|number| view?.node_by_number(number));
         let state = match (&pair.proof, &pair.in_flight, &pair.failure) {
             (Some(_), _, _) => State::Proven,
             (None, Some(_), _) => State::InFlight,
@@ -36,8 +37,8 @@ impl PairReport {
             (None, None, None) => State::Unspecified,
         };
         ProofEntry {
-            local: name(key.local),
-            remote: name(key.remote),
+            local: name(key.local, view.and_then(View::own)),
+            remote: name(key.remote, node),
             local_identity: key.local.0,
             remote_identity: key.remote.0,
             node: node.map(|node| node.name.to_string()).unwrap_or_default(),

@@ -10,6 +10,7 @@ use signet_session::NodeNumber;
 use signet_spiffe::{SpiffeId, VerifiedSvid};
 use tokio::sync::watch;
 
+use super::hosts;
 use crate::mesh::Endpoints;
 use crate::svids::SvidSet;
 use crate::view::{Node, View};
@@ -49,9 +50,10 @@ impl Knowledge {
     /// What a handshake for `key` needs.
     pub fn resolve(&self, key: &AuthKey) -> Result<Resolved, ProveError> {
         let view = self.view()?;
-        let id = |number| view.spiffe_id(number).cloned();
-        let local = id(key.local).ok_or(ProveError::UnknownIdentity(key.local.0))?;
-        let remote = id(key.remote).ok_or(ProveError::UnknownIdentity(key.remote.0))?;
+        let local = hosts::spiffe_id(&view, key.local, view.own());
+        let local = local.ok_or(ProveError::UnknownIdentity(key.local.0))?;
+        let remote = hosts::spiffe_id(&view, key.remote, node(&view, key.node));
+        let remote = remote.ok_or(ProveError::UnknownIdentity(key.remote.0))?;
         let node = node(&view, key.node).ok_or_else(|| absent(&view, key.node))?;
         let is_here = view.own().is_some_and(|own| own.number == node.number);
         is_open(&view, [&local, &remote])?;
@@ -72,10 +74,10 @@ impl Knowledge {
     /// The key under which a proof with a workload on `node` is written.
     pub fn key(&self, local: &SpiffeId, remote: &SpiffeId, node: NodeNumber) -> Option<AuthKey> {
         let view = self.view().ok()?;
-        let (local, remote) = (view.identity(local)?, view.identity(remote)?);
+        let there = view.node_by_number(node);
         Some(AuthKey {
-            local,
-            remote,
+            local: hosts::number(&view, local, view.own())?,
+            remote: hosts::number(&view, remote, there)?,
             node: NodeId(node.get()),
         })
     }
@@ -88,19 +90,20 @@ impl Knowledge {
     /// Whether a proof for `key` may be. What is not known yet speaks against nothing: an earlier run knew it.
     pub fn is_possible(&self, key: &AuthKey) -> bool {
         let Ok(view) = self.view() else { return true };
-        let (Some(local), Some(remote)) = (view.spiffe_id(key.local), view.spiffe_id(key.remote)) else {
+        let Some(node) = node(&view, key.node) else {
             return false;
         };
-        let Some(node) = node(&view, key.node) else {
+        let local = hosts::spiffe_id(&view, key.local, view.own());
+        let Some((local, remote)) = local.zip(hosts::spiffe_id(&view, key.remote, Some(node))) else {
             return false;
         };
         let is_here = view.own().is_some_and(|own| own.number == node.number);
         let remote_may_be = if is_here {
-            self.may_live(&view, remote)
+            self.may_live(&view, &remote)
         } else {
-            view.is_registered_on(remote, &node.name)
+            is_on(&view, &remote, node).is_ok()
         };
-        self.may_live(&view, local) && remote_may_be
+        self.may_live(&view, &local) && remote_may_be
     }
 
     /// Why a proof of these SVIDs with a workload on that node is worth nothing, if it is so. `settled` says up to which
@@ -131,7 +134,9 @@ impl Knowledge {
         {
             return Some(reason);
         }
-        let ids = [view.spiffe_id(key.local)?, view.spiffe_id(key.remote)?];
+        let local = hosts::spiffe_id(&view, key.local, view.own())?;
+        let remote = hosts::spiffe_id(&view, key.remote, other)?;
+        let ids = [&local, &remote];
         if made_of.is_some() {
             return None;
         }
@@ -159,6 +164,9 @@ impl Knowledge {
     }
 
     fn may_live(&self, view: &View, id: &SpiffeId) -> bool {
+        if hosts::is_own(view, id) {
+            return true;
+        }
         let has_endpoint = self
             .endpoints
             .borrow()
@@ -168,6 +176,9 @@ impl Knowledge {
     }
 
     fn live(&self, view: &View, id: &SpiffeId) -> Result<Arc<Credentials>, ProveError> {
+        if hosts::is_own(view, id) {
+            return self.svids.borrow().credentials(id).ok_or(ProveError::NoSvid);
+        }
         if !self
             .endpoints
             .borrow()
@@ -205,7 +216,8 @@ impl Judge for Settled<'_> {
 }
 
 impl Answers for Knowledge {
-    /// Only identities with a live endpoint and an SVID here, and only for an identity that is registered there. A key that
+    /// Only identities with a live endpoint and an SVID here, and this node itself; and only for an identity that is registered
+    /// there, or that node itself. A key that
     /// was carried off to another node proves nothing.
     fn answer(
         &self,
@@ -215,7 +227,7 @@ impl Answers for Knowledge {
     ) -> Result<Arc<Credentials>, ProveError> {
         let view = self.view()?;
         for id in [initiator, responder] {
-            if view.identity(id).is_none() {
+            if view.identity(id).is_none() && !hosts::is_a_node(&view, id) {
                 return Err(ProveError::UnknownIdentity(0));
             }
         }
@@ -250,7 +262,7 @@ fn absent(view: &View, node: NodeId) -> ProveError {
 }
 
 fn is_on(view: &View, id: &SpiffeId, node: &Node) -> Result<(), ProveError> {
-    if view.is_registered_on(id, &node.name) {
+    if view.is_registered_on(id, &node.name) || hosts::is(view, id, node) {
         return Ok(());
     }
     Err(ProveError::NotThere {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use signet_handshake::Credentials;
 use signet_workload_api::{Offers, RevocationList};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -64,7 +65,12 @@ impl Manager {
                     }
                     self.take_view(&mut table);
                 }
-                changed = self.access.changed() => if changed.is_err() { return },
+                changed = self.access.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.publish_set(&table);
+                }
                 changed = self.endpoints.changed() => {
                     if changed.is_err() {
                         return;
@@ -182,7 +188,17 @@ impl Manager {
 
     fn publish(&self, table: &Table) {
         self.publish_offers(table);
-        self.publish.send_replace(Arc::new(table.to_set()));
+        self.publish_set(table);
+    }
+
+    /// With what proves to be the node itself, for its own processes.
+    fn publish_set(&self, table: &Table) {
+        let node = self.access.borrow().as_ref().map(|access| {
+            let identity = &access.identity;
+            Arc::new(Credentials::new(identity.key_pair.clone(), &identity.svid))
+        });
+        self.publish
+            .send_replace(Arc::new(table.to_set().with_node(node)));
     }
 
     fn publish_offers(&self, table: &Table) {

@@ -29,12 +29,20 @@ pub struct Entry {
 #[derive(Clone, Debug, Default)]
 pub struct SvidSet {
     entries: Vec<Entry>,
+    /// What proves to be this node itself.
+    node: Option<Arc<Credentials>>,
 }
 
 impl SvidSet {
     /// A set of these.
     pub fn new(entries: Vec<Entry>) -> Self {
-        Self { entries }
+        Self { entries, node: None }
+    }
+
+    /// The same, with what proves to be the node itself.
+    #[must_use]
+    pub fn with_node(self, node: Option<Arc<Credentials>>) -> Self {
+        Self { node, ..self }
     }
 
     /// All of them.
@@ -42,8 +50,11 @@ impl SvidSet {
         &self.entries
     }
 
-    /// What proves to be `id`: the SVID that lasts longest, should several registrations have one identity.
+    /// What proves to be `id`: the node's own SVID, or the SVID that lasts longest, should several registrations have one identity.
     pub fn credentials(&self, id: &SpiffeId) -> Option<Arc<Credentials>> {
+        if let Some(node) = self.node.as_ref().filter(|node| node.id() == id) {
+            return Some(node.clone());
+        }
         self.entries
             .iter()
             .filter(|entry| entry.registration.spiffe_id == *id)

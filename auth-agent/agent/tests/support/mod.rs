@@ -30,6 +30,7 @@ use signet_agent::sessions::{Context, Gate, Sessions, TransportEvent, listen};
 use signet_agent::status::Status;
 use signet_agent::svids::{Entry, SvidSet, WorkloadSvid};
 use signet_agent::view::{KeptFile, ViewStore};
+use signet_handshake::Credentials;
 use signet_preauth::{Demand, Group, Place};
 use signet_proto::view::v1 as wire;
 use signet_session::{Hello, Instance, Limits, Message, NodeNumber, VERSION};
@@ -470,7 +471,10 @@ impl TestNode {
                 away: false,
             }
         });
-        self.svids.send_replace(Arc::new(SvidSet::new(entries.collect())));
+        let access = ca.access(&node_name(self.number));
+        let node = Credentials::new(access.identity.key_pair.clone(), &access.identity.svid);
+        let set = SvidSet::new(entries.collect()).with_node(Some(Arc::new(node)));
+        self.svids.send_replace(Arc::new(set));
         let number = self.number;
         let addresses = view.registrations().map(|registration| {
             (
@@ -492,6 +496,15 @@ impl TestNode {
             .await
             .expect("answers in time")
             .expect("answers")
+    }
+
+    /// What the node knows at the moment.
+    pub(crate) fn knowledge(&self) -> Knowledge {
+        Knowledge {
+            view: self.view.subscribe(),
+            svids: self.svids.subscribe(),
+            endpoints: self.endpoints.subscribe(),
+        }
     }
 
     /// The SVID of a workload of this node.

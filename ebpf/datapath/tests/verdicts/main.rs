@@ -25,6 +25,7 @@ mod connections;
 mod errors;
 mod fragments;
 mod hooks;
+mod hosts;
 mod leases;
 mod neighbours;
 mod packets;

@@ -190,11 +190,16 @@ fn is_meant(selection: &Selection<'_>, identities: &Identities, packet: Packet, 
     })
 }
 
+/// Workloads, and nodes themselves by their own SVIDs.
+fn can_prove(identity: SecurityIdentity) -> bool {
+    identity.is_workload() || [SecurityIdentity::HOST, SecurityIdentity::REMOTE_NODE].contains(&identity)
+}
+
 fn proof(known: &Known, maps: &impl Maps, local: &Side<'_>, remote: &Side<'_>, answer: &mut Answer) {
     let title = "proof";
     let reason = Some(Reason::AuthenticationRequired);
     for side in [local, remote] {
-        if side.identity.is_workload() {
+        if can_prove(side.identity) {
             continue;
         }
         answer.missing(

@@ -90,6 +90,9 @@ fn here(maps: &impl Maps, remote: &Side<'_>, answer: &mut Answer) {
     if maps.endpoint(remote.address) == Some(remote.identity) {
         return answer.ok(TITLE, format!("{} is an endpoint of this node", remote.address));
     }
+    if remote.identity == SecurityIdentity::HOST {
+        return answer.ok(TITLE, format!("{} is this node's own", remote.address));
+    }
     answer.refused(
         TITLE,
         format!(
