@@ -21,7 +21,7 @@ use tonic::codegen::http::{self, HeaderMap, HeaderValue, header};
 use tonic::codegen::{BoxFuture, Service};
 use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
-use tonic::{Extensions, Request, Status};
+use tonic::{Request, Status};
 use tonic_prost::ProstDecoder;
 
 use crate::ca::Ca;
@@ -107,14 +107,11 @@ struct Frames {
 }
 
 impl Frames {
-    fn end(&mut self, status: &Status) -> Option<Result<Frame<Bytes>, Status>> {
+    fn end(&mut self, status: &Status) -> Result<Frame<Bytes>, Status> {
         self.ended = true;
         let mut trailers = HeaderMap::new();
-        Some(
-            status
-                .add_header(&mut trailers)
-                .map(|()| Frame::trailers(trailers)),
-        )
+        status.add_header(&mut trailers)?;
+        Ok(Frame::trailers(trailers))
     }
 
     fn next_piece(&mut self) -> Option<Bytes> {
@@ -154,7 +151,7 @@ impl Stream for Frames {
             };
             match message {
                 Ok(pieces) => self.pieces = pieces.into(),
-                Err(last) => return Poll::Ready(self.end(&last)),
+                Err(last) => return Poll::Ready(Some(self.end(&last))),
             }
         }
     }
@@ -205,7 +202,7 @@ async fn sync(ca: &Arc<Ca>, request: http::Request<Body>) -> Result<Updates, Sta
     let asked = asked.next().await.transpose()?;
     let asked = asked.ok_or_else(|| Status::internal("a request without a message"))?;
     let metadata = MetadataMap::from_headers(head.headers);
-    let request = Request::from_parts(metadata, Extensions::from(head.extensions), asked);
+    let request = Request::from_parts(metadata, head.extensions, asked);
     let caller = Caller::of(ca, &request).await?;
     let peer = peer(&request)?.clone();
     ca.sync(caller, &peer, request.get_ref()).await

@@ -150,9 +150,9 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn new() -> Self {
-        let upper = Upper::start(Storage::Memory, |_| {}).await;
-        let lower = upper.lower(Storage::Memory).await.unwrap();
-        Self::with(upper, lower).await
+        let upper = Box::pin(Upper::start(Storage::Memory, |_| {})).await;
+        let lower = Box::pin(upper.lower(Storage::Memory)).await.unwrap();
+        Box::pin(Self::with(upper, lower)).await
     }
 
     pub(crate) async fn with(upper: Upper, lower: Running) -> Self {
