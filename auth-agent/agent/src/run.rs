@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
-use crate::ahead::Mode;
+use crate::ahead::{Mode, UsedFile};
 use crate::auth::KernelAuth;
 use crate::brokers::Endpoint;
 use crate::ca::{
@@ -125,7 +125,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     tasks.spawn(mesh::watch(meshd, endpoints, status.clone()));
     let auth = KernelAuth::new(args.bpffs.clone());
     let actor = Actor::new(knowledge, sessions.clone(), view.clone(), auth, status.clone());
-    let actor = proving_ahead(actor, &mut tasks, &args, &status);
+    let actor = proving_ahead(actor, &mut tasks, &args, &pairs, &status);
     tasks.spawn(keep(
         PlaceFile::new(&args.run_dir),
         view.subscribe(),
@@ -276,6 +276,7 @@ fn proving_ahead(
     actor: Actor<KernelAuth>,
     tasks: &mut JoinSet<()>,
     args: &RunArgs,
+    pairs: &Pairs,
     status: &Status,
 ) -> Actor<KernelAuth> {
     let actor = actor.releasing(status.parking.clone());
@@ -287,11 +288,12 @@ fn proving_ahead(
     };
     let (publish, demand) = watch::channel(None);
     tasks.spawn(ahead::watch(args.run_dir.join("meshd.sock"), all, publish));
+    tasks.spawn(ahead::watch_use(args.bpffs.clone(), pairs.clone()));
     let bounds = signet_preauth::Bounds {
         pairs: usize::try_from(args.preauth_pairs).unwrap_or(usize::MAX),
         ..signet_preauth::Bounds::default()
     };
-    actor.proving_ahead(demand, bounds)
+    actor.proving_ahead(demand, bounds, Some(UsedFile::new(&args.data_dir)))
 }
 
 /// What the kernel asks for: proofs, and room for packets until these are there.

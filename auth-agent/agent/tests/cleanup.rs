@@ -43,7 +43,7 @@ async fn proofs_that_nobody_made_go_the_hundredth_time_and_after_every_fault() {
             let value = AuthValue {
                 not_after: boottime_now() + FAR,
                 epoch: pass,
-                reserved: 0,
+                made: 0,
             };
             auth.insert(&stray, &value).expect("room");
         }

@@ -327,7 +327,7 @@ impl Table {
         let value = AuthValue {
             not_after,
             epoch: pair.epoch,
-            reserved: 0,
+            made: u32::try_from(now / SECOND).unwrap_or(u32::MAX),
         };
         pair.proof = Some(value);
         pair.made_at = now;
@@ -395,7 +395,10 @@ impl Table {
     pub fn adopt(&mut self, key: AuthKey, value: AuthValue, now: u64, random: u64) {
         let pair = self.pairs.entry(key).or_default();
         pair.proof = Some(value);
-        pair.made_at = now;
+        pair.made_at = match value.made {
+            0 => now,
+            made => u64::from(made).saturating_mul(SECOND).min(now),
+        };
         pair.made_of = None;
         pair.epoch = value.epoch;
         pair.renew_at = renew_at(value.not_after, now, random);

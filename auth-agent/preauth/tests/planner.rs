@@ -245,12 +245,12 @@ fn a_proof_that_is_lost_is_made_again_and_one_that_stands_is_left_alone() {
     assert_eq!(planner.fill(3).waiting, 0);
 }
 
-/// Local numbers; remote numbers and nodes.
-type Wanted = (BTreeSet<u32>, BTreeSet<(u32, u32)>);
+/// Locals, and remotes with their nodes.
+type Numbers = (BTreeSet<u32>, BTreeSet<(u32, u32)>);
 
 #[derive(Clone, Debug)]
 enum Op {
-    Demand(Vec<Wanted>),
+    Demand(Vec<Numbers>),
     Used(u32, u32, u32),
     Next(bool),
     End(usize, u8),

@@ -1,7 +1,8 @@
 //! `signet explain`.
 
 use clap::Args;
-use signet_proto::mesh::v1::ExplainRequest;
+use signet_proto::agent::v1::{ListProofsRequest, ListSessionsRequest, StatusRequest};
+use signet_proto::mesh::v1::{ExplainRequest, ProofKey};
 
 use crate::args::Global;
 use crate::clients::Node;
@@ -10,7 +11,7 @@ use crate::command::identity::is_named;
 use crate::failure::{DONE, FAILED, Failure};
 use crate::output::Output;
 use crate::target::Target;
-use crate::view::explain::{ExplainView, NodeExplanation};
+use crate::view::explain::{ExplainView, NodeExplanation, StepRow, agent_steps};
 
 /// Shown at the end of the help.
 const AFTER: &str = "\
@@ -57,7 +58,9 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
             .mesh_daemon
             .answer(node.mesh.clone().explain(request))
             .await?;
-        Ok(NodeExplanation::new(name, answer))
+        let proofs = answer.proofs.clone();
+        let explanation = NodeExplanation::new(name, answer);
+        Ok(explanation.with_agent(about(node, proofs).await))
     })
     .await?;
     let missing = heard.tell(output);
@@ -69,6 +72,34 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
         code if missing == DONE => code,
         _ => missing,
     })
+}
+
+/// What the node's agent knows of proofs that are asked for. Without it the kernel's maps have said all that counts.
+async fn about(node: &Node, asked: Vec<ProofKey>) -> Vec<StepRow> {
+    if asked.is_empty() {
+        return Vec::new();
+    }
+    let mut agent = node.agent.clone();
+    let proofs = node
+        .agent_daemon
+        .answer(agent.list_proofs(ListProofsRequest {}))
+        .await;
+    let mut agent = node.agent.clone();
+    let sessions = node
+        .agent_daemon
+        .answer(agent.list_sessions(ListSessionsRequest {}))
+        .await;
+    let mut agent = node.agent.clone();
+    let status = node.agent_daemon.answer(agent.status(StatusRequest {})).await;
+    match (proofs, sessions, status) {
+        (Ok(proofs), Ok(sessions), Ok(status)) => asked
+            .iter()
+            .flat_map(|key| agent_steps(key, &proofs.proofs, &sessions.sessions, &status))
+            .collect(),
+        (Err(failure), ..) | (_, Err(failure), _) | (.., Err(failure)) => {
+            vec![StepRow::silent_agent(&failure.to_string())]
+        }
+    }
 }
 
 /// The nodes that judge: those where one of the two lives. Where neither is known, the first one says so.

@@ -1,8 +1,10 @@
 //! Why traffic passes or not.
 
 use serde::Serialize;
-use signet_proto::mesh::v1::ExplainResponse;
+use signet_proto::agent::v1::proof_entry::State;
+use signet_proto::agent::v1::{ProofEntry, SessionEntry, StatusResponse};
 use signet_proto::mesh::v1::explain_response::step::Outcome;
+use signet_proto::mesh::v1::{ExplainResponse, ProofKey};
 
 use crate::failure::{DONE, FAILED, UNDECIDED};
 use crate::output::{Page, Tone, View};
@@ -27,8 +29,8 @@ pub(crate) struct NodeExplanation {
 }
 
 /// One step of the judgement.
-#[derive(Debug, Serialize)]
-struct StepRow {
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct StepRow {
     title: String,
     detail: String,
     outcome: &'static str,
@@ -69,12 +71,109 @@ impl NodeExplanation {
         }
     }
 
+    /// With what the node's agent knows besides.
+    pub(crate) fn with_agent(mut self, steps: Vec<StepRow>) -> Self {
+        self.steps.extend(steps);
+        self
+    }
+
     fn strictness(&self) -> usize {
         VERDICTS
             .iter()
             .position(|verdict| *verdict == self.verdict)
             .unwrap_or(1)
     }
+}
+
+impl StepRow {
+    /// The agent does not answer.
+    pub(crate) fn silent_agent(why: &str) -> Self {
+        Self {
+            title: "signet-agent".to_owned(),
+            detail: format!("proves nothing new now: {why}"),
+            outcome: "missing",
+        }
+    }
+}
+
+/// What the agent knows of a proof that is asked for: the session that handshakes run in, the last handshake, and whether
+/// it is made ahead of traffic.
+pub(crate) fn agent_steps(
+    key: &ProofKey,
+    proofs: &[ProofEntry],
+    sessions: &[SessionEntry],
+    status: &StatusResponse,
+) -> Vec<StepRow> {
+    let step = |title: &str, detail: String, outcome| StepRow {
+        title: title.to_owned(),
+        detail,
+        outcome,
+    };
+    let mut steps = Vec::new();
+    if key.node_id == status.node_id {
+        let detail = "both ends are on this node: none is needed".to_owned();
+        steps.push(step("session", detail, "ok"));
+    } else {
+        let session = sessions.iter().find(|session| session.node_id == key.node_id);
+        steps.push(match session {
+            Some(session) if session.state == "up" => step(
+                "session",
+                format!("with {} at {}", session.node, session.address),
+                "ok",
+            ),
+            Some(session) => {
+                let why = match session.last_error.as_str() {
+                    "" => String::new(),
+                    error => format!(": {error}"),
+                };
+                step(
+                    "session",
+                    format!("none with {} ({}){why}", session.node, session.state),
+                    "missing",
+                )
+            }
+            None => {
+                let detail = "none yet: it is opened when a proof is asked for".to_owned();
+                step("session", detail, "info")
+            }
+        });
+    }
+    let node = sessions
+        .iter()
+        .find(|session| session.node_id == key.node_id)
+        .map(|session| &session.node);
+    let entry = proofs.iter().find(|proof| {
+        proof.local_identity == key.local_identity
+            && proof.remote_identity == key.remote_identity
+            && node.is_none_or(|node| *node == proof.node)
+    });
+    steps.push(match entry {
+        Some(entry) if !entry.reason.is_empty() => step(
+            "handshake",
+            format!("the last one failed: {}", entry.reason),
+            "missing",
+        ),
+        Some(entry) if entry.state() == State::InFlight => {
+            step("handshake", "one is under way".to_owned(), "info")
+        }
+        Some(entry) => {
+            let counts = format!("{} made, {} failed", entry.handshakes, entry.failures);
+            step("handshake", counts, "ok")
+        }
+        None => step("handshake", "nobody has asked for one yet".to_owned(), "info"),
+    });
+    let preauth = status.preauth.clone().unwrap_or_default();
+    let ahead = match preauth.mode.as_str() {
+        "policy" => "proofs that rules of this node's workloads ask for are made before their first packet",
+        "all" => "proofs of every pair are made before their first packet",
+        _ => "off: the first packet of a pair asks for its proof",
+    };
+    let more = match preauth.left_out {
+        0 => String::new(),
+        left_out => format!("; {left_out} pairs have no room and are left to their first packets"),
+    };
+    steps.push(step("preauth", format!("{ahead}{more}"), "info"));
+    steps
 }
 
 impl ExplainView {
@@ -150,6 +249,7 @@ mod tests {
             verdict: verdict.into(),
             reason,
             next_step: format!("after {verdict}"),
+            ..ExplainResponse::default()
         }
     }
 
@@ -175,5 +275,45 @@ mod tests {
             page.finish(),
             "on n1:\n  ? policy: shop/web\nwaiting (reason 189)\nnext: after waiting\n"
         );
+    }
+
+    #[test]
+    fn session_last_handshake_and_what_is_done_ahead_are_told() {
+        let key = ProofKey {
+            local_identity: 300,
+            remote_identity: 400,
+            node_id: 2,
+        };
+        let proof = |node: &str, reason: &str| ProofEntry {
+            local_identity: 300,
+            remote_identity: 400,
+            node: node.into(),
+            reason: reason.into(),
+            ..ProofEntry::default()
+        };
+        let session = SessionEntry {
+            node: "n2".into(),
+            node_id: 2,
+            state: "backoff".into(),
+            last_error: "refused".into(),
+            ..SessionEntry::default()
+        };
+        let proofs = [proof("n3", "another node's"), proof("n2", "no endpoint")];
+        let steps = agent_steps(&key, &proofs, &[session], &StatusResponse::default());
+        let told: Vec<_> = steps
+            .iter()
+            .map(|step| (step.title.as_str(), step.detail.as_str(), step.outcome))
+            .collect();
+        assert_eq!(told[0], ("session", "none with n2 (backoff): refused", "missing"));
+        assert_eq!(
+            told[1],
+            ("handshake", "the last one failed: no endpoint", "missing")
+        );
+        assert_eq!(told[2].0, "preauth");
+        let here = StatusResponse {
+            node_id: 2,
+            ..StatusResponse::default()
+        };
+        assert_eq!(agent_steps(&key, &[], &[], &here)[0].outcome, "ok");
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct FlowView {
     event: String,
     /// Whether it went into the tunnel or came out of it.
     encrypted: bool,
+    /// Seconds since the pair was proven; nothing where it is not, or that is not known.
+    proof_age: Option<u32>,
 }
 
 impl From<FlowEvent> for FlowView {
@@ -60,6 +62,7 @@ impl From<FlowEvent> for FlowView {
             lost: flow.lost,
             event: flow.event,
             encrypted: flow.encrypted,
+            proof_age: flow.proof_age,
         }
     }
 }
@@ -87,8 +90,12 @@ impl View for FlowView {
         } else {
             format!("  rule {}", self.rule)
         };
+        let proof = match self.proof_age {
+            Some(age) => format!("  proven {age} s ago"),
+            None => String::new(),
+        };
         page.line(format!(
-            "{clock}  {:<4} {verdict} {:<5} {} ({}) -> {} ({})  {} ({}){rule}",
+            "{clock}  {:<4} {verdict} {:<5} {} ({}) -> {} ({})  {} ({}){rule}{proof}",
             self.node,
             self.protocol,
             text::endpoint(&self.source, self.source_port),
@@ -137,12 +144,16 @@ mod tests {
             reason: 1,
             reason_text: "encrypted".into(),
             lost: 0,
+            proof_age: Some(7),
             ..flow
         };
         let mut page = Page::new(0, false);
         FlowView::from(opened).draw(&mut page);
         let line = page.finish();
         assert!(line.contains("  n2   opened  tcp  "), "{line}");
-        assert!(line.ends_with("(world)  encrypted (1)\n"), "{line}");
+        assert!(
+            line.ends_with("(world)  encrypted (1)  proven 7 s ago\n"),
+            "{line}"
+        );
     }
 }

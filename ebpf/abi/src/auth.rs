@@ -22,8 +22,8 @@ pub struct AuthValue {
     pub not_after: u64,
     /// Counts the handshakes of this pair.
     pub epoch: u32,
-    /// Always 0 (keeps the size a multiple of 8 without padding).
-    pub reserved: u32,
+    /// When the proof was made, seconds of `CLOCK_BOOTTIME`; 0: not known. For people: the kernel programs do not look at it.
+    pub made: u32,
 }
 
 impl AuthValue {

@@ -64,6 +64,12 @@ impl CtMaps {
         Ok(v4.chain(v6).collect())
     }
 
+    /// Shows what is remembered of every connection of both families, dead ones included, one at a time.
+    pub fn each_state(&self, mut see: impl FnMut(CtValue)) -> Result<(), MapError> {
+        self.v4.each(&mut see)?;
+        self.v6.each(see)
+    }
+
     /// Removes what had expired by `now` (`CLOCK_BOOTTIME`, ns); says how many. The programs ignore expired entries
     /// anyhow: this only makes room.
     pub fn sweep(&mut self, now: u64) -> Result<usize, MapError> {

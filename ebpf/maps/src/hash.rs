@@ -82,6 +82,15 @@ impl<K: HashKey> PinnedHash<K> {
         Ok(entries.into_iter().collect())
     }
 
+    /// Shows every value, one at a time: nothing is gathered, however many there are.
+    pub fn each(&self, mut see: impl FnMut(K::Value)) -> Result<(), MapError> {
+        for entry in self.map.iter().take(self.pin.walk_limit()) {
+            let (_, value) = entry.map_err(|source| self.pin.read(source))?;
+            see(value);
+        }
+        Ok(())
+    }
+
     /// How full the map is. Walks all keys.
     pub fn fill(&self) -> Result<MapFill, MapError> {
         let mut entries = 0_u32;

@@ -6,4 +6,4 @@ mod wire;
 
 pub(crate) use log::FlowLog;
 pub(crate) use reader::read_flows;
-pub(crate) use wire::{Clock, event, is_drop};
+pub(crate) use wire::{Clock, event, is_drop, pair};

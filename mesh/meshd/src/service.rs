@@ -132,6 +132,7 @@ impl MeshService for Service {
         let stream = streams::flows(
             request.into_inner(),
             Arc::clone(&self.flows),
+            Arc::clone(&self.lookups),
             self.known.clone(),
             permit,
         );

@@ -2,6 +2,9 @@
 
 mod report;
 mod source;
+mod used;
 
 pub use report::{AheadReport, Mode};
 pub use source::{parse, watch};
+pub(crate) use used::Names;
+pub use used::{UsedFile, watch_use};

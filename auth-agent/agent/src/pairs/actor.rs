@@ -9,7 +9,6 @@ use signet_abi::{AuthKey, SignalCause};
 use signet_handshake::Proof;
 use signet_maps::{boottime_now, boottime_of};
 use signet_pairs::{Bounds, Decision, Kind, Made, Moment, ProveError, Refusal, Table, Waiting};
-use signet_preauth::Demand;
 use signet_session::NodeNumber;
 use signet_tls::BundleSource;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -133,19 +132,6 @@ impl<A: AuthStore> Actor<A> {
         Self { parking, ..self }
     }
 
-    /// The same, proving what `demand` says before anybody asks for it, within `bounds`.
-    #[must_use]
-    pub fn proving_ahead(
-        self,
-        demand: watch::Receiver<Option<Arc<Demand>>>,
-        bounds: signet_preauth::Bounds,
-    ) -> Self {
-        Self {
-            ahead: Some(Ahead::new(demand, bounds)),
-            ..self
-        }
-    }
-
     /// Which numbering of identities all proofs in the map are of.
     pub fn cleared(&self) -> watch::Receiver<u64> {
         self.cleared.subscribe()
@@ -253,6 +239,7 @@ impl<A: AuthStore> Actor<A> {
                     self.enter(key, proof, false);
                 }
             }
+            Event::Used(keys) => self.on_used(keys),
             Event::Flush { which, reply } => {
                 // He may have gone away.
                 let _ = reply.send(self.flush(which));

@@ -34,6 +34,8 @@ pub enum Event {
         /// The proof.
         proof: Proof,
     },
+    /// Pairs have live connections.
+    Used(Vec<AuthKey>),
     /// A person drops proofs.
     Flush {
         /// Which.
@@ -83,6 +85,12 @@ impl Pairs {
         let (reply, answer) = oneshot::channel();
         self.0.send(Event::Prove { key, reply }).await.ok()?;
         answer.await.ok()
+    }
+
+    /// Passes on which pairs have live connections.
+    pub async fn used(&self, keys: Vec<AuthKey>) {
+        // The actor ends with the process only.
+        let _ = self.0.send(Event::Used(keys)).await;
     }
 
     /// Drops proofs; says how many.

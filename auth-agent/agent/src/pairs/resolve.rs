@@ -82,6 +82,25 @@ impl Knowledge {
         })
     }
 
+    /// The same by names as they are written down: local, remote, node.
+    pub(crate) fn named(&self, [local, remote, node]: &[String; 3]) -> Option<AuthKey> {
+        let view = self.view().ok()?;
+        let node = view.nodes().find(|known| known.name.as_str() == node)?.number;
+        self.key(
+            &SpiffeId::parse(local).ok()?,
+            &SpiffeId::parse(remote).ok()?,
+            node,
+        )
+    }
+
+    /// The names of a key.
+    pub(crate) fn names(&self, key: &AuthKey) -> Option<[String; 3]> {
+        let view = self.view().ok()?;
+        let name = |number| view.spiffe_id(number).map(ToString::to_string);
+        let node = view.node_by_number(NodeNumber::new(key.node.0)?)?;
+        Some([name(key.local)?, name(key.remote)?, node.name.to_string()])
+    }
+
     /// This node's number.
     pub fn own(&self) -> Option<NodeNumber> {
         Some(self.view().ok()?.own()?.number)

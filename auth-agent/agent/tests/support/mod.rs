@@ -417,7 +417,7 @@ impl TestNode {
         );
         let (demand, demands) = watch::channel(None);
         let actor = match setup.ahead {
-            Some(bounds) => actor.proving_ahead(demands, bounds),
+            Some(bounds) => actor.proving_ahead(demands, bounds, None),
             None => actor,
         };
         let cleared = actor.cleared();

@@ -185,7 +185,7 @@ fn adopted_proofs_keep_their_epoch_and_end() {
         AuthValue {
             not_after: 1000,
             epoch: 41,
-            reserved: 0,
+            made: 0,
         },
         0,
         0,

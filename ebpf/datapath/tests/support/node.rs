@@ -455,7 +455,7 @@ impl Node {
                 &AuthValue {
                     not_after,
                     epoch: 1,
-                    reserved: 0,
+                    made: 0,
                 },
             )
             .unwrap();

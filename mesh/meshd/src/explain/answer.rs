@@ -1,9 +1,9 @@
 //! Steps and their sum.
 
-use signet_abi::Reason;
-use signet_proto::mesh::v1::ExplainResponse;
+use signet_abi::{AuthKey, Reason};
 use signet_proto::mesh::v1::explain_response::Step;
 use signet_proto::mesh::v1::explain_response::step::Outcome;
+use signet_proto::mesh::v1::{ExplainResponse, ProofKey};
 
 /// What follows from a step. Ordered: the strictest of all steps is the whole's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,9 +33,19 @@ pub(crate) struct Answer {
     verdict: Verdict,
     reason: Option<Reason>,
     next_step: String,
+    proofs: Vec<ProofKey>,
 }
 
 impl Answer {
+    /// A proof is asked for.
+    pub(crate) fn asks(&mut self, pair: AuthKey) {
+        self.proofs.push(ProofKey {
+            local_identity: pair.local.0,
+            remote_identity: pair.remote.0,
+            node_id: pair.node.0,
+        });
+    }
+
     pub(crate) fn ok(&mut self, title: &str, detail: String) {
         self.step(title, detail, Outcome::Ok);
     }
@@ -74,6 +84,7 @@ impl Answer {
             verdict: self.verdict.name().to_owned(),
             reason: self.reason.map_or(0, |reason| (reason as u8).into()),
             next_step: self.next_step,
+            proofs: self.proofs,
         }
     }
 }

@@ -233,6 +233,7 @@ fn proof(known: &Known, maps: &impl Maps, local: &Side<'_>, remote: &Side<'_>, a
         remote: remote.identity,
         node: remote.node,
     };
+    answer.asks(pair);
     let now = maps.now();
     match maps.proof(&pair) {
         Some(proof) if now < proof.not_after => {

@@ -226,7 +226,7 @@ fn proven() -> (Known, Kernel) {
         AuthValue {
             not_after: 61_000_000_000,
             epoch: 4,
-            reserved: 0,
+            made: 0,
         },
     );
     n2.1.leases.insert(
@@ -338,7 +338,7 @@ fn a_pair_without_a_live_proof_waits() {
         AuthValue {
             not_after: 1_000_000_000,
             epoch: 4,
-            reserved: 0,
+            made: 0,
         },
     );
     let expired = ask(&n2, "shop/client", "shop/web", 8080);

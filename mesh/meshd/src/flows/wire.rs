@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use signet_abi::{Flow, Reason, SecurityIdentity, flow_hooks};
+use signet_abi::{AuthKey, AuthValue, Flow, Reason, SecurityIdentity, flow_hooks};
 use signet_policy::{Identities, Protocol};
 use signet_proto::mesh::v1::FlowEvent;
 
@@ -38,8 +38,37 @@ fn verdict(flow: &Flow) -> &'static str {
     }
 }
 
-/// An event with the names of what it speaks of.
-pub(crate) fn event(flow: &Flow, lost: u64, known: &Known, clock: Clock) -> FlowEvent {
+/// Which proof a packet at a workload's interface may have needed.
+pub(crate) fn pair(flow: &Flow) -> Option<AuthKey> {
+    let (local, remote) = match flow.hook {
+        flow_hooks::FROM_CONTAINER => (flow.source_identity, flow.destination_identity),
+        flow_hooks::TO_CONTAINER => (flow.destination_identity, flow.source_identity),
+        _ => return None,
+    };
+    let key = AuthKey {
+        local,
+        remote,
+        node: flow.node,
+    };
+    (local.is_workload() && remote.is_workload()).then_some(key)
+}
+
+/// How many seconds before `boot` a proof was made that counts then.
+fn age(proof: Option<AuthValue>, boot: u64) -> Option<u32> {
+    const SECOND: u64 = 1_000_000_000;
+    let proof = proof.filter(|proof| proof.made != 0 && proof.not_after > boot)?;
+    let since = (boot / SECOND).saturating_sub(proof.made.into());
+    Some(u32::try_from(since).unwrap_or(u32::MAX))
+}
+
+/// An event with the names of what it speaks of. `proof` is that of its [`pair`], as it is now.
+pub(crate) fn event(
+    flow: &Flow,
+    lost: u64,
+    proof: Option<AuthValue>,
+    known: &Known,
+    clock: Clock,
+) -> FlowEvent {
     let reason = Reason::from_u8(flow.reason);
     let none = Identities::default();
     let identities = known.view.as_ref().map_or(&none, |view| &view.identities);
@@ -65,6 +94,7 @@ pub(crate) fn event(flow: &Flow, lost: u64, known: &Known, clock: Clock) -> Flow
         lost,
         event: happened(flow).to_owned(),
         encrypted: matches!(reason, Some(Reason::Encrypted | Reason::Decrypted)),
+        proof_age: age(proof, clock.boot),
     }
 }
 
@@ -128,6 +158,7 @@ mod tests {
         let event = event(
             &flow,
             3,
+            None,
             &known,
             Clock {
                 wall: 5_000,
@@ -163,7 +194,7 @@ mod tests {
                 tcp_flags,
                 ..Flow::default()
             };
-            let event = event(&flow, 0, &known, Clock { wall: 0, boot: 0 });
+            let event = event(&flow, 0, None, &known, Clock { wall: 0, boot: 0 });
             (event.event, event.encrypted)
         };
         assert_eq!(told(Reason::Forwarded, 6, 2), ("opened".into(), false));
@@ -172,6 +203,33 @@ mod tests {
         assert_eq!(told(Reason::Forwarded, 6, 4), ("closed".into(), false));
         assert_eq!(told(Reason::Forwarded, 17, 0), ("opened".into(), false));
         assert_eq!(told(Reason::PolicyDenied, 6, 2), (String::new(), false));
+    }
+
+    #[test]
+    fn the_age_of_a_proof_is_told_while_it_counts_and_is_that_of_the_right_pair() {
+        let at = |seconds: u64| seconds * 1_000_000_000;
+        let proof = AuthValue {
+            not_after: at(100),
+            epoch: 1,
+            made: 40,
+        };
+        assert_eq!(age(Some(proof), at(52)), Some(12));
+        assert_eq!(age(Some(proof), at(100)), None);
+        assert_eq!(age(Some(AuthValue { made: 0, ..proof }), at(52)), None);
+        let flow = |hook, source, destination| Flow {
+            hook,
+            source_identity: SecurityIdentity(source),
+            destination_identity: SecurityIdentity(destination),
+            ..Flow::default()
+        };
+        let local = |flow| pair(&flow).map(|pair| (pair.local.0, pair.remote.0));
+        assert_eq!(
+            local(flow(flow_hooks::FROM_CONTAINER, 300, 400)),
+            Some((300, 400))
+        );
+        assert_eq!(local(flow(flow_hooks::TO_CONTAINER, 300, 400)), Some((400, 300)));
+        assert_eq!(local(flow(flow_hooks::TO_CONTAINER, 2, 400)), None);
+        assert_eq!(local(flow(flow_hooks::TO_NETDEV, 300, 400)), None);
     }
 
     #[test]

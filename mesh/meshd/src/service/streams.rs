@@ -8,8 +8,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::{clock, list};
-use crate::flows::{FlowLog, event, is_drop};
+use super::{Lookups, clock, list};
+use crate::explain::Maps as _;
+use crate::flows::{FlowLog, event, is_drop, pair};
 use crate::known::Known;
 
 /// Flow events on their way to one consumer.
@@ -78,6 +79,7 @@ pub(super) fn pairs(
 pub(super) fn flows(
     request: FlowsRequest,
     log: Arc<FlowLog>,
+    maps: Arc<Lookups>,
     known: watch::Receiver<Arc<Known>>,
     permit: OwnedSemaphorePermit,
 ) -> ReceiverStream<Result<FlowEvent, Status>> {
@@ -94,7 +96,8 @@ pub(super) fn flows(
             let known = Arc::clone(&known.borrow());
             let clock = clock();
             for flow in batch.iter().filter(|flow| wanted(flow)) {
-                let event = event(flow, std::mem::take(&mut lost), &known, clock);
+                let proof = pair(flow).and_then(|pair| maps.proof(&pair));
+                let event = event(flow, std::mem::take(&mut lost), proof, &known, clock);
                 if sender.send(Ok(event)).await.is_err() {
                     return;
                 }

@@ -313,7 +313,7 @@ fn a_full_map_lets_nothing_through_and_is_said(stage: &mut Stage) -> Result<()> 
     let value = AuthValue {
         not_after: boottime_now() + 3_600_000_000_000,
         epoch: 1,
-        reserved: 0,
+        made: 0,
     };
     let mut fillers = 0;
     let full = loop {

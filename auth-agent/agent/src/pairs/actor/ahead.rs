@@ -12,13 +12,17 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Actor;
+use crate::ahead::{Names, UsedFile};
 use crate::auth::AuthStore;
 use crate::clock::random;
+use crate::pairs::resolve::Knowledge;
 
 /// What policy and endpoints make possible is looked at anew this often at most, however often they change.
 const REPLAN: Duration = Duration::from_millis(200);
 /// What was used lately is put first this often.
 const REORDER: Duration = Duration::from_mins(5);
+/// What was used is written down this often.
+const SAVE: Duration = Duration::from_mins(1);
 /// For somebody who waits for nothing.
 const FAR: Duration = Duration::from_hours(1);
 
@@ -32,10 +36,20 @@ pub(super) struct Ahead {
     planned: Option<Instant>,
     reordered: Instant,
     due: Option<Instant>,
+    /// Where the list of used pairs is kept, what was saved last, and when.
+    used: Option<UsedFile>,
+    saved: (Vec<Names>, Instant),
+    /// What an earlier life has kept, until there are numbers for its names.
+    earlier: Vec<Names>,
 }
 
 impl Ahead {
-    pub(super) fn new(demand: watch::Receiver<Option<Arc<Demand>>>, bounds: Bounds) -> Self {
+    pub(super) fn new(
+        demand: watch::Receiver<Option<Arc<Demand>>>,
+        bounds: Bounds,
+        used: Option<UsedFile>,
+    ) -> Self {
+        let earlier = used.as_ref().map(UsedFile::load).unwrap_or_default();
         Self {
             // The order of the rest is this node's own: it is enough that others begin elsewhere.
             planner: Planner::new(bounds, random()),
@@ -44,11 +58,50 @@ impl Ahead {
             planned: None,
             reordered: Instant::now(),
             due: None,
+            used,
+            saved: (earlier.clone(), Instant::now()),
+            earlier,
         }
+    }
+
+    /// Takes over what an earlier life has kept: older than anything of this one.
+    fn recall(&mut self, knowledge: &Knowledge) {
+        for (names, at) in std::mem::take(&mut self.earlier).iter().rev().zip(1..) {
+            if let Some(key) = knowledge.named(names) {
+                self.planner.used(key, at);
+            }
+        }
+    }
+
+    /// Saves what was used, where that is something else than before.
+    fn save(&mut self, knowledge: &Knowledge) {
+        let Some(file) = &self.used else { return };
+        let used = self.planner.recency().latest();
+        let names: Vec<Names> = used.filter_map(|key| knowledge.names(key)).collect();
+        // Nothing yet, or no view: what there is stays.
+        if !names.is_empty() && names != self.saved.0 {
+            file.save(&names);
+            self.saved.0 = names;
+        }
+        self.saved.1 = Instant::now();
     }
 }
 
 impl<A: AuthStore> Actor<A> {
+    /// The same, proving what `demand` says before anybody asks for it, within `bounds`. `used` outlives it.
+    #[must_use]
+    pub fn proving_ahead(
+        self,
+        demand: watch::Receiver<Option<Arc<Demand>>>,
+        bounds: Bounds,
+        used: Option<UsedFile>,
+    ) -> Self {
+        Self {
+            ahead: Some(Ahead::new(demand, bounds, used)),
+            ..self
+        }
+    }
+
     /// Waits for another demand; for ever if there is none to come.
     pub(super) async fn demand_changed(demand: &mut Option<watch::Receiver<Option<Arc<Demand>>>>) {
         if let Some(changes) = demand {
@@ -109,6 +162,14 @@ impl<A: AuthStore> Actor<A> {
         }
     }
 
+    /// Pairs have live connections.
+    pub(super) fn on_used(&mut self, keys: Vec<AuthKey>) {
+        let now = boottime_now();
+        for key in keys {
+            self.used(key, now);
+        }
+    }
+
     /// A handshake is over.
     pub(super) fn ended_ahead<T>(&mut self, key: AuthKey, result: &Result<T, ProveError>) {
         let Some(ahead) = &mut self.ahead else { return };
@@ -135,6 +196,12 @@ impl<A: AuthStore> Actor<A> {
         {
             ahead.reordered = Instant::now();
             ahead.planner.reorder();
+        }
+        if let Some(ahead) = &mut self.ahead
+            && ahead.saved.1.elapsed() >= SAVE
+            && ahead.earlier.is_empty()
+        {
+            ahead.save(&self.knowledge);
         }
         self.go_ahead();
     }
@@ -166,6 +233,10 @@ impl<A: AuthStore> Actor<A> {
         let ahead = self.ahead.as_mut()?;
         let (now, at) = (boottime_now(), Instant::now());
         ahead.due = None;
+        // Before the kernel's proofs were looked at, what they are is not known, nor what numbers mean.
+        if !self.adopted {
+            return None;
+        }
         if ahead.is_stale {
             let may = ahead.planned.map_or(at, |planned| planned + REPLAN);
             if may > at {
@@ -173,13 +244,10 @@ impl<A: AuthStore> Actor<A> {
                 return None;
             }
             let demand = ahead.demand.borrow().clone()?;
+            ahead.recall(&self.knowledge);
             ahead.planner.demand(Demand::clone(&demand), now);
             ahead.is_stale = false;
             ahead.planned = Some(at);
-        }
-        // Before the kernel's proofs were looked at, what they are is not known.
-        if !self.adopted {
-            return None;
         }
         let contacts = self.table.contacts() > 0 || self.parking.fill().pairs > 0;
         let (table, knowledge, unleased) = (&self.table, &self.knowledge, &self.unleased);
