@@ -58,6 +58,7 @@ pub use live::{Live, LiveSvids};
 pub use log::{AppendError, Coming, LogWriter, MAX_WAITING, StoredCheckpoint, StoredLeaf};
 pub use nested::{
     Above, BelowError, FromAbove, INSTANCE_KEPT, Intermediate, MAX_DOWNSTREAM_KEYS, MAX_INTERMEDIATES,
+    TokenKeys,
 };
 pub use node_entries::{
     AdmitError, AllowError, MAX_NODE_ENTRIES, MAX_NODE_SELECTORS, NewNodeEntry, NodeEntry, Proven, Way,

@@ -9,7 +9,7 @@ use signet_spiffe::{
 
 use super::row::{self, StoredAuthority};
 use crate::database::{StorageError, Write};
-use crate::nested::{self, Above};
+use crate::nested::{self, Above, KeysBelow};
 use crate::settings;
 use crate::sql::{self, Connection};
 
@@ -67,7 +67,7 @@ impl Parts {
 /// What is published beside what the CA's own authorities have.
 struct Beside {
     above: Option<Above>,
-    below: Vec<JwtKey>,
+    below: KeysBelow,
     /// X.509 authorities that are revoked: whatever says that they are above, nobody is told to trust them.
     revoked: Vec<KeyId>,
 }
@@ -113,16 +113,14 @@ fn parts(
             }
         }
     }
-    let mut others = beside.below.clone();
+    let (mut others, mut wit_others) = (beside.below.jwt.clone(), beside.below.wit.clone());
     if let Some(above) = &beside.above {
         anchors.extend(above.x509.authorities().iter().cloned());
         others.extend(above.jwt.keys().iter().cloned());
+        wit_others.extend(above.wit.keys().iter().cloned());
     }
-    for key in others {
-        if keys.len() < MAX_JWT_KEYS && keys.iter().all(|known: &JwtKey| known.id() != key.id()) {
-            keys.push(key);
-        }
-    }
+    add(&mut keys, others);
+    add(&mut wit_keys, wit_others);
     // Several may have one root above them.
     let mut once = Vec::with_capacity(anchors.len());
     for anchor in anchors {
@@ -144,6 +142,15 @@ fn parts(
     let jwt = JwtBundle::new(trust_domain.clone(), keys).map_err(|_| CORRUPT)?;
     let wit = WitBundle::new(trust_domain.clone(), wit_keys).map_err(|_| CORRUPT)?;
     Ok(Some(Parts { x509, jwt, wit }))
+}
+
+/// Those of others, as far as there is room, each once.
+fn add(keys: &mut Vec<JwtKey>, others: Vec<JwtKey>) {
+    for key in others {
+        if keys.len() < MAX_JWT_KEYS && keys.iter().all(|known| known.id() != key.id()) {
+            keys.push(key);
+        }
+    }
 }
 
 /// What was published last of these.

@@ -11,5 +11,7 @@ pub use row::{Authorities, NewAuthority, StoredAuthority};
 pub use steps::{Adopted, AuthorityError, RequestedError};
 
 pub(crate) use bundle::publish;
-pub(crate) use row::{active, are_any, chain_from_bytes, is_known, jwt_key_ids, key_records, set_key_record};
+pub(crate) use row::{
+    active, are_any, chain_from_bytes, is_known, key_records, set_key_record, token_key_ids,
+};
 pub(crate) use steps::withdraw;

@@ -206,9 +206,9 @@ pub(crate) async fn are_any(connection: &mut Connection) -> Result<bool, Storage
     Ok(any)
 }
 
-/// IDs of all JWT keys that there are or were.
-pub(crate) async fn jwt_key_ids(connection: &mut Connection) -> Result<BTreeSet<String>, StorageError> {
-    let rows: Vec<(String,)> = sql::query_as("SELECT id FROM authorities WHERE kind = 'jwt'")
+/// IDs of all keys for tokens that there are or were.
+pub(crate) async fn token_key_ids(connection: &mut Connection) -> Result<BTreeSet<String>, StorageError> {
+    let rows: Vec<(String,)> = sql::query_as("SELECT id FROM authorities WHERE kind IN ('jwt', 'wit')")
         .fetch_all(connection)
         .await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())

@@ -2,7 +2,7 @@
 
 use rustls_pki_types::CertificateDer;
 use signet_log::{ChangeKind, Hash};
-use signet_spiffe::{JwtBundle, KeyId, TrustDomain, UnixTime, X509Bundle};
+use signet_spiffe::{JwtBundle, KeyId, TrustDomain, UnixTime, WitBundle, X509Bundle};
 
 use crate::authorities::{self, StoredAuthority};
 use crate::changes::Change;
@@ -22,6 +22,8 @@ pub struct Above {
     pub x509: X509Bundle,
     /// Its JWT keys and those of others below it, without this CA's own.
     pub jwt: JwtBundle,
+    /// The same of its keys for WIT-SVIDs.
+    pub wit: WitBundle,
     /// Of its bundle.
     pub sequence: u64,
     /// Equal where the content is.
@@ -117,9 +119,9 @@ async fn revoke(write: &mut Write<'_>, new: &NewRevocation, now: UnixTime) -> Re
 
 async fn put(write: &mut Write<'_>, before: Option<&Above>, new: &Above) -> Result<(), StorageError> {
     sql::query(
-        "INSERT INTO above (one, x509, jwks, sequence, mark, tainted, heard, signers) VALUES (1, ?, ?, ?, ?, ?, ?, ?)
+        "INSERT INTO above (one, x509, jwks, sequence, mark, tainted, heard, signers, wit) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (one) DO UPDATE SET x509 = excluded.x509, jwks = excluded.jwks, sequence = excluded.sequence,
-             mark = excluded.mark, tainted = excluded.tainted, heard = excluded.heard, signers = excluded.signers",
+             mark = excluded.mark, tainted = excluded.tainted, heard = excluded.heard, signers = excluded.signers, wit = excluded.wit",
     )
     .bind(StoredAuthority::chain_to_bytes(new.x509.authorities()))
     .bind(new.jwt.to_jwks())
@@ -128,6 +130,7 @@ async fn put(write: &mut Write<'_>, before: Option<&Above>, new: &Above) -> Resu
     .bind(new.tainted.join("\n"))
     .bind(seconds(new.heard))
     .bind(lines(&new.signers))
+    .bind(new.wit.to_jwks())
     .execute(write.connection())
     .await?;
     let digest = |above: &Above| Hash::sha256(above.mark.as_bytes());
@@ -154,11 +157,12 @@ struct Row {
     tainted: String,
     heard: i64,
     signers: String,
+    wit: String,
 }
 
 pub(crate) async fn find(connection: &mut Connection) -> Result<Option<Above>, StorageError> {
     let row: Option<Row> =
-        sql::query_as("SELECT x509, jwks, sequence, mark, tainted, heard, signers FROM above")
+        sql::query_as("SELECT x509, jwks, sequence, mark, tainted, heard, signers, wit FROM above")
             .fetch_optional(&mut *connection)
             .await?;
     let Some(row) = row else {
@@ -168,7 +172,12 @@ pub(crate) async fn find(connection: &mut Connection) -> Result<Option<Above>, S
     let roots: Vec<CertificateDer<'static>> = authorities::chain_from_bytes(&row.x509)?;
     Ok(Some(Above {
         x509: X509Bundle::new(trust_domain.clone(), roots).map_err(|_| CORRUPT)?,
-        jwt: JwtBundle::from_jwks(trust_domain, &row.jwks).map_err(|_| CORRUPT)?,
+        jwt: JwtBundle::from_jwks(trust_domain.clone(), &row.jwks).map_err(|_| CORRUPT)?,
+        wit: if row.wit.is_empty() {
+            WitBundle::empty(trust_domain)
+        } else {
+            WitBundle::from_jwks(trust_domain, &row.wit).map_err(|_| CORRUPT)?
+        },
         sequence: u64::try_from(row.sequence).map_err(|_| CORRUPT)?,
         mark: row.mark,
         tainted: row.tainted.lines().map(str::to_owned).collect(),

@@ -7,9 +7,9 @@ mod instances;
 
 pub use above::{Above, FromAbove};
 pub use below::{BelowError, Intermediate, MAX_INTERMEDIATES};
-pub use below_keys::MAX_DOWNSTREAM_KEYS;
+pub use below_keys::{MAX_DOWNSTREAM_KEYS, TokenKeys};
 pub use instances::INSTANCE_KEPT;
 
 pub(crate) use above::find as above;
 pub(crate) use below::{is_downstream, lives_until, revoke_meant, withdraw};
-pub(crate) use below_keys::all as keys_below;
+pub(crate) use below_keys::{KeysBelow, all as keys_below};

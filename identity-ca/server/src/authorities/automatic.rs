@@ -139,7 +139,7 @@ async fn of_kind(
     let policy = rotation.policy(kind);
     let plan = plan(&all, &missing, &policy, now);
     for due in plan.due {
-        if kind == AuthorityKind::Jwt && !ca.is_published_above(&due, &all, now) {
+        if kind != AuthorityKind::X509 && !ca.is_published_above(kind, &due, &all, now) {
             // It wakes this once it has.
             continue;
         }

@@ -78,7 +78,7 @@ impl Ca {
         let failed = |error| refusal::storage("bundle", &error);
         let current = self.authorities().await.map_err(failed)?;
         let revocations = self.registry.revocations().await.map_err(failed)?;
-        let own_jwt_keys = self.registry.downstream_keys(below.id()).await.map_err(failed)?;
+        let (own_jwt_keys, own_wit_keys) = self.registry.downstream_keys(below.id()).await.map_err(failed)?;
         let now = self.clock.now();
         let matters = |one: &&signet_registry::Revocation| match one.target {
             Target::Serial(_) | Target::Id(_) | Target::Authority(_) => one.until > now || one.closed,
@@ -89,6 +89,8 @@ impl Ca {
             bundle: Some(current.wire.clone()),
             revocations: revocations.iter().filter(matters).map(wire::revocation).collect(),
             own_jwt_keys,
+            own_wit_keys,
+            takes_wit_keys: true,
         })
     }
 }

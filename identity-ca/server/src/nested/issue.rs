@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use signet_authority::{Authority, IssueError, IssuedAuthority, RequestedKey};
 use signet_log::{Document, Entry, Hash, Issuance, Record};
-use signet_registry::{AppendError, BelowError, Intermediate, Issued, Submission, Withheld};
+use signet_registry::{AppendError, BelowError, Intermediate, Issued, Submission, TokenKeys, Withheld};
 use signet_rotation::{AuthorityId, AuthorityKind};
-use signet_spiffe::{JwtBundle, SerialNumber, SpiffeId, UnixTime};
+use signet_spiffe::{JwtBundle, SerialNumber, SpiffeId, UnixTime, WitBundle};
 use tokio::task::spawn_blocking;
 use tonic::Status;
 use tracing::info;
@@ -20,7 +20,7 @@ use crate::refusal::{self, internal, invalid};
 /// How often one is made anew because another authority took over meanwhile.
 const TRIES: u32 = 3;
 
-/// Most bytes of a set of JWT keys.
+/// Most bytes of a set of keys for tokens.
 const MAX_KEYS: usize = 64 * 1024;
 
 impl Ca {
@@ -150,26 +150,43 @@ impl Ca {
         Ok(self.log.append(submission).await)
     }
 
-    /// Puts the JWT keys of a CA below this one into the bundle, in place of those that it had there.
-    pub(super) async fn publish_keys_of(&self, below: &Downstream, jwks: &[u8]) -> Result<bool, Status> {
-        if jwks.len() > MAX_KEYS {
-            return Err(invalid(format!("a set of JWT keys has at most {MAX_KEYS} bytes")));
-        }
-        let text = std::str::from_utf8(jwks).map_err(invalid)?;
-        let keys = JwtBundle::from_jwks(self.trust_domain().clone(), text).map_err(invalid)?;
+    /// Puts the keys for tokens of a CA below this one into the bundle, in place of those that it had there.
+    pub(super) async fn publish_keys_of(
+        &self,
+        below: &Downstream,
+        jwks: &[u8],
+        wit_keys: &[u8],
+    ) -> Result<bool, Status> {
+        let domain = self.trust_domain().clone();
+        let jwt = JwtBundle::from_jwks(domain.clone(), text(jwks)?).map_err(invalid)?;
+        let wit = match text(wit_keys)? {
+            "" => WitBundle::empty(domain),
+            keys => WitBundle::from_jwks(domain, keys).map_err(invalid)?,
+        };
         let now: UnixTime = self.clock.now();
         let registry = self.registry.acting(below.logged(), now);
-        let changed = registry.publish_downstream_keys(below.id(), &keys, now).await;
-        let changed = changed.map_err(|error| refuse(&error))?;
-        if changed {
+        let mut any = false;
+        for keys in [TokenKeys::Jwt(jwt), TokenKeys::Wit(wit)] {
+            let changed = registry.publish_downstream_keys(below.id(), &keys, now).await;
+            any |= changed.map_err(|error| refuse(&error))?;
+        }
+        if any {
             info!(
                 target: AUDIT,
-                { spiffe.id = %below.id(), keys = keys.keys().len() },
-                "published the JWT keys of a CA below this one"
+                { spiffe.id = %below.id() },
+                "published the keys for tokens of a CA below this one"
             );
         }
-        Ok(changed)
+        Ok(any)
     }
+}
+
+/// A set of keys, as text.
+fn text(jwks: &[u8]) -> Result<&str, Status> {
+    if jwks.len() > MAX_KEYS {
+        return Err(invalid(format!("a set of keys has at most {MAX_KEYS} bytes")));
+    }
+    std::str::from_utf8(jwks).map_err(invalid)
 }
 
 pub(super) fn refuse(error: &BelowError) -> Status {

@@ -160,15 +160,25 @@ impl Link {
         Ok(self.registry.take_above(&from, now).await?)
     }
 
-    pub(super) async fn publish(&self, client: &mut Client, jwks: String) -> anyhow::Result<()> {
+    pub(super) async fn publish(
+        &self,
+        client: &mut Client,
+        jwks: String,
+        wit_keys: String,
+    ) -> anyhow::Result<()> {
         let request = PublishJwtKeysRequest {
             jwks: jwks.into_bytes(),
+            wit_keys: wit_keys.into_bytes(),
             instance: self.instance.clone(),
         };
         let answer = timeout(CALL, client.publish_jwt_keys(request)).await;
         let answer = answer.context("the CA above did not answer")?;
-        answer
-            .map_err(|status| anyhow!("the CA above does not publish the JWT keys: {}", status.message()))?;
+        answer.map_err(|status| {
+            anyhow!(
+                "the CA above does not publish the keys for tokens: {}",
+                status.message()
+            )
+        })?;
         Ok(())
     }
 

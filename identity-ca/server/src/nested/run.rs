@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use signet_proto::ca::v1::FollowBundleRequest;
 use signet_rotation::AuthorityKind;
-use signet_spiffe::JwtBundle;
+use signet_spiffe::{JwtBundle, WitBundle};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::link::{Client, Link};
+use super::state::OwnKeys;
 use crate::ca::Ca;
 
 /// Pauses after failures: the first, and the longest.
@@ -63,14 +64,17 @@ async fn follow(ca: &Arc<Ca>, link: &Link) -> anyhow::Result<std::convert::Infal
         .into_inner();
     let mut authorities = ca.signing.watch();
     let mut first = true;
-    let mut published = Vec::new();
+    let mut published = OwnKeys::default();
     loop {
         tokio::select! {
             told = stream.message() => {
                 let told = told.map_err(refused)?;
                 let told = told.ok_or_else(|| anyhow::anyhow!("the CA above ended the stream"))?;
                 let sequence = told.bundle.as_ref().map_or(0, |bundle| bundle.sequence);
-                published.clone_from(&told.own_jwt_keys);
+                published = OwnKeys {
+                    ids: [&told.own_jwt_keys[..], &told.own_wit_keys].concat(),
+                    takes_wit: told.takes_wit_keys,
+                };
                 let changed = link.take(told, first, ca.clock.now()).await?;
                 first = false;
                 let (now, own) = (ca.clock.now(), published.clone());
@@ -91,21 +95,34 @@ async fn follow(ca: &Arc<Ca>, link: &Link) -> anyhow::Result<std::convert::Infal
     }
 }
 
-/// Sends our JWT keys up where others are there than we have.
-async fn publish(ca: &Ca, link: &Link, client: &mut Client, published: &[String]) -> anyhow::Result<()> {
+/// Sends our keys for tokens up where others are there than we have.
+async fn publish(ca: &Ca, link: &Link, client: &mut Client, published: &OwnKeys) -> anyhow::Result<()> {
     let current = ca.authorities().await?;
-    let mut keys = Vec::new();
-    let ours = |one: &&signet_registry::StoredAuthority| {
-        one.life.kind == AuthorityKind::Jwt && one.life.state.is_published()
-    };
-    for one in current.all.iter().filter(ours) {
-        let set = JwtBundle::from_jwks(ca.trust_domain().clone(), one.jwks()?)?;
-        keys.extend(set.keys().iter().cloned());
+    let domain = ca.trust_domain();
+    let (mut jwt, mut wit) = (Vec::new(), Vec::new());
+    for one in current.all.iter().filter(|one| one.life.state.is_published()) {
+        match one.life.kind {
+            AuthorityKind::Jwt => {
+                let set = JwtBundle::from_jwks(domain.clone(), one.jwks()?)?;
+                jwt.extend(set.keys().iter().cloned());
+            }
+            AuthorityKind::Wit if published.takes_wit => {
+                let set = WitBundle::from_jwks(domain.clone(), one.jwks()?)?;
+                wit.extend(set.keys().iter().cloned());
+            }
+            AuthorityKind::X509 | AuthorityKind::Wit => {}
+        }
     }
-    let are_there = keys.iter().all(|key| published.iter().any(|id| id == key.id()));
-    if are_there && published.len() == keys.len() {
+    let mut all = jwt.iter().chain(&wit);
+    let are_there = all.all(|key| published.ids.iter().any(|id| id == key.id()));
+    if are_there && published.ids.len() == jwt.len() + wit.len() {
         return Ok(());
     }
-    let set = JwtBundle::new(ca.trust_domain().clone(), keys)?;
-    link.publish(client, set.to_jwks()).await
+    let wit_keys = if wit.is_empty() {
+        String::new()
+    } else {
+        WitBundle::new(domain.clone(), wit)?.to_jwks()
+    };
+    let jwks = JwtBundle::new(domain.clone(), jwt)?.to_jwks();
+    link.publish(client, jwks, wit_keys).await
 }

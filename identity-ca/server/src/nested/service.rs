@@ -40,9 +40,13 @@ impl DownstreamService for Downstreams {
         request: Request<PublishJwtKeysRequest>,
     ) -> Result<Response<PublishJwtKeysResponse>, Status> {
         let below = Downstream::of(&self.0, &request).await?;
-        let PublishJwtKeysRequest { jwks, instance } = request.get_ref();
+        let PublishJwtKeysRequest {
+            jwks,
+            wit_keys,
+            instance,
+        } = request.get_ref();
         self.0.check_instance(&below, instance).await?;
-        let changed = self.0.publish_keys_of(&below, jwks).await?;
+        let changed = self.0.publish_keys_of(&below, jwks, wit_keys).await?;
         Ok(Response::new(PublishJwtKeysResponse { changed }))
     }
 

@@ -1,9 +1,18 @@
 //! How it stands with the CA above.
 
-use signet_rotation::{Authority, Due, State};
+use signet_rotation::{Authority, AuthorityKind, Due, State};
 use signet_spiffe::UnixTime;
 
 use crate::ca::Ca;
+
+/// Which keys for tokens of ours the CA above has published.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct OwnKeys {
+    /// Their IDs.
+    pub(crate) ids: Vec<String>,
+    /// Whether it publishes those for WIT-SVIDs.
+    pub(crate) takes_wit: bool,
+}
 
 /// How it stands with the CA above.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +27,8 @@ pub(crate) struct LinkState {
     pub(crate) heard: Option<UnixTime>,
     /// Of its bundle.
     pub(crate) sequence: u64,
-    /// IDs of our JWT keys that it has published.
-    pub(crate) own_jwt_keys: Vec<String>,
+    /// Our keys for tokens that it has published.
+    pub(crate) own: OwnKeys,
 }
 
 impl LinkState {
@@ -30,7 +39,7 @@ impl LinkState {
             failure: "not asked yet".to_owned(),
             heard: None,
             sequence: 0,
-            own_jwt_keys: Vec::new(),
+            own: OwnKeys::default(),
         }
     }
 
@@ -46,7 +55,7 @@ impl LinkState {
     }
 
     /// Says whether that is news.
-    pub(super) fn heard(&mut self, sequence: u64, own_jwt_keys: Vec<String>, now: UnixTime) -> bool {
+    pub(super) fn heard(&mut self, sequence: u64, own: OwnKeys, now: UnixTime) -> bool {
         let news = !self.connected;
         if news {
             self.since = now;
@@ -55,15 +64,21 @@ impl LinkState {
         self.failure.clear();
         self.heard = Some(now);
         self.sequence = sequence;
-        self.own_jwt_keys = own_jwt_keys;
+        self.own = own;
         news
     }
 }
 
 impl Ca {
-    /// Whether the CA above has published the JWT key that is to sign: those below it check with what it tells them. While nothing else
+    /// Whether the CA above has published the key for tokens that is to sign: those below it check with what it tells them. While nothing else
     /// that signs counts, nobody is waited for.
-    pub(crate) fn is_published_above(&self, due: &Due, all: &[Authority], now: UnixTime) -> bool {
+    pub(crate) fn is_published_above(
+        &self,
+        kind: AuthorityKind,
+        due: &Due,
+        all: &[Authority],
+        now: UnixTime,
+    ) -> bool {
         let (Some(link), Due::Activate { id, .. }) = (&self.link, due) else {
             return true;
         };
@@ -71,7 +86,10 @@ impl Ca {
         if active.is_none_or(|active| now >= active.not_after) {
             return true;
         }
-        link.state().own_jwt_keys.iter().any(|key| key == id.as_str())
+        let own = link.state().own;
+        // One that publishes none need not be waited for.
+        let is_taken = kind == AuthorityKind::Jwt || own.takes_wit;
+        !is_taken || own.ids.iter().any(|key| key == id.as_str())
     }
 }
 
@@ -85,7 +103,7 @@ mod tests {
     fn since_is_the_beginning_of_an_outage_and_not_its_last_failure() {
         let at = |second| UnixTime::since_unix_epoch(Duration::from_secs(second));
         let mut state = LinkState::begins(at(1));
-        assert!(state.heard(7, vec!["k".to_owned()], at(2)) && !state.heard(8, Vec::new(), at(3)));
+        assert!(state.heard(7, OwnKeys::default(), at(2)) && !state.heard(8, OwnKeys::default(), at(3)));
         assert_eq!(
             (state.since, state.heard, state.sequence),
             (at(2), Some(at(3)), 8)
@@ -94,7 +112,7 @@ mod tests {
         assert!(!state.lost("gone".to_owned(), at(5)), "said once");
         assert!(state.lost("no route".to_owned(), at(6)));
         assert_eq!((state.since, state.connected), (at(4), false));
-        assert!(state.heard(9, Vec::new(), at(7)));
+        assert!(state.heard(9, OwnKeys::default(), at(7)));
         assert_eq!((state.since, state.failure.as_str()), (at(7), ""));
     }
 }

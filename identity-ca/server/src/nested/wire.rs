@@ -7,7 +7,7 @@ use signet_proto::ca::v1::UpstreamBundle;
 use signet_proto::view::v1::Revocation;
 use signet_proto::view::v1::revocation::Subject;
 use signet_registry::{Above, FromAbove, NewRevocation, Target};
-use signet_spiffe::{JwtBundle, KeyId, SerialNumber, SpiffeId, TrustDomain, UnixTime, X509Bundle};
+use signet_spiffe::{JwtBundle, KeyId, SerialNumber, SpiffeId, TrustDomain, UnixTime, WitBundle, X509Bundle};
 
 /// Most authorities of its own that a CA above is believed to have.
 const MAX_SIGNERS: usize = 64;
@@ -23,6 +23,8 @@ pub(crate) enum AboveError {
     X509(#[from] signet_spiffe::BundleError),
     #[error("its JWT keys cannot be read: {0}")]
     Jwt(String),
+    #[error("its WIT keys cannot be read: {0}")]
+    Wit(String),
     #[error("the names of its authorities cannot be read")]
     Signers,
     #[error("the revocation {0} cannot be read: this CA may be too old")]
@@ -49,6 +51,7 @@ pub(super) fn read(
         .filter(|key| !told.own_jwt_keys.iter().any(|own| own == key.id()));
     let others =
         JwtBundle::new(trust_domain.clone(), others.cloned().collect()).map_err(|error| jwt(&error))?;
+    let wit = wit_of_others(&bundle.wit_keys, &told.own_wit_keys, trust_domain)?;
     let signers = bundle
         .node_signers
         .iter()
@@ -59,6 +62,7 @@ pub(super) fn read(
         .map_err(|_| AboveError::Signers)?;
     let mut tainted = bundle.tainted_x509;
     tainted.extend(bundle.tainted_jwt);
+    tainted.extend(bundle.tainted_wit);
     let revocations = told
         .revocations
         .into_iter()
@@ -67,6 +71,7 @@ pub(super) fn read(
         above: Above {
             x509: X509Bundle::new(trust_domain.clone(), roots.collect())?,
             jwt: others,
+            wit,
             sequence: bundle.sequence,
             mark: bundle.mark,
             tainted,
@@ -76,6 +81,21 @@ pub(super) fn read(
         revocations: revocations.collect::<Result<_, _>>()?,
         first,
     })
+}
+
+/// The keys for WIT-SVIDs without this CA's own.
+fn wit_of_others(keys: &[u8], own: &[String], trust_domain: &TrustDomain) -> Result<WitBundle, AboveError> {
+    let text = String::from_utf8_lossy(keys);
+    if text.is_empty() {
+        return Ok(WitBundle::empty(trust_domain.clone()));
+    }
+    let wit = |error: &dyn std::fmt::Display| AboveError::Wit(error.to_string());
+    let all = WitBundle::from_jwks(trust_domain.clone(), &text).map_err(|error| wit(&error))?;
+    let others = all
+        .keys()
+        .iter()
+        .filter(|key| !own.iter().any(|own| own == key.id()));
+    WitBundle::new(trust_domain.clone(), others.cloned().collect()).map_err(|error| wit(&error))
 }
 
 fn revocation(told: Revocation, trust_domain: &TrustDomain) -> Result<NewRevocation, AboveError> {

@@ -89,7 +89,7 @@ impl Running {
             ..Config::new(domain(), storage, &socket)
         };
         change(&mut config);
-        let server = Server::start(config).await?;
+        let server = Box::pin(Server::start(config)).await?;
         let operator = OperatorServiceClient::new(signet_uds::connect(&socket)?);
         Ok(Self {
             server,

@@ -45,7 +45,7 @@ async fn ask(ca: &Running, node: &TestNode, registration: &str, csr: Vec<u8>) ->
     Ok(answer.into_inner())
 }
 
-async fn issue(ca: &Running, node: &TestNode, registration: &str) -> Result<WitSvid, Status> {
+pub(crate) async fn issue(ca: &Running, node: &TestNode, registration: &str) -> Result<WitSvid, Status> {
     ask(ca, node, registration, request().1).await
 }
 
@@ -55,7 +55,7 @@ fn keys(pushed: &TrustBundle) -> WitBundleSet {
 }
 
 /// As an agent would: by the keys that were pushed to it.
-fn verify(svid: &WitSvid, pushed: &TrustBundle) -> Result<UnprovenWitSvid, WitSvidError> {
+pub(crate) fn verify(svid: &WitSvid, pushed: &TrustBundle) -> Result<UnprovenWitSvid, WitSvidError> {
     verify_wit_svid(&svid.token, &keys(pushed), UnixTime::now())
 }
 

@@ -239,7 +239,7 @@ async fn jwt_keys_of_one_downstream_ca_are_bounded_and_take_nobody_s_place() {
         .publish_jwt_keys(jwks(vec![first.clone()]))
         .await
         .unwrap_err();
-    assert!(taken.message().contains("another JWT key"), "{taken}");
+    assert!(taken.message().contains("another key"), "{taken}");
     // Its own leave with it.
     client.publish_jwt_keys(jwks(Vec::new())).await.unwrap();
 }

@@ -8,3 +8,4 @@ mod replicas;
 mod signed;
 mod stage;
 mod twins;
+mod wit;

@@ -29,6 +29,7 @@ async fn of_two_lower_cas_with_one_spiffe_id_the_second_is_refused_while_the_fir
     let publish = PublishJwtKeysRequest {
         jwks,
         instance: instance.clone(),
+        ..PublishJwtKeysRequest::default()
     };
     let issue = IssueIntermediateRequest {
         csr: csr(|_| {}),
