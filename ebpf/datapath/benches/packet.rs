@@ -27,10 +27,11 @@ use signet_abi::{
 };
 use signet_datapath::{Capacities, Hook, RunInput};
 use signet_maps::{PolicyPrefix, boottime_now};
-use support::node::{
-    BOTH_ENFORCED, Family, INTERFACE, LOCAL, MINUTE, Node, Origin, PEER_NODE, REMOTE, Transport, hook,
-};
+use support::node::Node;
 use support::packet;
+use support::scene::{
+    BOTH_ENFORCED, Family, INTERFACE, LOCAL, MINUTE, Origin, PEER_NODE, REMOTE, Transport, hook,
+};
 
 /// Runs of which the mean is taken; few enough that the events of all of them fit into the ring.
 const REPEAT: u32 = 10_000;
@@ -345,7 +346,7 @@ fn fill_connections(node: &mut Node, size: u32) {
 
 /// Each peer another identity, with a proof, under the wildcard's rule, and a connection of those that send.
 fn fill_proofs(node: &mut Node, size: u32) {
-    let any = PolicyPrefix::everything(support::node::POLICY, SecurityIdentity::ANY, Direction::Ingress);
+    let any = PolicyPrefix::everything(support::scene::POLICY, SecurityIdentity::ANY, Direction::Ingress);
     node.rule_at(&any, Verdict::Allow as u8, Authentication::Required as u8);
     let not_after = boottime_now() + HOUR;
     node.grant(PEER_NODE, HOUR.cast_signed());
@@ -380,7 +381,7 @@ fn fill_rules(node: &mut Node, size: u32) {
         let identity = SecurityIdentity(1_000 + number);
         let policy = if number < SPREAD {
             know(node, number, identity);
-            support::node::POLICY
+            support::scene::POLICY
         } else {
             PolicyId(100 + number % 100)
         };

@@ -24,7 +24,8 @@ use aya::programs::tc::TcAttachType;
 use signet_abi::{Authentication, Direction, NodeId, Reason, SecurityIdentity, Verdict};
 use signet_datapath::{Datapath, Hook};
 use signet_maps::PolicyPrefix;
-use support::node::{BOTH_ENFORCED, Family, Node, POLICY};
+use support::node::Node;
+use support::scene::{BOTH_ENFORCED, Family, POLICY};
 use wire::{Wire, counted, host, receive, socket, wait_until};
 
 /// The node's end of the veth pair.

@@ -9,8 +9,9 @@ use rustix::net::{AddressFamily, SocketType};
 use signet_abi::{Authentication, Direction, Endpoint, NodeId, Reason, SecurityIdentity, Verdict};
 use signet_maps::PolicyPrefix;
 
-use crate::support::node::{BOTH_ENFORCED, Family, LOCAL, Node, POLICY, REMOTE};
+use crate::support::node::Node;
 use crate::support::packet;
+use crate::support::scene::{BOTH_ENFORCED, Family, LOCAL, POLICY, REMOTE};
 use crate::wire::{Wire, counted, host, ip, receive, wait_until};
 
 /// Where they listen.

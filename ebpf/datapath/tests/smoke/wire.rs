@@ -12,7 +12,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use signet_abi::{Direction, Reason};
 use signet_maps::{CounterName, MetricsMap};
 
-use crate::support::node::Family;
+use crate::support::scene::Family;
 
 /// The namespaces; deleted with it.
 pub(crate) struct Wire {

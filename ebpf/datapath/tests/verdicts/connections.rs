@@ -8,11 +8,11 @@ use signet_abi::{
 use signet_datapath::Capacities;
 use signet_maps::boottime_now;
 
-use crate::support::node::{
-    BOTH_ENFORCED, Family, INTERFACE, LOCAL, MINUTE, Node, OTHER_INTERFACE, PEER_NODE, REMOTE, Transport,
-    capacities, ends, every_transport, everywhere,
-};
+use crate::support::node::{Node, capacities, every_transport, everywhere};
 use crate::support::packet;
+use crate::support::scene::{
+    BOTH_ENFORCED, Family, INTERFACE, LOCAL, MINUTE, OTHER_INTERFACE, PEER_NODE, REMOTE, Transport, ends,
+};
 
 /// Rules in `direction` alone; the other is enforced, and has none.
 fn one_way(node: &mut Node, direction: Direction) {

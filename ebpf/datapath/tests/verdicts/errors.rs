@@ -5,10 +5,9 @@ use std::net::IpAddr;
 use signet_abi::{Authentication, Direction, Reason, SecurityIdentity, Verdict};
 use signet_maps::boottime_now;
 
-use crate::support::node::{
-    BOTH_ENFORCED, Family, MINUTE, Node, PEER_NODE, Transport, every_transport, everywhere,
-};
+use crate::support::node::{Node, every_transport, everywhere};
 use crate::support::packet;
+use crate::support::scene::{BOTH_ENFORCED, Family, MINUTE, PEER_NODE, Transport};
 
 /// A live connection opened in `opened`, which alone a rule allows: the way that errors about a packet of it go, and
 /// that packet.
@@ -32,7 +31,7 @@ fn live(
 
 /// Who sends the error about a packet, and who gets it, if it goes `direction`.
 fn ends(family: Family, direction: Direction) -> (IpAddr, IpAddr) {
-    crate::support::node::ends(family, direction)
+    crate::support::scene::ends(family, direction)
 }
 
 #[test]

@@ -5,10 +5,9 @@ use std::net::IpAddr;
 use signet_abi::{Authentication, Direction, Reason, Verdict};
 
 use crate::parking::with_parking;
-use crate::support::node::{
-    BOTH_ENFORCED, Family, MINUTE, Node, Origin, PEER_NODE, REMOTE, Transport, capacities, ends, everywhere,
-};
+use crate::support::node::{Node, capacities, everywhere};
 use crate::support::packet;
+use crate::support::scene::{BOTH_ENFORCED, Family, MINUTE, Origin, PEER_NODE, REMOTE, Transport, ends};
 
 /// Bytes of each piece but the last.
 const PIECE: usize = 32;

@@ -6,11 +6,12 @@ use signet_abi::{
 };
 use signet_datapath::Hook;
 
-use crate::support::node::{
-    BOTH_ENFORCED, Family, INTERFACE, LOCAL, MINUTE, Node, OTHER_INTERFACE, OWN_NODE, Origin, PASS,
-    PEER_NODE, REMOTE, Transport, everywhere,
-};
+use crate::support::node::{Node, everywhere};
 use crate::support::packet;
+use crate::support::scene::{
+    BOTH_ENFORCED, Family, INTERFACE, LOCAL, MINUTE, OTHER_INTERFACE, OWN_NODE, Origin, PASS, PEER_NODE,
+    REMOTE, Transport,
+};
 
 #[test]
 fn a_workloads_packet_goes_into_the_tunnel_once_the_peer_can_receive() {
@@ -354,8 +355,8 @@ fn a_mark_buys_no_verdict() {
         node.enforce(BOTH_ENFORCED);
         let packet = Transport::Tcp.opening(family, direction);
         for mark in [MARK_TUNNEL, MARK_DECRYPTED, MARK_LOCAL, 0x42, u32::MAX] {
-            let (action, _) = node.act(crate::support::node::hook(direction), &packet, mark);
-            assert_eq!(action, crate::support::node::DROP, "{mark:x}");
+            let (action, _) = node.act(crate::support::scene::hook(direction), &packet, mark);
+            assert_eq!(action, crate::support::scene::DROP, "{mark:x}");
         }
     });
 }

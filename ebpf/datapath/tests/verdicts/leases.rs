@@ -7,11 +7,11 @@ use signet_abi::{
     SecurityIdentity, Signal, SignalCause, Verdict,
 };
 
-use crate::support::node::{
-    BOTH_ENFORCED, Family, LOCAL, MINUTE, Node, OTHER_INTERFACE, OWN_NODE, Origin, PEER_NODE, REMOTE,
-    Transport, every_transport, everywhere,
-};
+use crate::support::node::{Node, every_transport, everywhere};
 use crate::support::packet::unreachable;
+use crate::support::scene::{
+    BOTH_ENFORCED, Family, LOCAL, MINUTE, OTHER_INTERFACE, OWN_NODE, Origin, PEER_NODE, REMOTE, Transport,
+};
 
 const AHEAD: i64 = MINUTE.cast_signed();
 

@@ -2,8 +2,9 @@
 
 use signet_abi::{Direction, NodeId, Reason, SecurityIdentity};
 
-use crate::support::node::{BOTH_ENFORCED, INTERFACE, Node, OTHER_INTERFACE, OWN_NODE, Origin};
+use crate::support::node::Node;
 use crate::support::packet::{self, arp, neighbour};
+use crate::support::scene::{BOTH_ENFORCED, INTERFACE, OTHER_INTERFACE, OWN_NODE, Origin};
 
 const ROUTER_SOLICITATION: u8 = 133;
 const ROUTER_ADVERTISEMENT: u8 = 134;

@@ -4,10 +4,9 @@ use std::net::IpAddr;
 
 use signet_abi::{Authentication, Direction, Reason, Verdict};
 
-use crate::support::node::{
-    BOTH_ENFORCED, Family, Node, REMOTE, Transport, every_transport, everywhere, exact,
-};
+use crate::support::node::{Node, every_transport, everywhere};
 use crate::support::packet::{self, ETHERNET};
+use crate::support::scene::{BOTH_ENFORCED, Family, REMOTE, Transport, exact};
 
 /// Offset of the transport header where nothing stands before it. `BPF_PROG_TEST_RUN` takes no packet that is shorter.
 fn transport_offset(family: Family) -> usize {
@@ -217,7 +216,7 @@ fn a_rule_sees_through_extension_headers_and_options() {
             (Transport::SERVER_PORT, Reason::Forwarded),
             (Transport::SERVER_PORT + 1, Reason::PolicyDenied),
         ] {
-            let (source, destination) = crate::support::node::ends(family, direction);
+            let (source, destination) = crate::support::scene::ends(family, direction);
             let whole = packet::ip(
                 source,
                 destination,
@@ -239,7 +238,7 @@ fn what_is_encrypted_inside_is_a_protocol_of_its_own() {
         node.enforce(BOTH_ENFORCED);
         let rule = exact(REMOTE, direction, packet::TCP, Transport::SERVER_PORT);
         node.rule_at(&rule, Verdict::Allow as u8, Authentication::Disabled as u8);
-        let (source, destination) = crate::support::node::ends(family, direction);
+        let (source, destination) = crate::support::scene::ends(family, direction);
         // ESP (RFC 4303), its bytes looking like TCP to the allowed port.
         let inside = packet::tcp(40_000, Transport::SERVER_PORT, packet::SYN);
         let esp = packet::ip(source, destination, 50, &inside);

@@ -8,9 +8,10 @@ use signet_abi::{
 };
 use signet_datapath::Hook;
 
-use crate::support::node::{
-    BOTH_ENFORCED, DROP, Family, INTERFACE, LOCAL, MINUTE, Node, OTHER_INTERFACE, OWN_NODE, Origin,
-    PEER_NODE, REDIRECT, REMOTE, Transport, everywhere,
+use crate::support::node::{Node, everywhere};
+use crate::support::scene::{
+    BOTH_ENFORCED, DROP, Family, INTERFACE, LOCAL, MINUTE, OTHER_INTERFACE, OWN_NODE, Origin, PEER_NODE,
+    REDIRECT, REMOTE, Transport,
 };
 
 const SECRET: u64 = 0x1122_3344_5566_7788;

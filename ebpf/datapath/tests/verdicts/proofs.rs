@@ -9,9 +9,10 @@ use signet_abi::{
 use signet_datapath::Hook;
 use signet_maps::PolicyPrefix;
 
-use crate::support::node::{
-    BOTH_ENFORCED, DROP, Family, INTERFACE, LOCAL, MINUTE, Node, OTHER_INTERFACE, OWN_NODE, Origin,
-    PEER_NODE, POLICY, REMOTE, Transport, capacities, everywhere,
+use crate::support::node::{Node, capacities, everywhere};
+use crate::support::scene::{
+    BOTH_ENFORCED, DROP, Family, INTERFACE, LOCAL, MINUTE, OTHER_INTERFACE, OWN_NODE, Origin, PEER_NODE,
+    POLICY, REMOTE, Transport,
 };
 
 const MINUTE_FROM_NOW: i64 = MINUTE.cast_signed();

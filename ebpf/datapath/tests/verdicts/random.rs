@@ -2,8 +2,9 @@
 
 use signet_abi::{Authentication, Direction, Verdict};
 
-use crate::support::node::{BOTH_ENFORCED, DROP, Family, Node, PASS, REMOTE, Transport, ends, exact, hook};
+use crate::support::node::Node;
 use crate::support::packet::{self, ETHERNET};
+use crate::support::scene::{BOTH_ENFORCED, DROP, Family, PASS, REMOTE, Transport, ends, exact, hook};
 
 const DIRECTIONS: [Direction; 2] = [Direction::Ingress, Direction::Egress];
 

@@ -7,11 +7,11 @@ use signet_abi::{
 use signet_datapath::Hook;
 
 use crate::parking::{PARKING, returned, ticket, with_parking};
-use crate::support::node::{
-    BOTH_ENFORCED, DROP, Family, INTERFACE, LOCAL, Node, Origin, REDIRECT, REMOTE, Transport, ends,
-    everywhere, hook,
-};
+use crate::support::node::{Node, everywhere};
 use crate::support::packet;
+use crate::support::scene::{
+    BOTH_ENFORCED, DROP, Family, INTERFACE, LOCAL, Origin, REDIRECT, REMOTE, Transport, ends, hook,
+};
 
 /// A refusal reaches its hook like this: from the parking device, and marked by `from_parking`.
 fn marked(direction: Direction) -> Origin {

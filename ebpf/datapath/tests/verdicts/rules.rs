@@ -3,9 +3,8 @@
 use signet_abi::{Authentication, Direction, PolicyValue, Reason, SecurityIdentity, Verdict};
 use signet_maps::PolicyPrefix;
 
-use crate::support::node::{
-    BOTH_ENFORCED, Family, Node, PEER_NODE, POLICY, REMOTE, Transport, every_transport, everywhere, exact,
-};
+use crate::support::node::{Node, every_transport, everywhere};
+use crate::support::scene::{BOTH_ENFORCED, Family, PEER_NODE, POLICY, REMOTE, Transport, exact};
 
 #[test]
 fn what_no_policy_selects_may_talk() {
