@@ -51,11 +51,13 @@ pub enum Reason {
     Parked = 222,
     /// The answer to a packet that there can be no proof for: its sender is told.
     Rejected = 223,
+    /// The rule asks for a proof, and one of the two is a workload without a registration: there can be none.
+    NotRegistered = 224,
 }
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Forwarded,
         Self::Encrypted,
         Self::Decrypted,
@@ -78,6 +80,7 @@ impl Reason {
         Self::LeaseExpired,
         Self::Parked,
         Self::Rejected,
+        Self::NotRegistered,
     ];
 
     /// The reason with this number.
@@ -118,6 +121,7 @@ impl Reason {
             Self::LeaseExpired => "lease expired",
             Self::Parked => "parked",
             Self::Rejected => "rejected",
+            Self::NotRegistered => "workload not registered",
         }
     }
 }

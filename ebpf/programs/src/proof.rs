@@ -39,6 +39,9 @@ pub fn demand(authentication: Authentication, claim: &Claim<'_>, scene: &Scene) 
         {
             Err(Reason::InvalidSourceIp)
         }
+        // Nobody is ever going to prove it: nothing is asked for, and nothing waits. Where its sender is to be told, it goes the way
+        // of the others, at whose end that is done.
+        Authentication::Required if is_unregistered(claim.pair) => Err(Reason::NotRegistered),
         Authentication::Required | Authentication::RequiredOrRejected if !is_live(claim.pair, scene.now) => {
             let cause = match claim.hook {
                 Direction::Ingress => SignalCause::Ingress,
@@ -61,6 +64,11 @@ pub fn demand(authentication: Authentication, claim: &Claim<'_>, scene: &Scene) 
             Err(Reason::LeaseExpired)
         }
     }
+}
+
+#[inline(always)]
+fn is_unregistered(pair: &AuthKey) -> bool {
+    [pair.local, pair.remote].contains(&SecurityIdentity::UNMANAGED)
 }
 
 #[inline(always)]

@@ -376,7 +376,8 @@ fn action(reason: Reason, parking_ifindex: u32) -> i32 {
         | Reason::Unencrypted
         | Reason::EndpointNotReady
         | Reason::AuthenticationAlwaysFails
-        | Reason::LeaseExpired => TC_ACT_SHOT as i32,
+        | Reason::LeaseExpired
+        | Reason::NotRegistered => TC_ACT_SHOT as i32,
     }
 }
 

@@ -200,12 +200,7 @@ fn nobody_unproven_gets_to_a_server(stage: &mut Stage, test: &str) -> Result<()>
     };
     let _server = serve(stage, CRAB, GOPHER, &program)?;
     // Not even TCP's first answer: TLS would be there to refuse it, and is not asked.
-    Ask::tcp("ghost", CRAB.name, PORT).refused(
-        stage,
-        stage.silence(),
-        CRAB.node,
-        Reason::AuthenticationRequired,
-    )
+    Ask::tcp("ghost", CRAB.name, PORT).refused(stage, stage.silence(), CRAB.node, Reason::NotRegistered)
 }
 
 /// Starts a server and waits until it listens.

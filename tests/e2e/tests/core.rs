@@ -12,7 +12,7 @@ use signet_lab::capture::Capture;
 use signet_lab::metrics_ports;
 use signet_proto::agent::v1::proof_entry;
 use signet_proto::ca::v1::{DeregisterRequest, ListRegistrationsRequest};
-use signet_proto::mesh::v1::FlowEvent;
+use signet_proto::mesh::v1::{ExplainRequest, FlowEvent};
 use signet_proto::view::v1::EncryptionMode;
 
 const CASES: &[Case] = &[
@@ -282,7 +282,22 @@ fn always_fail_is_refused(stage: &mut Stage) -> Result<()> {
 
 fn an_unregistered_workload_cannot_be_proven(stage: &mut Stage) -> Result<()> {
     let asks = in_both(&[Ask::tcp("ghost", "web", 8080)]);
-    Ask::all_refused(stage, &asks, "n2", Reason::AuthenticationRequired)
+    Ask::all_refused(stage, &asks, "n2", Reason::NotRegistered)?;
+    // The words say what to do.
+    let mut clients = stage.clients("n2")?;
+    let request = ExplainRequest {
+        source: "shop/ghost".to_owned(),
+        destination: "shop/web".to_owned(),
+        port: 8080,
+        protocol: "tcp".to_owned(),
+    };
+    let explained = stage.block_on(clients.mesh.explain(request))?.into_inner();
+    ensure!(
+        explained.reason == u32::from(Reason::NotRegistered as u8)
+            && explained.next_step.contains("signet ca register"),
+        "{explained:?}"
+    );
+    Ok(())
 }
 
 fn a_spoofed_source_is_refused(stage: &mut Stage) -> Result<()> {
@@ -429,15 +444,16 @@ fn one_of_two_registrations_stops_the_traffic_of_its_node(stage: &mut Stage) -> 
     cut.broken(stage)?;
     kept.intact()?;
     // The one that is left is a stranger to every node; the other one is who it was.
-    Ask::tcp("twin1", "web", 8080).refused(stage, stage.silence(), "n2", Reason::AuthenticationRequired)?;
+    stage.eventually("n2 takes twin1 for a stranger", |stage| {
+        let gone = stage.kernel_identity("n2", "twin1")?;
+        Ok((gone == Some(SecurityIdentity::UNMANAGED)).then_some(()))
+    })?;
+    Ask::tcp("twin1", "web", 8080).refused(stage, stage.silence(), "n2", Reason::NotRegistered)?;
     Ask::tcp("twin3", "web", 8080).answered(stage, stage.patience())?;
-    let (gone, left) = (
-        stage.kernel_identity("n2", "twin1")?,
-        stage.kernel_identity("n2", "twin3")?,
-    );
+    let left = stage.kernel_identity("n2", "twin3")?;
     ensure!(
-        gone == Some(SecurityIdentity::UNMANAGED) && left.is_some_and(SecurityIdentity::is_workload),
-        "n2 takes twin1 for {gone:?} and twin3 for {left:?}",
+        left.is_some_and(SecurityIdentity::is_workload),
+        "n2 takes twin3 for {left:?}",
     );
     Ok(())
 }

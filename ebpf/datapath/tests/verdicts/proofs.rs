@@ -257,6 +257,64 @@ fn what_lacks_only_a_proof_waits_in_the_parking_device() {
 }
 
 #[test]
+fn a_workload_without_a_registration_is_refused_with_a_reason_of_its_own_and_nothing_waits_or_is_asked() {
+    everywhere(|node, family, direction| {
+        guard(node);
+        node.configure(|config| config.parking_ifindex = INTERFACE);
+        let packet = Transport::Tcp.opening(family, direction);
+        let unmanaged = SecurityIdentity::UNMANAGED;
+        let all = PolicyPrefix::everything(POLICY, unmanaged, direction);
+        node.rule_at(&all, Verdict::Allow as u8, Authentication::Required as u8);
+        node.know(family.remote(), unmanaged, PEER_NODE);
+        assert_eq!(node.judge(direction, &packet), Reason::NotRegistered, "the other");
+        node.know(family.remote(), REMOTE, PEER_NODE);
+        node.endpoint(family.local(), |endpoint| {
+            endpoint.flags = BOTH_ENFORCED;
+            endpoint.identity = unmanaged;
+        });
+        assert_eq!(node.judge(direction, &packet), Reason::NotRegistered, "the own");
+        assert_eq!(node.signals(), []);
+        // Where no proof is asked for it may pass.
+        node.rule(direction, Verdict::Allow, Authentication::Disabled);
+        assert_eq!(node.judge(direction, &packet), Reason::Forwarded);
+    });
+}
+
+#[test]
+fn what_lacks_something_is_never_called_a_denied_policy() {
+    everywhere(|node, family, direction| {
+        guard(node);
+        let packet = Transport::Tcp.opening(family, direction);
+        let mut met = Vec::new();
+        let mut meets = |node: &mut Node, what: &str, reason: Reason| {
+            assert_eq!(node.judge(direction, &packet), reason, "{what}");
+            assert!(![Reason::PolicyDenied, Reason::PolicyDeny].contains(&reason));
+            met.push(reason);
+        };
+        meets(node, "no proof", Reason::AuthenticationRequired);
+        node.configure(|config| config.parking_ifindex = INTERFACE);
+        meets(node, "no proof yet", Reason::Parked);
+        node.prove(MINUTE_FROM_NOW);
+        node.grant(PEER_NODE, -1);
+        meets(node, "no word of the other node", Reason::LeaseExpired);
+        node.grant(PEER_NODE, MINUTE_FROM_NOW);
+        node.rule(direction, Verdict::Allow, Authentication::AlwaysFail);
+        meets(
+            node,
+            "a rule that always fails",
+            Reason::AuthenticationAlwaysFails,
+        );
+        met.sort_unstable();
+        met.dedup();
+        assert_eq!(met.len(), 4, "each has a reason of its own: {met:?}");
+        // And what is denied is called so, whatever lacks besides.
+        node.prove(-1);
+        node.no_rule(direction);
+        assert_eq!(node.judge(direction, &packet), Reason::PolicyDenied);
+    });
+}
+
+#[test]
 fn an_authentication_that_is_not_understood_always_fails() {
     everywhere(|node, family, direction| {
         guard(node);

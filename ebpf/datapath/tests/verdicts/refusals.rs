@@ -215,7 +215,7 @@ fn a_rule_that_says_reject_parks_like_one_that_says_nothing() {
         assert_eq!(node.judge(direction, &packet), Reason::AuthenticationRequired);
         node.prove(60_000_000_000);
         assert_eq!(node.judge(direction, &packet), Reason::Forwarded);
-        node.lease(family.remote(), LOCAL, crate::support::node::PEER_NODE);
+        node.lease(family.remote(), LOCAL, crate::support::scene::PEER_NODE);
         assert_eq!(node.judge(direction, &packet), Reason::LeaseExpired);
     });
 }

@@ -115,7 +115,7 @@ pub(super) fn judge(
             rule: number,
         } => {
             answer.ok(step, allows(&rule(number), mode));
-            proof(known, maps, local, remote, answer);
+            proof(known, maps, mode, [local, remote], answer);
         }
     }
 }
@@ -195,9 +195,21 @@ fn can_prove(identity: SecurityIdentity) -> bool {
     identity.is_workload() || [SecurityIdentity::HOST, SecurityIdentity::REMOTE_NODE].contains(&identity)
 }
 
-fn proof(known: &Known, maps: &impl Maps, local: &Side<'_>, remote: &Side<'_>, answer: &mut Answer) {
+fn proof(
+    known: &Known,
+    maps: &impl Maps,
+    mode: Authentication,
+    [local, remote]: [&Side<'_>; 2],
+    answer: &mut Answer,
+) {
     let title = "proof";
-    let reason = Some(Reason::AuthenticationRequired);
+    let unmanaged = |side: &&Side<'_>| side.identity == SecurityIdentity::UNMANAGED;
+    // As in the kernel: whichever side it is; and one whose sender is to be told goes the way of the others.
+    let reason = if mode == Authentication::Required && [local, remote].iter().any(unmanaged) {
+        Some(Reason::NotRegistered)
+    } else {
+        Some(Reason::AuthenticationRequired)
+    };
     for side in [local, remote] {
         if can_prove(side.identity) {
             continue;
