@@ -10,7 +10,7 @@ use signet_e2e::{Ask, Case, Family, Running, Stage, run};
 use signet_lab::Role;
 use signet_maps::{CounterName, LeasesMap, MetricsMap};
 use signet_proto::agent::v1::{LeaseEntry, ListLeasesRequest};
-use signet_proto::mesh::v1::ExplainRequest;
+use signet_proto::mesh::v1::{ExplainRequest, FlowEvent};
 
 const CASES: &[Case] = &[
     Case {
@@ -20,6 +20,10 @@ const CASES: &[Case] = &[
     Case {
         name: "agents_that_restart_at_the_same_time_interrupt_no_live_flow",
         run: agents_that_restart_at_the_same_time_interrupt_no_live_flow,
+    },
+    Case {
+        name: "a_rule_that_turns_to_required_under_live_flows_has_them_proven_and_they_go_on",
+        run: a_rule_that_turns_to_required_under_live_flows_has_them_proven_and_they_go_on,
     },
     Case {
         name: "a_node_that_is_cut_off_is_refused_and_comes_back_without_a_handshake",
@@ -105,6 +109,68 @@ fn agents_that_restart_at_the_same_time_interrupt_no_live_flow(stage: &mut Stage
     ensure!(
         drops(stage)? == before,
         "packets were dropped for want of a lease"
+    );
+    Ok(())
+}
+
+/// A connection from another node and one from a neighbour run while the rule that they run under begins to ask for a proof.
+fn a_rule_that_turns_to_required_under_live_flows_has_them_proven_and_they_go_on(
+    stage: &mut Stage,
+) -> Result<()> {
+    const FROM: [&str; 2] = ["client", "near"];
+    let refused = |stage: &Stage| -> Result<u64> {
+        let metrics = MetricsMap::open(&stage.lab().paths().node_bpffs("n2"))?;
+        let mut packets = 0;
+        for reason in [Reason::AuthenticationRequired, Reason::LeaseExpired] {
+            packets += metrics
+                .get(CounterName::Reason(reason), Direction::Ingress)?
+                .packets;
+        }
+        Ok(packets)
+    };
+    let mut transfers = Vec::new();
+    for from in FROM {
+        Ask::tcp(from, "plain", 8080).answered(stage, stage.patience())?;
+        ensure!(
+            stage.proof("n2", "plain", from)?.is_none(),
+            "{from} was proven before anybody asked for it"
+        );
+        let duration = stage.patience() * 5;
+        transfers.push(Running::start(
+            stage,
+            from,
+            "plain",
+            8080,
+            Family::V4,
+            "going on",
+            duration,
+        )?);
+    }
+    let before = refused(stage)?;
+    let folder = stage.lab().paths().config();
+    let file = folder.join("policy-01-plain.yaml");
+    let text = fs::read_to_string(&file)?;
+    ensure!(text.contains("disabled"), "{text}");
+    let beside = folder.join(".plain");
+    fs::write(&beside, text.replace("disabled", "required"))?;
+    fs::rename(beside, file)?;
+    for from in FROM {
+        stage.eventually("the live flow's pair is proven", |stage| {
+            stage.proof("n2", "plain", from)
+        })?;
+        let source = stage.address(from, Family::V4)?.to_string();
+        stage.eventually("the flow log says that it waited", |stage| {
+            let waited = |flow: &FlowEvent| flow.verdict == "parked" && flow.source == source;
+            Ok(stage.flows("n2")?.into_iter().find(waited).map(drop))
+        })?;
+    }
+    for transfer in transfers {
+        transfer.still_running()?;
+        transfer.intact()?;
+    }
+    ensure!(
+        refused(stage)? == before,
+        "packets of live flows were dropped on the way to their proof"
     );
     Ok(())
 }
