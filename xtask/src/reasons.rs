@@ -135,7 +135,7 @@ const fn explain(reason: Reason) -> (&'static str, &'static str) {
             "See the event of the dropped packet; `signet auth list` has the cause.",
         ),
         Reason::NotRegistered => (
-            "The rule asks for a proof, and one of the two is a workload without a registration at the CA: nobody can ever prove it.",
+            "The rule asks for a proof, and one of the two is a workload without a registration at the CA, or of a node that is banned: nobody can prove it.",
             "`signet explain SRC DST PORT` names the workload and writes the command that registers it (`signet ca register …`). Or let the rule not ask for a proof of `entity: unmanaged`.",
         ),
     }

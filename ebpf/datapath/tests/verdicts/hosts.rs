@@ -6,8 +6,9 @@ use signet_abi::{AuthKey, Authentication, Direction, NodeId, Reason, SecurityIde
 use signet_datapath::Hook;
 use signet_maps::PolicyPrefix;
 
-use crate::support::node::{
-    BOTH_ENFORCED, Family, LOCAL, MINUTE, Node, OWN_NODE, Origin, PEER_NODE, POLICY, Transport, everywhere,
+use crate::support::node::{Node, everywhere};
+use crate::support::scene::{
+    BOTH_ENFORCED, Family, LOCAL, MINUTE, OWN_NODE, Origin, PEER_NODE, POLICY, Transport,
 };
 
 fn require(node: &mut Node, identity: SecurityIdentity, direction: Direction) {

@@ -410,7 +410,7 @@ fn a_banned_node_is_refused_and_the_ban_is_named_with_its_remedy() {
         view.banned.insert(n1, "stolen".into());
     };
     let n2 = after(node("n2"), ban);
-    for (source, port, reason) in [("shop/client", 8080, 133), ("shop/ghost", 7000, 189)] {
+    for (source, port, reason) in [("shop/client", 8080, 133), ("shop/ghost", 7000, 224)] {
         let answer = ask(&n2, source, "shop/web", port);
         assert_eq!(verdict(&answer), ("refused", reason), "{answer:?}");
         assert!(detail(&answer, "source").contains("node n1 is banned: stolen"));
@@ -454,7 +454,7 @@ fn a_missing_registration_is_named_with_the_command_that_makes_it() {
     let command =
         "signet ca register spiffe://cluster.local/ns/shop/sa/ghost --on n1 --selector endpoint:shop/ghost";
     let unproven = ask(&n2, "shop/ghost", "shop/web", 7000);
-    assert_eq!(verdict(&unproven), ("refused", 189));
+    assert_eq!(verdict(&unproven), ("refused", 224));
     assert_eq!(unproven.next_step, command);
     let unmatched = ask(&n2, "shop/ghost", "shop/web", 7001);
     assert_eq!(verdict(&unmatched), ("refused", 133));
