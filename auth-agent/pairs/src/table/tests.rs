@@ -249,3 +249,49 @@ fn a_packet_that_meets_a_handshake_that_was_begun_ahead_makes_it_its_own() {
     // A renewal is nobody's who waits: the old proof lets packets pass.
     assert_eq!(table.renewals(600).len(), 0);
 }
+
+#[test]
+fn a_renewal_is_due_before_the_end_with_time_for_another_try_and_not_for_all_at_once() {
+    for life in [11, 60, 3_600, 86_400] {
+        let due = |random| {
+            let mut table = table();
+            let _ = table.proven(key(256, 1), until(life * SECOND), 0, random);
+            (0..life).find(|second| !table.renewals(second * SECOND).is_empty())
+        };
+        let (first, last) = (due(0).expect("due"), due(u64::MAX).expect("due"));
+        assert!(first <= last && last < life, "{first} to {last} of {life}");
+        assert!(
+            life < 60 || (first < last && last <= life * 3 / 5 + 1),
+            "spread: {first} to {last}"
+        );
+        // Again and again, until a newer SVID makes it longer.
+        let left = life - last;
+        assert!(left <= 10 || due_again(left) < left);
+    }
+}
+
+/// When a proof with so many seconds left is renewed again.
+fn due_again(left: u64) -> u64 {
+    let mut table = table();
+    let _ = table.proven(key(256, 1), until(left * SECOND), 0, u64::MAX);
+    let due = (0..left).find(|second| !table.renewals(second * SECOND).is_empty());
+    due.unwrap_or(left)
+}
+
+#[test]
+fn of_more_renewals_than_can_be_begun_those_that_end_first_are_first_and_packets_have_room() {
+    let mut table = Table::new(Bounds {
+        in_flight: 4,
+        per_node: 100,
+        pairs: 100,
+    });
+    for number in 0..20_u32 {
+        // The last one ends first.
+        let end = u64::from(200 - number) * SECOND;
+        let _ = table.proven(key(256 + number, 1), until(end), 0, 0);
+    }
+    let first = table.renewals(150 * SECOND);
+    assert_eq!(first, [key(275, 1), key(274, 1), key(273, 1)]);
+    let now = 150 * SECOND;
+    assert_eq!(table.request(key(900, 2), now, now), Decision::Start);
+}
