@@ -20,6 +20,8 @@ use crate::status::Status;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 const OPEN: Duration = Duration::from_secs(5);
+/// signet-meshd says each second that it still looks; one that has not for so long hangs.
+const SILENCE: Duration = Duration::from_secs(5);
 /// Most endpoints of one node.
 const MOST: usize = 16_384;
 
@@ -146,20 +148,49 @@ async fn stream(
     status: &Status,
 ) -> anyhow::Result<()> {
     let mut client = MeshServiceClient::new(signet_uds::connect(socket)?);
-    let mut updates = timeout(OPEN, client.watch_endpoints(WatchEndpointsRequest {}))
+    let request = WatchEndpointsRequest { heartbeat: true };
+    let mut updates = timeout(OPEN, client.watch_endpoints(request))
         .await
         .context("signet-meshd does not answer")??
         .into_inner();
     status.set_mesh_connected(true);
     tracing::info!("following signet-meshd's endpoints");
-    while let Some(update) = updates.message().await? {
+    // The last one; none: an earlier signet-meshd, which has none.
+    let mut beat: Option<u64> = None;
+    loop {
+        let next = updates.message();
+        let update = if beat.is_none() {
+            next.await?
+        } else if let Ok(update) = timeout(SILENCE, next).await {
+            update?
+        } else {
+            let error = anyhow::anyhow!(
+                "signet-meshd hangs: it has said nothing for {} s; no leases are granted until it does",
+                SILENCE.as_secs()
+            );
+            status.fail("endpoints", &error);
+            return Err(error);
+        };
+        let Some(update) = update else { return Ok(()) };
+        if update.unchanged {
+            // One that comes again says nothing of now.
+            if beat.is_some_and(|last| last < update.heartbeat) {
+                beat = Some(update.heartbeat);
+                status.sight.hear();
+            }
+            continue;
+        }
         let endpoints = Arc::new(Endpoints::parse(&update));
         publish.send_if_modified(|known| {
             let changed = known.as_ref() != Some(&endpoints);
             *known = Some(endpoints);
             changed
         });
-        status.sight.open();
+        if update.heartbeat == 0 {
+            status.sight.open();
+        } else {
+            beat = beat.max(Some(update.heartbeat));
+            status.sight.hear();
+        }
     }
-    Ok(())
 }

@@ -11,7 +11,7 @@ use signet_source::{Set, Snapshot, Source};
 use signet_spiffe::NodeName;
 use tokio::sync::watch;
 use tokio::task::block_in_place;
-use tokio::time::{Instant, interval, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::agent::AgentView;
 use crate::attach::{Attached, Attacher, chain};
@@ -26,6 +26,8 @@ const RECHECK: Duration = Duration::from_mins(1);
 const RETRY: Duration = Duration::from_secs(1);
 /// How soon a network namespace that was deleted is let go.
 const NAMESPACES: Duration = Duration::from_secs(2);
+/// How often it is told that whoever would see a change still looks.
+const BEAT: Duration = Duration::from_secs(1);
 /// Longer than any program runs that began before a write.
 const SETTLE: Duration = Duration::from_millis(20);
 
@@ -46,6 +48,8 @@ pub(crate) struct Reconciler {
     snapshot: Arc<Snapshot>,
     namespaces: Namespaces,
     publish: watch::Sender<Arc<Known>>,
+    /// Goes up while this runs and waits for changes.
+    pulse: watch::Sender<u64>,
 }
 
 impl Reconciler {
@@ -54,6 +58,7 @@ impl Reconciler {
         attacher: Attacher,
         kernel: Kernel,
         publish: watch::Sender<Arc<Known>>,
+        pulse: watch::Sender<u64>,
     ) -> Self {
         Self {
             node,
@@ -63,6 +68,7 @@ impl Reconciler {
             snapshot: Arc::default(),
             namespaces: Namespaces::default(),
             publish,
+            pulse,
         }
     }
 
@@ -70,6 +76,8 @@ impl Reconciler {
     pub(crate) async fn run(mut self, mut changes: Changes<impl Source>) {
         let mut next_recheck = Instant::now() + RECHECK;
         let mut look = interval(NAMESPACES);
+        let mut beat = interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let agent = changes.agent.borrow_and_update().clone();
             let links = changes.links.borrow_and_update().clone();
@@ -93,6 +101,10 @@ impl Reconciler {
                             self.state = None;
                             self.attacher.recheck();
                         }
+                    }
+                    _ = beat.tick() => {
+                        self.pulse.send_modify(|beats| *beats += 1);
+                        continue;
                     }
                     _ = look.tick() => if self.namespaces.is_current() {
                         continue;

@@ -63,10 +63,11 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let (pins, log) = (args.bpffs.clone(), Arc::clone(&flow_log));
     tasks.spawn(async move { read_flows(&pins, &log).await });
     tasks.spawn(parking::keep(links.clone()));
-    let reconciler = Reconciler::new(args.node.clone(), attacher, kernel, known);
+    let (pulse, beats) = watch::channel(0);
+    let reconciler = Reconciler::new(args.node.clone(), attacher, kernel, known, pulse);
     tasks.spawn(reconciler.run(Changes { source, agent, links }));
 
-    let service = Service::new(observe, lookups, flow_log);
+    let service = Service::new(observe, beats, lookups, flow_log);
     if let Some(address) = args.metrics_listen {
         let listener = TcpListener::bind(address)
             .await

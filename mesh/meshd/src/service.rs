@@ -33,15 +33,22 @@ const MAX_STREAMS: usize = 64;
 #[derive(Clone)]
 pub(crate) struct Service {
     known: watch::Receiver<Arc<Known>>,
+    beats: watch::Receiver<u64>,
     lookups: Arc<Lookups>,
     flows: Arc<FlowLog>,
     streams: Arc<Semaphore>,
 }
 
 impl Service {
-    pub(crate) fn new(known: watch::Receiver<Arc<Known>>, lookups: Lookups, flows: Arc<FlowLog>) -> Self {
+    pub(crate) fn new(
+        known: watch::Receiver<Arc<Known>>,
+        beats: watch::Receiver<u64>,
+        lookups: Lookups,
+        flows: Arc<FlowLog>,
+    ) -> Self {
         Self {
             known,
+            beats,
             lookups: Arc::new(lookups),
             flows,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
@@ -85,10 +92,15 @@ impl MeshService for Service {
 
     async fn watch_endpoints(
         &self,
-        _: Request<WatchEndpointsRequest>,
+        request: Request<WatchEndpointsRequest>,
     ) -> Result<Response<Self::WatchEndpointsStream>, Status> {
         let permit = self.permit()?;
-        Ok(Response::new(streams::endpoints(self.known.clone(), permit)))
+        let beats = request.get_ref().heartbeat.then(|| self.beats.clone());
+        Ok(Response::new(streams::endpoints(
+            self.known.clone(),
+            beats,
+            permit,
+        )))
     }
 
     async fn watch_pairs(

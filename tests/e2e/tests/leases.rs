@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use signet_abi::{Direction, Reason, SecurityIdentity};
 use signet_e2e::{Ask, Case, Family, Running, Stage, run};
 use signet_lab::Role;
@@ -28,6 +29,10 @@ const CASES: &[Case] = &[
     Case {
         name: "a_node_that_is_cut_off_is_refused_and_comes_back_without_a_handshake",
         run: a_node_that_is_cut_off_is_refused_and_comes_back_without_a_handshake,
+    },
+    Case {
+        name: "a_signet_meshd_that_hangs_ends_its_node_s_leases_until_it_goes_on",
+        run: a_signet_meshd_that_hangs_ends_its_node_s_leases_until_it_goes_on,
     },
     Case {
         name: "a_stale_address_in_other_hands_is_refused",
@@ -218,6 +223,39 @@ fn a_node_that_is_cut_off_is_refused_and_comes_back_without_a_handshake(stage: &
         "there was another handshake: {before:?} {after:?}"
     );
     ensure!(explain(stage)?.0 == 0, "it is allowed again");
+    Ok(())
+}
+
+/// A process that goes on when this is dropped, whatever has become of the test.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn new(stage: &Stage, place: &str, role: Role) -> Result<Self> {
+        let pid = stage.lab().pid(place, role)?.context("it does not run")?;
+        kill_process(pid, Signal::STOP)?;
+        Ok(Self(pid))
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // It may have gone.
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}
+
+fn a_signet_meshd_that_hangs_ends_its_node_s_leases_until_it_goes_on(stage: &mut Stage) -> Result<()> {
+    PAIR.answered(stage, stage.patience())?;
+    let dropped = drops(stage)?;
+    // It is there, its socket too, and nothing of what happens on its node reaches it.
+    let stopped = Stopped::new(stage, "n1", Role::Meshd)?;
+    stage.eventually("what its node has said before counts no more", |stage| {
+        let _ = PAIR.run(stage, stage.silence() / 10)?;
+        Ok((drops(stage)? > dropped).then_some(()))
+    })?;
+    PAIR.refused(stage, stage.silence(), "n2", Reason::LeaseExpired)?;
+    drop(stopped);
+    PAIR.answered(stage, stage.patience() * 2)?;
     Ok(())
 }
 

@@ -17,7 +17,7 @@ const fn fault(
     Fault { what, outcome, tests }
 }
 
-pub(super) const FAULTS: [Fault; 18] = [
+pub(super) const FAULTS: [Fault; 19] = [
     fault(
         "The CA is killed while it issues",
         "What was handed out is in the log and the registry; a caller whose call broke asks again",
@@ -393,6 +393,20 @@ pub(super) const FAULTS: [Fault; 18] = [
             (
                 "identity-ca/server/tests/ca/attestation/audited.rs",
                 "a_join_token_that_is_no_good_is_written_down_with_what_the_node_is_not_told",
+            ),
+        ],
+    ),
+    fault(
+        "signet-meshd hangs on a node",
+        "Its agent notices within 5 s; what that node has said of its addresses counts for 10 s from the last word, then what has to be proven is refused from and to it, until signet-meshd goes on",
+        &[
+            (
+                "auth-agent/agent/tests/meshd.rs",
+                "a_signet_meshd_that_hangs_is_noticed_and_leases_are_granted_no_longer_than_from_its_last_word",
+            ),
+            (
+                "tests/e2e/tests/leases.rs",
+                "a_signet_meshd_that_hangs_ends_its_node_s_leases_until_it_goes_on",
             ),
         ],
     ),

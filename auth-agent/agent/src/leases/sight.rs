@@ -9,12 +9,20 @@ use signet_session::LONGEST;
 const SEES: u64 = u64::MAX;
 const NEVER: u64 = 0;
 
-/// Since when this node has not seen its endpoints.
+/// When this node has seen its endpoints last.
+///
+/// One word, written by the one task that follows signet-meshd and read by every session: whichever of two values a reader
+/// sees, it was true a moment ago, and nothing else depends on the order.
 #[derive(Debug, Default)]
 pub struct Sight(AtomicU64);
 
 impl Sight {
-    /// signet-meshd has just told of them, and tells what changes.
+    /// signet-meshd has just told of them, or that nothing has changed.
+    pub fn hear(&self) {
+        self.0.store(boottime_now(), Relaxed);
+    }
+
+    /// signet-meshd has just told of them, and tells what changes for as long as it is there.
     pub fn open(&self) {
         self.0.store(SEES, Relaxed);
     }
@@ -35,7 +43,7 @@ impl Sight {
         match self.0.load(Relaxed) {
             SEES => LONGEST,
             NEVER => Duration::ZERO,
-            lost => LONGEST.saturating_sub(Duration::from_nanos(boottime_now().saturating_sub(lost))),
+            last => signet_lease::lasting(last, boottime_now()),
         }
     }
 }
@@ -43,6 +51,21 @@ impl Sight {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_heard_counts_from_then_on_and_losing_it_later_does_not_prolong_it() {
+        let sight = Sight::default();
+        sight.hear();
+        let heard = sight.0.load(Relaxed);
+        sight.lose();
+        assert_eq!(sight.0.load(Relaxed), heard);
+        sight
+            .0
+            .store(boottime_now().saturating_sub(4_000_000_000), Relaxed);
+        assert!(sight.lasting() + Duration::from_secs(4) <= LONGEST);
+        sight.hear();
+        assert!(sight.lasting() + Duration::from_secs(4) > LONGEST);
+    }
 
     #[test]
     fn a_node_that_lost_sight_speaks_for_ten_seconds_more_and_not_from_each_look_anew() {

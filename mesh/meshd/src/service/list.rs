@@ -20,6 +20,7 @@ pub(crate) fn local_endpoints(known: &Known) -> Option<Endpoints> {
             .filter(|report| report.local && report.ifindex.is_some() && !report.addresses.is_empty());
         Endpoints {
             endpoints: ready.map(|report| endpoint(report, known)).collect(),
+            ..Endpoints::default()
         }
     })
 }

@@ -16,25 +16,46 @@ use crate::known::Known;
 /// Flow events on their way to one consumer.
 const QUEUE: usize = 256;
 
-/// This node's endpoints, at once and whenever they change; a slow consumer sees the newest state only.
+/// This node's endpoints, at once and whenever they change; a slow consumer sees the newest state only. With `beats` also, at each
+/// of them, that nothing has changed.
 pub(super) fn endpoints(
     mut known: watch::Receiver<Arc<Known>>,
+    mut beats: Option<watch::Receiver<u64>>,
     permit: OwnedSemaphorePermit,
 ) -> ReceiverStream<Result<Endpoints, Status>> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let _permit = permit;
         let mut sent = None;
+        // The number of the last beat that was told.
+        let mut last = 0;
         loop {
+            // Never 0, which says that there are none to come.
+            let heartbeat = beats.as_mut().map_or(0, |beats| *beats.borrow_and_update() + 1);
             let now = list::local_endpoints(&known.borrow_and_update());
-            if let Some(endpoints) = now.filter(|endpoints| sent.as_ref() != Some(endpoints)) {
-                sent = Some(endpoints.clone());
-                if sender.send(Ok(endpoints)).await.is_err() {
+            let told = match now.filter(|endpoints| sent.as_ref() != Some(endpoints)) {
+                Some(endpoints) => {
+                    sent = Some(endpoints.clone());
+                    Some(Endpoints {
+                        heartbeat,
+                        ..endpoints
+                    })
+                }
+                None => (heartbeat > last && sent.is_some()).then_some(Endpoints {
+                    heartbeat,
+                    unchanged: true,
+                    ..Endpoints::default()
+                }),
+            };
+            if let Some(told) = told {
+                last = heartbeat;
+                if sender.send(Ok(told)).await.is_err() {
                     return;
                 }
             }
             tokio::select! {
                 changed = known.changed() => if changed.is_err() { return },
+                is_one = beat(&mut beats) => if !is_one { return },
                 () = sender.closed() => return,
             }
         }
@@ -73,6 +94,14 @@ pub(super) fn pairs(
         }
     });
     ReceiverStream::new(receiver)
+}
+
+/// Waits for the next one, for ever where none are wanted; false: there will be none any more.
+async fn beat(beats: &mut Option<watch::Receiver<u64>>) -> bool {
+    match beats {
+        Some(beats) => beats.changed().await.is_ok(),
+        None => std::future::pending().await,
+    }
 }
 
 /// Past flow events, and, if asked for, those to come.

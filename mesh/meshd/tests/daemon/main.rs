@@ -95,7 +95,7 @@ async fn a_workload_is_set_up_in_the_kernel_and_told_to_the_agent() {
 
     let mut stream = node
         .client()
-        .watch_endpoints(WatchEndpointsRequest {})
+        .watch_endpoints(WatchEndpointsRequest::default())
         .await
         .unwrap()
         .into_inner();
@@ -298,10 +298,35 @@ async fn flows_are_followed_as_they_happen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_it_hears_each_second_that_nothing_has_changed_and_nobody_else() {
+    let (node, _agent) = ready("beat").await;
+    let request = WatchEndpointsRequest { heartbeat: true };
+    let mut stream = node.client().watch_endpoints(request).await.unwrap().into_inner();
+    let first = stream.message().await.unwrap().unwrap();
+    assert_eq!((first.endpoints.len(), first.unchanged), (1, false));
+    let mut last = first.heartbeat;
+    assert!(last > 0, "there are some to come");
+    for _ in 0..2 {
+        let beat = stream.message().await.unwrap().unwrap();
+        assert!(beat.unchanged && beat.endpoints.is_empty(), "{beat:?}");
+        assert!(beat.heartbeat > last, "{beat:?} after {last}");
+        last = beat.heartbeat;
+    }
+    let request = WatchEndpointsRequest::default();
+    let mut plain = node.client().watch_endpoints(request).await.unwrap().into_inner();
+    assert_eq!(plain.message().await.unwrap().unwrap().heartbeat, 0);
+    let more = tokio::time::timeout(std::time::Duration::from_millis(2500), plain.message());
+    assert!(
+        more.await.is_err(),
+        "an older agent would take it for no endpoints"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_that_is_deleted_is_told_no_more_and_let_go() {
     let (node, _agent) = ready("netns").await;
     let mut client = node.client();
-    let request = WatchEndpointsRequest {};
+    let request = WatchEndpointsRequest::default();
     let mut stream = client.watch_endpoints(request).await.unwrap().into_inner();
     let told = stream.message().await.unwrap().unwrap().endpoints;
     assert_eq!(told[0].netns_inode, node.workload_inode());
@@ -400,7 +425,7 @@ async fn a_fresh_node_without_an_agent_has_no_number_and_no_identities() {
     );
     let mut stream = node
         .client()
-        .watch_endpoints(WatchEndpointsRequest {})
+        .watch_endpoints(WatchEndpointsRequest::default())
         .await
         .unwrap()
         .into_inner();
