@@ -10,7 +10,7 @@ use signet_handshake::Credentials;
 use signet_lease::{Book, Effects, Table as Claims};
 use signet_pairs::{Answers, Bounds, Judge, ProveError, Table, Waiting};
 use signet_parking::Lot;
-use signet_session::{Instance, NodeNumber};
+use signet_session::{Boot, Instance, NodeNumber};
 use signet_spiffe::{SpiffeId, UnixTime, VerifiedSvid};
 use signet_tls::SharedBundles;
 
@@ -44,6 +44,8 @@ pub struct Estate {
 pub struct Agent {
     pub(crate) own: NodeNumber,
     pub(crate) instance: Instance,
+    /// In which life of its kernel each node was met last.
+    pub(crate) met: BTreeMap<NodeNumber, Boot>,
     pub(crate) estate: Estate,
     pub(crate) bundles: Arc<SharedBundles>,
     /// What signet-meshd has said; nothing before it has.
@@ -61,6 +63,8 @@ pub struct Agent {
     pub(crate) waiting: Waiting,
     pub(crate) lot: Lot,
     pub(crate) attempts: BTreeMap<AuthKey, Attempt>,
+    /// When it was started, simulated ns.
+    pub(crate) since: u64,
     pub(crate) tick_at: u64,
     pub(crate) reconcile_at: u64,
 }
@@ -70,7 +74,8 @@ impl Agent {
     pub fn start(own: NodeNumber, estate: Estate, context: &mut Context<'_>) -> Self {
         let mut agent = Self {
             own,
-            instance: Instance(context.dice.bytes()),
+            instance: Instance::new(boot_of(own, context.clocks.booted), context.dice.bytes()),
+            met: BTreeMap::new(),
             bundles: Arc::new(SharedBundles::new((*estate.view.bundles).clone())),
             estate,
             endpoints: None,
@@ -85,6 +90,7 @@ impl Agent {
             waiting: Waiting::default(),
             lot: Lot::new(signet_parking::Bounds::default()),
             attempts: BTreeMap::new(),
+            since: context.at(),
             tick_at: context.at(),
             reconcile_at: context.at() + RECONCILE,
         };
@@ -286,6 +292,12 @@ impl Agent {
     pub(crate) fn own_id(&self) -> NodeId {
         NodeId(self.own.get())
     }
+}
+
+/// The life that a node's kernel has been in since then.
+pub(crate) fn boot_of(node: NodeNumber, booted: u64) -> Boot {
+    let mixed = booted.wrapping_mul(0x1_0000_0001) ^ u64::from(node.get()) << 48;
+    Boot(mixed.to_be_bytes())
 }
 
 /// Does what the book of leases says.

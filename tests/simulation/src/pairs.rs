@@ -343,7 +343,7 @@ impl Agent {
         };
         context.kernel.auth.insert(key, value);
         context.traffic.proofs += 1;
-        context.truth.proven(self.own, key, &proof);
+        context.truth.proven(context.agenda.now(), self.own, key, &proof);
         context.returned.extend(self.lot.release(&key));
     }
 
@@ -368,6 +368,22 @@ impl Agent {
             context.kernel.auth.remove(&key);
         }
         self.estate.settled = self.estate.view.version;
+    }
+
+    /// A node's kernel is another one than before.
+    pub(crate) fn void(&mut self, peer: NodeNumber, context: &mut Context<'_>) {
+        const WHY: &str = "the other node was rebooted";
+        let (now, node) = (context.boot(), NodeId(peer.get()));
+        for key in self.waiting.void(node) {
+            let random = context.dice.roll();
+            self.table.failed(key, WHY.to_owned(), now, random);
+        }
+        let gone = self
+            .table
+            .revoke(now, |key, _| (key.node == node).then(|| WHY.to_owned()));
+        for key in gone {
+            context.kernel.auth.remove(&key);
+        }
     }
 
     /// Deletes what has expired, and what cannot be any more if `changed` says that something may have.

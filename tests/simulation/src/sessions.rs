@@ -242,8 +242,17 @@ impl Agent {
         if matches!(state.dialing, Dialing::Paused(_) | Dialing::Backoff(_)) {
             state.dialing = Dialing::Idle;
         }
-        self.book.open(peer, live.generation);
+        let (generation, boot) = (live.generation, live.instance.boot());
         state.up = Some(live);
+        self.book.open(peer, generation);
+        let before = self.met.insert(peer, boot);
+        if before.is_some_and(|before| before != boot) {
+            let effects = self
+                .book
+                .rebooted((peer, generation), &*self.estate.view, context.boot());
+            apply(&effects, context);
+            self.void(peer, context);
+        }
         self.tick_session(peer, context);
         self.drain(peer, id, context);
         self.fly(peer, context);

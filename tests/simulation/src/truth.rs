@@ -23,7 +23,7 @@ pub type Owner = (NodeNumber, SpiffeId);
 pub struct Truth {
     owners: BTreeMap<IpAddr, Vec<(u64, Option<Owner>)>>,
     issued: BTreeMap<Vec<u8>, Owner>,
-    evidence: BTreeMap<(NodeNumber, AuthKey), [VerifiedSvid; 2]>,
+    evidence: BTreeMap<(NodeNumber, AuthKey), (u64, [VerifiedSvid; 2])>,
     violations: Vec<String>,
 }
 
@@ -85,8 +85,14 @@ impl Truth {
     }
 
     /// An agent has written a proof.
-    pub fn proven(&mut self, node: NodeNumber, key: AuthKey, proof: &Proof) {
-        self.evidence.insert((node, key), proof.svids().map(Clone::clone));
+    pub fn proven(&mut self, at: u64, node: NodeNumber, key: AuthKey, proof: &Proof) {
+        let made_of = proof.svids().map(Clone::clone);
+        self.evidence.insert((node, key), (at, made_of));
+    }
+
+    /// When that was, simulated ns.
+    pub fn proven_at(&self, node: NodeNumber, key: &AuthKey) -> Option<u64> {
+        Some(self.evidence.get(&(node, *key))?.0)
     }
 
     /// A node has been rebooted: its kernel has nothing.
@@ -121,7 +127,7 @@ impl Truth {
         let remote = self
             .evidence
             .get(&(node, key))
-            .map(|[_, remote]| remote.id().clone());
+            .map(|(_, [_, remote])| remote.id().clone());
         let mut was_its = false;
         for (from, owner) in history.iter().rev() {
             let is_its = owner
@@ -146,7 +152,7 @@ impl Truth {
         unix: UnixTime,
         view: Option<&View>,
     ) -> Result<(), String> {
-        let Some(made_of) = self.evidence.get(&(node, *key)) else {
+        let Some((_, made_of)) = self.evidence.get(&(node, *key)) else {
             return Err("nobody has proven it".to_owned());
         };
         let sides = [(node.get(), key.local), (key.node.0, key.remote)];

@@ -9,7 +9,7 @@ use signet_abi::{AuthKey, NodeId};
 use signet_session::NodeNumber;
 
 use crate::agenda::{Agenda, Event, nanos};
-use crate::agent::{Agent, Estate};
+use crate::agent::{Agent, Estate, boot_of};
 use crate::authority::Authority;
 use crate::context::{Clocks, Context};
 use crate::dice::Dice;
@@ -421,6 +421,22 @@ impl World {
                 && let Some(reason) = is_wrong(key)
             {
                 wrong.push(format!("node {on} has a proof of {key:?}: {reason}"));
+            }
+        }
+        // Who has met a node in another life of its kernel has nothing left of the last one.
+        for key in host.kernel.auth.keys() {
+            let Some((peer, other)) =
+                NodeNumber::new(key.node.0).and_then(|node| Some((node, self.hosts.get(&node)?)))
+            else {
+                continue;
+            };
+            let booted = other.clocks.booted;
+            let is_met = agent.met.get(&peer) == Some(&boot_of(peer, booted));
+            let at = self.truth.proven_at(on, key);
+            if is_met && at.is_some_and(|at| at < booted && at >= agent.since) {
+                wrong.push(format!(
+                    "node {on} has a proof of {key:?} of another life of that node's kernel"
+                ));
             }
         }
         for node in host.kernel.ends.keys() {
