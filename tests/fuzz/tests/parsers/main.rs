@@ -9,6 +9,7 @@
 mod attestation;
 mod identity;
 mod mesh;
+mod sessions;
 mod support;
 
 use signet_fuzz::{Counting, Fuzz};
