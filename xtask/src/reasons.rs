@@ -138,6 +138,10 @@ const fn explain(reason: Reason) -> (&'static str, &'static str) {
             "The rule asks for a proof, and one of the two is a workload without a registration at the CA, or of a node that is banned: nobody can prove it.",
             "`signet explain SRC DST PORT` names the workload and writes the command that registers it (`signet ca register …`). Or let the rule not ask for a proof of `entity: unmanaged`.",
         ),
+        Reason::SharedNodeAddress => (
+            "The rule asks for a proof, and the connection was opened from another node's own address. That node masquerades others behind it, and they cannot be told from its processes.",
+            "Let a workload with a registration ask instead, or let the rule not ask for a proof of `entity: remote-node`.",
+        ),
     }
 }
 

@@ -53,11 +53,13 @@ pub enum Reason {
     Rejected = 223,
     /// The rule asks for a proof, and one of the two is a workload without a registration: there can be none.
     NotRegistered = 224,
+    /// The rule asks for a proof, and it came from another node's own address, which that node lends to others as well.
+    SharedNodeAddress = 225,
 }
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Forwarded,
         Self::Encrypted,
         Self::Decrypted,
@@ -81,6 +83,7 @@ impl Reason {
         Self::Parked,
         Self::Rejected,
         Self::NotRegistered,
+        Self::SharedNodeAddress,
     ];
 
     /// The reason with this number.
@@ -122,6 +125,7 @@ impl Reason {
             Self::Parked => "parked",
             Self::Rejected => "rejected",
             Self::NotRegistered => "workload not registered",
+            Self::SharedNodeAddress => "node address is shared",
         }
     }
 }

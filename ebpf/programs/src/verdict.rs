@@ -214,6 +214,13 @@ fn decide<K: ConnectionKey>(
         port,
         &mut trace.rule,
     )?;
+    // Another node lends its address to whom it masquerades: who opens a connection from there need not be a process of the node's.
+    if opener == Direction::Ingress
+        && other.identity == SecurityIdentity::REMOTE_NODE
+        && rule.authentication().asks_for_proof()
+    {
+        return Err(Reason::SharedNodeAddress);
+    }
     trace.ticket = ticket(rule.authentication());
     let _proven = proof::demand(rule.authentication(), &case.claim(&pair), scene)?;
     if !case.is_tracked() {
@@ -377,7 +384,8 @@ fn action(reason: Reason, parking_ifindex: u32) -> i32 {
         | Reason::EndpointNotReady
         | Reason::AuthenticationAlwaysFails
         | Reason::LeaseExpired
-        | Reason::NotRegistered => TC_ACT_SHOT as i32,
+        | Reason::NotRegistered
+        | Reason::SharedNodeAddress => TC_ACT_SHOT as i32,
     }
 }
 

@@ -134,7 +134,7 @@ pub(super) const WITHDRAWN: [Withdrawn; 10] = [
             ),
             (
                 "ebpf/datapath/tests/verdicts/hosts.rs",
-                "another_nodes_processes_pass_while_that_node_says_that_the_address_is_its",
+                "another_nodes_processes_are_reached_while_that_node_says_that_the_address_is_its",
             ),
         ],
         red: "The lease of what is proven was not asked for in `ebpf/programs/src/proof.rs`",

@@ -78,11 +78,14 @@ fn whom_the_host_lends_its_address_to_is_not_the_host() {
 }
 
 #[test]
-fn another_nodes_processes_pass_while_that_node_says_that_the_address_is_its() {
-    everywhere(|node, family, direction| {
+fn another_nodes_processes_are_reached_while_that_node_says_that_the_address_is_its() {
+    let mut node = Node::new();
+    let direction = Direction::Egress;
+    for family in Family::BOTH {
+        node.reset();
         let other = family.stranger();
         node.know(other, SecurityIdentity::REMOTE_NODE, PEER_NODE);
-        require(node, SecurityIdentity::REMOTE_NODE, direction);
+        require(&mut node, SecurityIdentity::REMOTE_NODE, direction);
         let packet = opening(family, direction, other);
         assert_eq!(node.judge(direction, &packet), Reason::AuthenticationRequired);
         // The proof of a third node is none of this one.
@@ -104,9 +107,41 @@ fn another_nodes_processes_pass_while_that_node_says_that_the_address_is_its() {
         );
         node.lease(other, SecurityIdentity::REMOTE_NODE, PEER_NODE);
         assert_eq!(node.judge(direction, &packet), Reason::Forwarded);
+        // Its answer.
+        let answer = Transport::Tcp.between(other, family.local(), false);
+        assert_eq!(node.judge(Direction::Ingress, &answer), Reason::Forwarded);
         node.grant(PEER_NODE, -1);
         assert_eq!(node.judge(direction, &packet), Reason::LeaseExpired, "cut off");
-    });
+    }
+}
+
+#[test]
+fn whom_another_node_lends_its_address_to_is_not_that_node() {
+    let mut node = Node::new();
+    for family in Family::BOTH {
+        for mode in [Authentication::Required, Authentication::RequiredOrRejected] {
+            node.reset();
+            let other = family.stranger();
+            node.know(other, SecurityIdentity::REMOTE_NODE, PEER_NODE);
+            node.enforce(BOTH_ENFORCED);
+            let prefix = PolicyPrefix::everything(POLICY, SecurityIdentity::REMOTE_NODE, Direction::Ingress);
+            node.rule_at(&prefix, Verdict::Allow as u8, mode as u8);
+            node.prove_pair(
+                pair(SecurityIdentity::REMOTE_NODE, PEER_NODE),
+                MINUTE.cast_signed(),
+            );
+            node.lease(other, SecurityIdentity::REMOTE_NODE, PEER_NODE);
+            let packet = opening(family, Direction::Ingress, other);
+            assert_eq!(
+                node.judge(Direction::Ingress, &packet),
+                Reason::SharedNodeAddress,
+                "{family:?} {mode:?}"
+            );
+            node.rule_at(&prefix, Verdict::Allow as u8, Authentication::Disabled as u8);
+            node.next_epoch();
+            assert_eq!(node.judge(Direction::Ingress, &packet), Reason::Forwarded);
+        }
+    }
 }
 
 #[test]

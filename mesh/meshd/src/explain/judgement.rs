@@ -115,6 +115,9 @@ pub(super) fn judge(
             rule: number,
         } => {
             answer.ok(step, allows(&rule(number), mode));
+            if packet.direction == Direction::Ingress && remote.identity == SecurityIdentity::REMOTE_NODE {
+                return shared_address(remote, answer);
+            }
             proof(known, maps, mode, [local, remote], answer);
         }
     }
@@ -188,6 +191,17 @@ fn is_meant(selection: &Selection<'_>, identities: &Identities, packet: Packet, 
     rules.iter().any(|selected| {
         selected.rule.covers(packet.protocol, packet.port) && selected.rule.peers().iter().any(names)
     })
+}
+
+/// As in the kernel: whom another node masquerades looks like its processes.
+fn shared_address(remote: &Side<'_>, answer: &mut Answer) {
+    let what = format!(
+        "{} is another node's own address, which that node lends to others: its processes cannot be told from them",
+        remote.name()
+    );
+    answer.missing("proof", &what);
+    let next = "let a workload with a registration ask instead, or drop `authentication: required` for `entity: remote-node`";
+    answer.conclude(Verdict::Refused, Some(Reason::SharedNodeAddress), next);
 }
 
 /// Workloads, and nodes themselves by their own SVIDs.
