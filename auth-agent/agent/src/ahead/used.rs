@@ -81,8 +81,7 @@ fn look(directory: &Path) -> Result<Vec<AuthKey>, MapError> {
     let now = boottime_now();
     let mut used = BTreeSet::new();
     CtMaps::open(directory)?.each_state(|state| {
-        if state.authentication == Authentication::Required as u8 && state.expires > now && used.len() < MOST
-        {
+        if needed_proof(state.authentication) && state.expires > now && used.len() < MOST {
             used.insert(AuthKey {
                 local: state.local,
                 remote: state.remote,
@@ -93,9 +92,30 @@ fn look(directory: &Path) -> Result<Vec<AuthKey>, MapError> {
     Ok(used.into_iter().collect())
 }
 
+/// Whether a connection of this mode, an [`Authentication`] as the kernel writes it, passed under a proof.
+fn needed_proof(mode: u8) -> bool {
+    let modes = [
+        Authentication::Disabled,
+        Authentication::RequiredOrRejected,
+        Authentication::Required,
+        Authentication::AlwaysFail,
+    ];
+    let known = modes.into_iter().find(|known| *known as u8 == mode);
+    known.is_some_and(Authentication::asks_for_proof)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_under_either_mode_that_asks_for_a_proof_is_a_use_and_no_other_is() {
+        assert!(needed_proof(Authentication::Required as u8));
+        assert!(needed_proof(Authentication::RequiredOrRejected as u8));
+        assert!(!needed_proof(Authentication::Disabled as u8));
+        assert!(!needed_proof(Authentication::AlwaysFail as u8));
+        assert!(!needed_proof(200), "nobody's");
+    }
 
     #[tokio::test]
     async fn what_was_saved_is_loaded_in_its_order_and_what_cannot_be_read_is_nothing() {
