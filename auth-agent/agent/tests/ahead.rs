@@ -4,6 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
+use signet_agent::auth::MemoryAuth;
 use signet_agent::mesh::Endpoints;
 use signet_preauth::Bounds;
 use support::{Setup, TestNode, World, eventually, key};
@@ -61,6 +62,26 @@ async fn what_failed_ahead_holds_back_no_packet() {
     let report = one.prove(300, 400, 2).await;
     assert_eq!(report.pair.failure, None);
     assert!(report.pair.proof.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proof_that_the_kernel_does_not_take_is_a_failure_and_tried_again_by_itself() {
+    let full = Setup {
+        auth: MemoryAuth::new(0),
+        ..ahead()
+    };
+    let world = World::new(vec![full, ahead()], &[(1, 300), (1, 301), (2, 400)]).await;
+    let one = world.node(1);
+    // With another node, and on one.
+    for pair in [(300, 400, 2), (300, 301, 1)] {
+        let before = one.ahead_failed();
+        one.want(&[pair]);
+        eventually("it has failed more than once", || {
+            one.ahead_failed() >= before + 2
+        })
+        .await;
+    }
+    assert_eq!(one.ahead_proven(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

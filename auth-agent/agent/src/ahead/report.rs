@@ -59,6 +59,11 @@ impl AheadReport {
         self.failed.load(Relaxed)
     }
 
+    /// Handshakes that were begun ahead and gave a proof.
+    pub fn proven(&self) -> u64 {
+        self.proven.load(Relaxed)
+    }
+
     /// For `Status`.
     pub(crate) fn to_wire(&self) -> Preauth {
         let fill = *self.fill.lock().unwrap_or_else(PoisonError::into_inner);

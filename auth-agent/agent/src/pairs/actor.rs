@@ -279,7 +279,6 @@ impl<A: AuthStore> Actor<A> {
     }
 
     fn on_landed(&mut self, key: AuthKey, result: Result<Outcome, ProveError>) {
-        self.ended_ahead(key, &result);
         match result {
             Ok(Outcome::One(proof)) => self.enter(key, proof, true),
             Ok(Outcome::Both(proof, mirrored)) => {
@@ -294,6 +293,7 @@ impl<A: AuthStore> Actor<A> {
                 }
             }
             Err(error) => {
+                self.ended_ahead(key, Some(&error));
                 self.status.handshakes_failed.fetch_add(1, Relaxed);
                 tracing::debug!(
                     pair.local = key.local.0, pair.remote = key.remote.0, peer.node = key.node.0, %error,
@@ -334,13 +334,21 @@ impl<A: AuthStore> Actor<A> {
         }
     }
 
-    /// Enters a proof into table and map. `ours`: it ends a flight.
+    /// Enters a proof into table and map. `ours`: it ends a flight, which gave a proof only if both take it.
     fn write(&mut self, key: AuthKey, proof: &Proof, ours: bool) {
+        let written = self.try_write(key, proof, ours);
+        if ours {
+            self.ended_ahead(key, written.err().as_ref());
+        }
+    }
+
+    fn try_write(&mut self, key: AuthKey, proof: &Proof, ours: bool) -> Result<(), ProveError> {
         if !self.is_about(proof, &key) {
-            let reason = ProveError::NoSvid.to_string();
-            self.table.failed(key, reason, boottime_now(), random());
+            let refusal = ProveError::NoSvid;
+            self.table
+                .failed(key, refusal.to_string(), boottime_now(), random());
             self.parking.refuse(&key);
-            return;
+            return Err(refusal);
         }
         let made = Made {
             not_after: boottime_of(seconds(proof.not_after())),
@@ -358,7 +366,7 @@ impl<A: AuthStore> Actor<A> {
             Err(refusal) => {
                 self.tell_failed(key, how, &refusal);
                 self.parking.refuse(&key);
-                return;
+                return Err(refusal);
             }
         };
         self.doomed.remove(&key);
@@ -377,8 +385,9 @@ impl<A: AuthStore> Actor<A> {
             }
             // It will be written as soon as the map is there.
             Err(error) if error.is_missing() => {}
-            Err(error) => self.unwritten(key, &error),
+            Err(error) => return Err(self.unwritten(key, &error)),
         }
+        Ok(())
     }
 
     /// Whether a proof is one of this very pair, by what its certificates say. Whoever asked for it may have had others at hand.
@@ -388,11 +397,14 @@ impl<A: AuthStore> Actor<A> {
         of == Some(*key)
     }
 
-    fn unwritten(&mut self, key: AuthKey, error: &AuthError) {
-        let reason = ProveError::Auth(error.to_string()).to_string();
+    /// What the kernel has not taken is not proven; why.
+    fn unwritten(&mut self, key: AuthKey, error: &AuthError) -> ProveError {
+        let error = ProveError::Auth(error.to_string());
+        let reason = error.to_string();
         self.status.fail("auth", &anyhow::Error::msg(reason.clone()));
         self.table.unwritten(key, reason, boottime_now(), random());
         self.parking.refuse(&key);
+        error
     }
 
     fn rewrite(&mut self, key: AuthKey) {
@@ -402,7 +414,9 @@ impl<A: AuthStore> Actor<A> {
         match self.store.insert(&key, &value) {
             Ok(()) => self.parking.release(&key),
             Err(error) if error.is_missing() => {}
-            Err(error) => self.unwritten(key, &error),
+            Err(error) => {
+                self.unwritten(key, &error);
+            }
         }
     }
 

@@ -529,6 +529,11 @@ impl TestNode {
         self.status.ahead.failed()
     }
 
+    /// The same that gave one.
+    pub(crate) fn ahead_proven(&self) -> u64 {
+        self.status.ahead.proven()
+    }
+
     /// What is worth a proof from now on: pairs of local number, remote number, node.
     pub(crate) fn want(&self, pairs: &[(u32, u32, u32)]) {
         let groups = pairs.iter().map(|(local, remote, node)| Group {

@@ -170,18 +170,18 @@ impl<A: AuthStore> Actor<A> {
         }
     }
 
-    /// A handshake is over.
-    pub(super) fn ended_ahead<T>(&mut self, key: AuthKey, result: &Result<T, ProveError>) {
+    /// A handshake is over, and its proof written unless there was an `error`.
+    pub(super) fn ended_ahead(&mut self, key: AuthKey, error: Option<&ProveError>) {
         let Some(ahead) = &mut self.ahead else { return };
         if !ahead.planner.is_in_flight(&key) {
             return;
         }
-        let end = match result {
-            Ok(_) => {
+        let end = match error {
+            None => {
                 self.status.ahead.proven.fetch_add(1, Relaxed);
                 End::Proven
             }
-            Err(error) => {
+            Some(error) => {
                 self.status.ahead.failed.fetch_add(1, Relaxed);
                 End::Failed(cause(error))
             }

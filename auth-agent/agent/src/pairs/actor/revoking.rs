@@ -48,6 +48,7 @@ impl<A: AuthStore> Actor<A> {
         let now = boottime_now();
         let node = NodeId(node.get());
         for key in self.unleased.void(node) {
+            self.ended_ahead(key, Some(&ProveError::SessionLost));
             self.table.failed(key, WHY.to_owned(), now, random());
             self.tell_waiters(key);
         }
