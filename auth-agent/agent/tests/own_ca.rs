@@ -148,6 +148,27 @@ async fn a_ca_below_ours_is_not_taken_for_it_and_ours_is_found_behind_it() {
     assert!(Node::new(&lower).told(&[&lower]).takes(&mut hostile).await);
 }
 
+/// Before the CA has said anything, after it has signed with an authority that it had not announced, and where it is too old to say.
+#[tokio::test]
+async fn while_our_ca_has_named_nobody_it_is_who_signed_our_own_svid() {
+    let upper = Authority::new("t.example");
+    let (lower, other) = (upper.below(), upper.below());
+    let mut impostor = Answering::start(&lower).await;
+    let mut good = Answering::start(&upper).await;
+    for node in [
+        Node::new(&upper),
+        Node::new(&upper).told(&[]),
+        // What the impostor itself would say.
+        Node::new(&upper).told(&[&lower]),
+        Node::new(&upper).keeping(&[&lower, &other]).told(&[&other]),
+    ] {
+        let why = node.call(&[impostor.address]).await;
+        assert!(why.contains(ANOTHER), "{why}");
+        assert!(!impostor.was_taken().await);
+        assert!(node.takes(&mut good).await);
+    }
+}
+
 #[tokio::test]
 async fn the_own_ca_s_next_authority_is_known_before_it_signs() {
     let root = Authority::new("t.example");
@@ -178,11 +199,11 @@ async fn the_own_ca_s_next_authority_is_known_before_it_signs() {
 }
 
 #[tokio::test]
-async fn who_has_just_joined_takes_the_bundle_s_word_and_forgets_the_ca_before() {
+async fn who_has_moved_to_another_ca_takes_its_word_and_forgets_the_ca_before() {
     let root = Authority::new("t.example");
     let (before, now) = (root.below(), root.below());
     let mut ca = Answering::start(&now).await;
-    assert!(Node::new(&now).takes(&mut ca).await, "nothing is known yet");
+    assert!(Node::new(&now).takes(&mut ca).await, "it signed our SVID");
     assert!(
         Node::new(&now).told(&[]).takes(&mut ca).await,
         "its CA is too old to say"

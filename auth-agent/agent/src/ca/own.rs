@@ -12,7 +12,8 @@ use tokio::sync::watch;
 use crate::view::View;
 
 /// Tells this node's own CA from others of the trust domain: by who signed the node's SVID, and the authorities that the CA which did so
-/// named with its last bundle. Before it has named any, as after the node has joined, each counts.
+/// named with its last bundle. Until it has named any, as after the node has joined, who signed the SVID is all that is known of it: the
+/// CA shows an SVID of the same authority then, as it renews its own whenever another one begins to sign.
 #[derive(Debug)]
 pub struct OwnCa {
     /// Who signed the SVID of this node.
@@ -25,21 +26,16 @@ pub struct OwnCa {
 
 impl SignerSource for OwnCa {
     fn may_sign(&self, svid: &VerifiedSvid) -> bool {
+        let (Some(own), Some(peer)) = (&self.signer, svid.signer()) else {
+            return false;
+        };
         let view = self.view.borrow().clone();
         let told = view.as_ref().map_or(&[][..], |view| view.node_signers());
-        let own = self.signer.as_ref().map(ToString::to_string);
-        let peer = svid.signer().map(ToString::to_string);
-        let named_by_ours = [told, &self.kept]
+        let (own, peer) = (own.to_string(), peer.to_string());
+        // Lists without ours are those of another CA, to which this node belonged before, and say nothing.
+        let mut by_ours = [told, &self.kept]
             .into_iter()
-            // Those of another CA, to which this node belonged before, say nothing.
-            .filter(|named| own.as_ref().is_some_and(|own| named.contains(own)));
-        let mut nobody = true;
-        for named in named_by_ours {
-            nobody = false;
-            if peer.as_ref().is_some_and(|peer| named.contains(peer)) {
-                return true;
-            }
-        }
-        nobody
+            .filter(|named| named.contains(&own));
+        peer == own || by_ours.any(|named| named.contains(&peer))
     }
 }
