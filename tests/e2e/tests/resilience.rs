@@ -105,7 +105,7 @@ fn killed(stage: &mut Stage, place: &str, role: Role) -> Result<()> {
     // The flow log may be down with its daemon: the kernel's own counters say that they came, and why they went no further.
     let dropped = |reason| drops(stage, reason);
     let before = (
-        dropped(Reason::AuthenticationRequired)?,
+        dropped(Reason::NotRegistered)?,
         dropped(Reason::PolicyDenied)?,
     );
     let unanswered = [Ask::tcp("ghost", "web", 8080), Ask::udp("stranger", "web", 8080)];
@@ -117,8 +117,8 @@ fn killed(stage: &mut Stage, place: &str, role: Role) -> Result<()> {
         );
     }
     ensure!(
-        dropped(Reason::AuthenticationRequired)? > before.0,
-        "the ghost's packets were not dropped for want of a proof"
+        dropped(Reason::NotRegistered)? > before.0,
+        "the ghost's packets were not dropped for want of a registration"
     );
     ensure!(
         dropped(Reason::PolicyDenied)? > before.1,
