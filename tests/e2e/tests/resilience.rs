@@ -104,10 +104,7 @@ fn killed(stage: &mut Stage, place: &str, role: Role) -> Result<()> {
 
     // The flow log may be down with its daemon: the kernel's own counters say that they came, and why they went no further.
     let dropped = |reason| drops(stage, reason);
-    let before = (
-        dropped(Reason::NotRegistered)?,
-        dropped(Reason::PolicyDenied)?,
-    );
+    let before = (dropped(Reason::NotRegistered)?, dropped(Reason::PolicyDenied)?);
     let unanswered = [Ask::tcp("ghost", "web", 8080), Ask::udp("stranger", "web", 8080)];
     for answer in Ask::run_all(stage, &unanswered, stage.silence())? {
         ensure!(
