@@ -17,6 +17,9 @@ const ABSENCE: u64 = 600_000_000_000;
 /// Identities and places that are remembered.
 const PRESENT: usize = 65_536;
 
+/// How long a pair rests that a bound of this node's own was in the way of, ns.
+const REST: u64 = 1_000_000_000;
+
 /// How a pair stands, as its owner knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -46,6 +49,8 @@ pub enum End {
     Proven,
     /// Without.
     Failed(Cause),
+    /// It was not begun: a bound of this node's own was in the way. That says nothing of the pair, nor of the other node.
+    Deferred,
     /// A packet has asked for the pair meanwhile: it is no business of this planner any more.
     Taken,
 }
@@ -251,6 +256,11 @@ impl Planner {
         match end {
             End::Proven => self.failures.succeeded(&key),
             End::Taken => {}
+            End::Deferred => {
+                if let Some(turn) = self.turns.get(&key) {
+                    self.queue.push_until(now.saturating_add(REST), *turn, key);
+                }
+            }
             End::Failed(cause) => {
                 self.failures.failed(key, cause, now, random);
                 self.lost([&key]);

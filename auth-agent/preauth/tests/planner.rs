@@ -209,6 +209,35 @@ fn a_peer_that_refuses_and_flaps_does_not_begin_anew_each_time() {
 }
 
 #[test]
+fn what_a_bound_of_this_node_puts_off_is_nobody_s_failure() {
+    let mut planner = Planner::new(NO_PACE, 7);
+    planner.demand(Demand::new([group([300], [(400, 2), (401, 2)])]), 0);
+    assert_eq!(started(&mut planner, 0).len(), 2);
+    let (silent, innocent) = (key(300, 400, 2), key(300, 401, 2));
+    planner.ended(silent, End::Failed(Cause::Unreachable), 0, u64::MAX);
+    planner.ended(innocent, End::Deferred, 0, u64::MAX);
+    assert_eq!(
+        started(&mut planner, SECOND / 2),
+        [],
+        "the node is left alone for as long as before"
+    );
+    planner.clear();
+    planner.demand(Demand::new([group([300], [(401, 2)])]), 0);
+    for second in 0..100 {
+        assert_eq!(
+            started(&mut planner, second * SECOND),
+            [innocent],
+            "second {second}"
+        );
+        planner.ended(innocent, End::Deferred, second * SECOND, u64::MAX);
+        assert_eq!(
+            planner.next(second * SECOND, false, |_| Standing::Lacking),
+            Next::At((second + 1) * SECOND)
+        );
+    }
+}
+
+#[test]
 fn a_thousand_by_a_thousand_identities_are_bounded_and_every_one_gets_its_share() {
     let demand = Demand::new([group(
         1000..2000,
@@ -270,7 +299,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => proptest::collection::vec(groups, 0..3).prop_map(Op::Demand),
         2 => (local(), remote()).prop_map(|(local, (remote, node))| Op::Used(local, remote, node)),
         12 => any::<bool>().prop_map(Op::Next),
-        6 => (0_usize..8, 0_u8..5).prop_map(|(which, how)| Op::End(which, how)),
+        6 => (0_usize..8, 0_u8..6).prop_map(|(which, how)| Op::End(which, how)),
         1 => (local(), remote()).prop_map(|(local, (remote, node))| Op::Lost(local, remote, node)),
         1 => Just(Op::Look),
         4 => (0_u64..3 * SECOND).prop_map(Op::Time),
@@ -310,6 +339,7 @@ proptest! {
                             1 => End::Taken,
                             2 => End::Failed(Cause::Unreachable),
                             3 => End::Failed(Cause::NotYet),
+                            4 => End::Deferred,
                             _ => End::Failed(Cause::Never),
                         };
                         planner.ended(key, end, now, random);

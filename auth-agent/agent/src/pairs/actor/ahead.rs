@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use signet_abi::AuthKey;
 use signet_maps::boottime_now;
-use signet_pairs::{Decision, ProveError};
+use signet_pairs::{Decision, ProveError, Refusal};
 use signet_preauth::{Bounds, Cause, Demand, End, Next, Planner, Standing};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -215,7 +215,7 @@ impl<A: AuthStore> Actor<A> {
                     self.launch(key);
                 }
                 Decision::Joined | Decision::Proven => self.put_back(key, End::Taken),
-                Decision::Refused(_) => self.put_back(key, End::Failed(Cause::NotYet)),
+                Decision::Refused(Refusal::Busy | Refusal::Backoff) => self.put_back(key, End::Deferred),
             }
         }
         if let Some(ahead) = &self.ahead {
