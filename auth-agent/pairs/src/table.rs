@@ -209,6 +209,16 @@ impl Table {
         self.contacts
     }
 
+    /// Whether somebody waits for a handshake that is under way, or, being one of those who `wait`, for one that could begin now.
+    /// Who waits until a failure is over needs no room before that.
+    pub fn has_contacts<'a>(&self, wait: impl IntoIterator<Item = &'a AuthKey>, now: u64) -> bool {
+        let could_begin = |key| {
+            let pair = self.pairs.get(key);
+            pair.is_none_or(|pair| pair.in_flight.is_some() || pair.retry_at <= now)
+        };
+        self.contacts > 0 || wait.into_iter().any(could_begin)
+    }
+
     /// What the handshake of a pair that is under way is for.
     pub fn kind(&self, key: &AuthKey) -> Option<Kind> {
         self.pairs.get(key)?.kind

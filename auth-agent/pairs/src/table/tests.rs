@@ -230,6 +230,26 @@ fn what_nobody_asked_for_leaves_room_and_holds_back_nobody() {
 }
 
 #[test]
+fn who_waits_for_a_pair_that_has_failed_takes_no_room_until_it_is_tried_again() {
+    let mut table = table();
+    let (failing, other) = (key(256, 1), key(257, 1));
+    assert!(!table.has_contacts([], 0));
+    assert!(table.has_contacts([&failing], 0), "its turn may come at once");
+    assert_eq!(table.request(failing, 0, 0), Decision::Start);
+    assert!(table.has_contacts([], 1), "somebody waits for it");
+    table.failed(failing, "no".to_owned(), 1, 0);
+    assert!(!table.has_contacts([&failing], 1));
+    assert!(table.has_contacts([&failing, &other], 1));
+    let retry = table.get(&failing).expect("known").retry_at;
+    assert!(!table.has_contacts([&failing], retry - 1));
+    assert!(table.has_contacts([&failing], retry));
+    // Begun ahead, and met by a packet.
+    assert_eq!(table.ahead(failing, 2), Decision::Start);
+    assert!(table.has_contacts([&failing], 2));
+    assert!(!table.has_contacts([], 2));
+}
+
+#[test]
 fn a_packet_that_meets_a_handshake_that_was_begun_ahead_makes_it_its_own() {
     let mut table = table();
     assert_eq!(table.ahead(key(256, 1), 0), Decision::Start);

@@ -249,7 +249,7 @@ impl<A: AuthStore> Actor<A> {
             ahead.is_stale = false;
             ahead.planned = Some(at);
         }
-        let contacts = self.table.contacts() > 0 || self.parking.fill().pairs > 0;
+        let contacts = self.table.has_contacts(&self.parking.waiting(), now);
         let (table, knowledge, unleased) = (&self.table, &self.knowledge, &self.unleased);
         let standing = |key: &AuthKey| {
             if unleased.holds(key) || table.is_settled(key, now) {
