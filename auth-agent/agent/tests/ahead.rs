@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use signet_agent::auth::MemoryAuth;
 use signet_agent::mesh::Endpoints;
+use signet_agent::svids::WorkloadSvid;
 use signet_preauth::Bounds;
-use support::{Setup, TestNode, World, eventually, key};
+use support::{Authority, Setup, TestNode, World, eventually, key, workload};
 
 fn ahead() -> Setup {
     Setup {
@@ -82,6 +83,19 @@ async fn a_proof_that_the_kernel_does_not_take_is_a_failure_and_tried_again_by_i
         .await;
     }
     assert_eq!(one.ahead_proven(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_refused_for_what_it_was_is_tried_again_when_the_view_has_changed() {
+    let mut world = World::new(vec![ahead(), ahead()], &[(1, 300), (2, 400)]).await;
+    let (other, id) = (Authority::new("t.example"), workload(400));
+    let svid = WorkloadSvid::new(other.issue(&id), &id, &other.bundles()).expect("an SVID");
+    world.node(2).hold(400, svid);
+    world.node(1).want(&[(300, 400, 2)]);
+    eventually("it has failed", || world.node(1).ahead_failed() > 0).await;
+    // Now with an SVID that counts.
+    world.push();
+    proven(world.node(1), world.node(2), (300, 400)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

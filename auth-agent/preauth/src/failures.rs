@@ -28,6 +28,17 @@ const fn waits(cause: Cause) -> (u64, u64) {
     }
 }
 
+/// The same once something has changed that failures may have been due to. It grows too: what changes all the time mends nothing.
+const RELENTING: (u64, u64) = (SECOND, 60 * SECOND);
+
+/// How long to wait after so many failures before, ns: between half and all of it, so that a crowd does not come back at once.
+fn wait((first, most): (u64, u64), before: u32, random: u64) -> u64 {
+    let full = first.saturating_mul(1 << before.min(20)).min(most);
+    let half = full / 2;
+    let jitter = (u128::from(random) * u128::from(half + 1)) >> 64;
+    half + u64::try_from(jitter).unwrap_or(half)
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Failure {
     in_a_row: u32,
@@ -38,16 +49,10 @@ struct Failure {
 impl Failure {
     fn after(before: Option<Self>, cause: Cause, now: u64, random: u64) -> Self {
         let in_a_row = before.map_or(0, |before| before.in_a_row);
-        let (first, most) = waits(cause);
-        let full = first.saturating_mul(1 << in_a_row.min(20)).min(most);
-        // Between half and all of it, so that a crowd does not come back at once.
-        let half = full / 2;
-        let jitter = (u128::from(random) * u128::from(half + 1)) >> 64;
-        let wait = half + u64::try_from(jitter).unwrap_or(half);
         Self {
             in_a_row: in_a_row.saturating_add(1),
             at: now,
-            until: now.saturating_add(wait),
+            until: now.saturating_add(wait(waits(cause), in_a_row, random)),
         }
     }
 }
@@ -78,6 +83,15 @@ impl Failures {
                 // It has answered.
                 self.nodes.remove(&key.node);
             }
+        }
+    }
+
+    /// Something has changed that failures may have been due to: none of them is waited out for long. How many there were in a row
+    /// is still known.
+    pub(crate) fn relent(&mut self, now: u64, mut random: impl FnMut() -> u64) {
+        for failure in self.pairs.values_mut().chain(self.nodes.values_mut()) {
+            let wait = wait(RELENTING, failure.in_a_row.saturating_sub(1), random());
+            failure.until = failure.until.min(now.saturating_add(wait));
         }
     }
 

@@ -167,6 +167,13 @@ impl Planner {
         self.queue.wake();
     }
 
+    /// Something has changed that failures may have been due to: what failed is tried again soon, though not at once and not ever
+    /// again as if it were the first time. `random` gives another number each time.
+    pub fn relent(&mut self, now: u64, random: impl FnMut() -> u64) {
+        self.failures.relent(now, random);
+        self.queue.rouse();
+    }
+
     /// A packet of the pair was seen then. It counts for the order of the next choice.
     pub fn used(&mut self, key: AuthKey, at: u64) {
         self.recency.used(key, at);

@@ -65,6 +65,13 @@ impl Queue {
         self.resting.first_key_value().map(|((until, _), _)| *until)
     }
 
+    /// Those that rest wait for their turn again: how long they have to is another time than before.
+    pub(crate) fn rouse(&mut self) {
+        for ((_, turn), key) in std::mem::take(&mut self.resting) {
+            self.push(turn, key);
+        }
+    }
+
     /// What could not be is looked at again.
     pub(crate) fn wake(&mut self) {
         for (turn, key) in std::mem::take(&mut self.absent) {

@@ -238,6 +238,41 @@ fn what_a_bound_of_this_node_puts_off_is_nobody_s_failure() {
 }
 
 #[test]
+fn what_failed_is_tried_soon_after_a_change_and_not_before() {
+    for cause in [Cause::Never, Cause::Unreachable] {
+        let mut planner = Planner::new(NO_PACE, 7);
+        planner.demand(Demand::new([group([300], [(400, 2)])]), 0);
+        let pair = key(300, 400, 2);
+        assert_eq!(started(&mut planner, 0), [pair]);
+        planner.ended(pair, End::Failed(cause), 0, u64::MAX);
+        let now = SECOND / 4;
+        // It rests.
+        assert_eq!(started(&mut planner, now), []);
+        planner.relent(now, || 0);
+        assert_eq!(started(&mut planner, now), [], "not at once");
+        assert_eq!(started(&mut planner, now + SECOND / 2), [pair], "{cause:?}");
+    }
+}
+
+#[test]
+fn changes_without_end_do_not_make_each_failure_the_first() {
+    for cause in [Cause::Never, Cause::NotYet, Cause::Unreachable] {
+        let mut planner = Planner::new(Bounds::default(), 7);
+        planner.demand(Demand::new([group([300], [(400, 2)])]), 0);
+        let mut attempts = 0;
+        for tenth in 0..36_000 {
+            let now = tenth * SECOND / 10;
+            planner.relent(now, || 0);
+            while let Next::Start(key) = planner.next(now, false, |_| Standing::Lacking) {
+                attempts += 1;
+                planner.ended(key, End::Failed(cause), now, 0);
+            }
+        }
+        assert!((10..150).contains(&attempts), "{attempts} in an hour, {cause:?}");
+    }
+}
+
+#[test]
 fn a_thousand_by_a_thousand_identities_are_bounded_and_every_one_gets_its_share() {
     let demand = Demand::new([group(
         1000..2000,
@@ -285,6 +320,7 @@ enum Op {
     End(usize, u8),
     Lost(u32, u32, u32),
     Look,
+    Relent,
     Time(u64),
 }
 
@@ -302,6 +338,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (0_usize..8, 0_u8..6).prop_map(|(which, how)| Op::End(which, how)),
         1 => (local(), remote()).prop_map(|(local, (remote, node))| Op::Lost(local, remote, node)),
         1 => Just(Op::Look),
+        1 => Just(Op::Relent),
         4 => (0_u64..3 * SECOND).prop_map(Op::Time),
     ]
 }
@@ -347,6 +384,7 @@ proptest! {
                 }
                 Op::Lost(local, remote, node) => planner.lost(&[key(local, remote, node)]),
                 Op::Look => planner.look(),
+                Op::Relent => planner.relent(now, || random),
                 Op::Time(step) => now += step,
             }
             prop_assert!(flights.len() <= bounds.in_flight);

@@ -167,6 +167,7 @@ impl<A: AuthStore> Actor<A> {
                     self.reconcile();
                     // It may be what a pair lacked.
                     self.table.forgive();
+                    self.relent_ahead();
                     self.wake_ahead();
                 }
                 changed = svids.changed() => {
@@ -178,6 +179,7 @@ impl<A: AuthStore> Actor<A> {
                     ready = svids.borrow_and_update().ready();
                     if ready > before {
                         self.table.forgive();
+                        self.relent_ahead();
                         self.wake_ahead();
                     }
                 }

@@ -140,6 +140,13 @@ impl<A: AuthStore> Actor<A> {
         self.go_ahead();
     }
 
+    /// Something has changed that failures may have been due to.
+    pub(super) fn relent_ahead(&mut self) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.planner.relent(boottime_now(), random);
+        }
+    }
+
     /// Proofs may have gone.
     pub(super) fn look_ahead(&mut self) {
         if let Some(ahead) = &mut self.ahead {
