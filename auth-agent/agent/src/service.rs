@@ -32,8 +32,10 @@ use crate::view::ViewStore;
 mod counts;
 mod operators;
 
-/// Streams of the view and of events at a time.
+/// Streams of the view at a time.
 const WATCHERS: usize = 32;
+/// Streams of events at a time. Apart from the others: no operator takes the place of a daemon of the node.
+const OPERATORS: usize = 32;
 /// Updates that wait for a slow watcher.
 const BACKLOG: usize = 16;
 /// For a proof that a person asked for; longer than a handshake may take.
@@ -55,6 +57,7 @@ pub struct Service {
     /// Counters.
     pub status: Arc<Status>,
     watchers: Arc<Semaphore>,
+    operators: Arc<Semaphore>,
 }
 
 impl Service {
@@ -75,6 +78,7 @@ impl Service {
             sessions,
             status,
             watchers: Arc::new(Semaphore::new(WATCHERS)),
+            operators: Arc::new(Semaphore::new(OPERATORS)),
         }
     }
 }
@@ -197,7 +201,7 @@ impl AgentService for Service {
     type WatchStream = BoxStream<'static, Result<AuthEvent, Refusal>>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Refusal> {
-        let place = self.watchers.clone().try_acquire_owned();
+        let place = self.operators.clone().try_acquire_owned();
         let place = place.map_err(|_| Refusal::resource_exhausted("too many watch already"))?;
         Ok(Response::new(operators::watch(
             &self.status,
