@@ -57,8 +57,8 @@ pub use issued::{RevokedCertificate, weigh};
 pub use live::{Live, LiveSvids};
 pub use log::{AppendError, Coming, LogWriter, MAX_WAITING, StoredCheckpoint, StoredLeaf};
 pub use nested::{
-    Above, BelowError, FromAbove, INSTANCE_KEPT, Intermediate, MAX_DOWNSTREAM_KEYS, MAX_INTERMEDIATES,
-    TokenKeys,
+    Above, BelowError, FromAbove, INSTANCE_KEPT, INSTANCE_LEFT, Intermediate, MAX_DOWNSTREAM_KEYS,
+    MAX_INTERMEDIATES, TokenKeys,
 };
 pub use node_entries::{
     AdmitError, AllowError, MAX_NODE_ENTRIES, MAX_NODE_SELECTORS, NewNodeEntry, NodeEntry, Proven, Way,

@@ -12,6 +12,10 @@ use crate::sql::{self, Connection};
 /// For so long after it was seen last a CA below this one keeps its place.
 pub const INSTANCE_KEPT: Duration = Duration::from_secs(90);
 
+/// For so long after one of its streams has ended in good order. Not at once: its other streams, which may be with other replicas of this
+/// CA, say within this time that it is still there.
+pub const INSTANCE_LEFT: Duration = Duration::from_mins(1);
+
 /// Longest name of an instance.
 const LONGEST: usize = 64;
 
@@ -59,14 +63,25 @@ impl Registry {
         Ok(())
     }
 
-    /// It has gone: another one may take its place at once.
-    pub async fn leave_instance(&self, id: &SpiffeId, instance: &str) -> Result<(), StorageError> {
+    /// One of its streams has ended: another one may take its place after [`INSTANCE_LEFT`], unless it is seen again before.
+    pub async fn leave_instance(
+        &self,
+        id: &SpiffeId,
+        instance: &str,
+        now: UnixTime,
+    ) -> Result<(), StorageError> {
+        let ago = INSTANCE_KEPT.saturating_sub(INSTANCE_LEFT).as_secs();
+        let seen = i64::try_from(now.as_secs().saturating_sub(ago)).unwrap_or(i64::MAX);
         let mut write = self.write().await?;
-        sql::query("DELETE FROM downstream_instances WHERE spiffe_id = ? AND instance = ?")
-            .bind(id.as_str())
-            .bind(instance)
-            .execute(write.connection())
-            .await?;
+        sql::query(
+            "UPDATE downstream_instances SET seen = ? WHERE spiffe_id = ? AND instance = ? AND seen > ?",
+        )
+        .bind(seen)
+        .bind(id.as_str())
+        .bind(instance)
+        .bind(seen)
+        .execute(write.connection())
+        .await?;
         write.commit().await?;
         Ok(())
     }

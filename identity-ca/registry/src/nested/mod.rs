@@ -8,7 +8,7 @@ mod instances;
 pub use above::{Above, FromAbove};
 pub use below::{BelowError, Intermediate, MAX_INTERMEDIATES};
 pub use below_keys::{MAX_DOWNSTREAM_KEYS, TokenKeys};
-pub use instances::INSTANCE_KEPT;
+pub use instances::{INSTANCE_KEPT, INSTANCE_LEFT};
 
 pub(crate) use above::find as above;
 pub(crate) use below::{is_downstream, lives_until, revoke_meant, withdraw};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use signet_registry::{
-    BelowError, INSTANCE_KEPT, Intermediate, MAX_INTERMEDIATES, NewRegistration, NewRevocation, NodeFate,
-    NodeNumber, RegisterError, RegistrationId, SvidTerms, Target,
+    BelowError, INSTANCE_KEPT, INSTANCE_LEFT, Intermediate, MAX_INTERMEDIATES, NewRegistration,
+    NewRevocation, NodeFate, NodeNumber, RegisterError, RegistrationId, SvidTerms, Target,
 };
 use signet_spiffe::{KeyId, SerialNumber, SpiffeId, UnixTime};
 
@@ -149,12 +149,10 @@ async fn of_two_cas_with_one_spiffe_id_the_one_that_is_there_stays() {
     desk.registry.check_instance(&west, "a", at(NOW)).await.unwrap();
     see("a", NOW + 60).await.unwrap();
     // Somebody else's word does not take its place away.
-    desk.registry.leave_instance(&west, "b").await.unwrap();
+    desk.registry.leave_instance(&west, "b", at(NOW)).await.unwrap();
     see("b", NOW + 59 + INSTANCE_KEPT.as_secs()).await.unwrap_err();
     see("b", NOW + 60 + INSTANCE_KEPT.as_secs()).await.unwrap();
     see("a", NOW + 61 + INSTANCE_KEPT.as_secs()).await.unwrap_err();
-    desk.registry.leave_instance(&west, "b").await.unwrap();
-    see("a", NOW + 61 + INSTANCE_KEPT.as_secs()).await.unwrap();
     for bad in ["a b", &"a".repeat(65)] {
         let refused = see(bad, NOW).await.unwrap_err();
         assert!(matches!(refused, BelowError::Instance), "{refused}");
@@ -162,4 +160,31 @@ async fn of_two_cas_with_one_spiffe_id_the_one_that_is_there_stays() {
     // A registry has one name for ever.
     assert_eq!(desk.registry.instance("first").await.unwrap(), "first");
     assert_eq!(desk.registry.instance("second").await.unwrap(), "first");
+}
+
+#[tokio::test]
+async fn a_ca_below_that_goes_keeps_its_place_until_its_other_streams_would_have_spoken() {
+    let desk = Desk::with_west().await;
+    let west = id("west");
+    let see = async |name: &str, seconds| desk.registry.see_instance(&west, name, at(seconds)).await;
+    let leave = async |seconds| {
+        let left = desk.registry.leave_instance(&west, "a", at(seconds));
+        left.await.unwrap();
+    };
+    let left = INSTANCE_LEFT.as_secs();
+    see("a", NOW).await.unwrap();
+    // One of two streams ends, wherever the other one is.
+    leave(NOW + 1).await;
+    see("b", NOW + left).await.unwrap_err();
+    see("a", NOW + left).await.unwrap();
+    see("b", NOW + 1 + left).await.unwrap_err();
+    // Then the other one.
+    leave(NOW + 1 + left).await;
+    see("b", NOW + left + left).await.unwrap_err();
+    see("b", NOW + 1 + left + left).await.unwrap();
+    // Who goes when it has not been seen for a while does not keep its place for longer.
+    let later = NOW + 1000;
+    see("a", later).await.unwrap();
+    leave(later + INSTANCE_KEPT.as_secs() - 1).await;
+    see("b", later + INSTANCE_KEPT.as_secs()).await.unwrap();
 }

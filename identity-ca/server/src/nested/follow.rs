@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use signet_proto::ca::v1::UpstreamBundle;
-use signet_registry::{Revision, Target};
+use signet_registry::{INSTANCE_LEFT, Revision, Target};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, interval_at, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,6 +21,9 @@ use crate::wire;
 
 /// How often it is noted that a CA below is there. Well within the time that it keeps its place without.
 const SEEN: Duration = Duration::from_secs(30);
+
+// One stream ends, and another one of the same CA has its turn before the place is free.
+const _: () = assert!(2 * SEEN.as_secs() <= INSTANCE_LEFT.as_secs());
 
 /// Updates.
 pub(super) type Updates = ReceiverStream<Result<UpstreamBundle, Status>>;
@@ -118,10 +121,10 @@ impl Teller {
             let left = self
                 .ca
                 .registry
-                .leave_instance(self.below.id(), &self.instance)
+                .leave_instance(self.below.id(), &self.instance, self.ca.clock.now())
                 .await;
             if let Err(error) = left {
-                debug!(spiffe.id = %self.below.id(), %error, "a CA below this one went, and keeps its place for a while");
+                debug!(spiffe.id = %self.below.id(), %error, "a CA below this one went, and keeps its place for a while longer");
             }
         }
         let _ = timeout(FAREWELL, self.sender.send(Err(last))).await;
