@@ -29,7 +29,7 @@ impl Places {
         let revision = changes::current(connection).await?;
         let mark = position::of(connection, revision).await?.unwrap_or_default();
         let now = Position { revision, mark };
-        if self.at == now && now != Position::default() {
+        if self.at == now && !mark.is_none() {
             return Ok(());
         }
         if position::is_ours(connection, self.at).await? {
@@ -163,6 +163,20 @@ mod tests {
         let inside = places.block_of("10.2.3.77".parse().unwrap());
         assert_eq!(inside, Some((cidr("10.2.3.0/24"), &name("n2"))));
         assert_eq!(places.block_of("10.2.4.1".parse().unwrap()), None);
+    }
+
+    #[tokio::test]
+    async fn a_revision_without_a_mark_may_be_of_another_history_each_time() {
+        let registry = crate::Registry::in_memory().await.unwrap();
+        let mut write = registry.write().await.unwrap();
+        let connection = write.connection();
+        // As revisions are that an earlier version wrote.
+        let row = "INSERT INTO changes (kind, key, mark) VALUES ('cluster', '', x'')";
+        crate::sql::query(row).execute(&mut *connection).await.unwrap();
+        let mut places = places(&[("n1", &["10.1.0.0/16"], "192.0.2.1")]);
+        places.at.revision = changes::current(&mut *connection).await.unwrap();
+        places.catch_up(&mut *connection).await.unwrap();
+        assert!(places.node(&name("n1")).is_none(), "this history has no nodes");
     }
 
     #[test]

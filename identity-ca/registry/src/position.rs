@@ -29,7 +29,8 @@ impl Mark {
         &self.0
     }
 
-    fn is_none(self) -> bool {
+    /// Nobody's.
+    pub(crate) fn is_none(self) -> bool {
         self == Self::default()
     }
 }
