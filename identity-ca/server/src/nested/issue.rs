@@ -192,7 +192,9 @@ fn text(jwks: &[u8]) -> Result<&str, Status> {
 pub(super) fn refuse(error: &BelowError) -> Status {
     match error {
         BelowError::NotDownstream(_) => Status::permission_denied(error.to_string()),
-        BelowError::Key(_) | BelowError::Other { .. } => Status::failed_precondition(error.to_string()),
+        BelowError::Key(_) => Status::failed_precondition(error.to_string()),
+        // Of another code: with another key it would be refused as well.
+        BelowError::Other { .. } => Status::aborted(error.to_string()),
         BelowError::Instance => invalid(error),
         BelowError::TooMany { .. } | BelowError::Keys { .. } => Status::resource_exhausted(error.to_string()),
         BelowError::Storage(error) => refusal::storage("downstream", error),

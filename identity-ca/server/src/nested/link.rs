@@ -307,7 +307,22 @@ async fn fetch(socket: &Path, wanted: Option<&SpiffeId>) -> anyhow::Result<X509s
 
 #[cfg(test)]
 mod tests {
+    use signet_registry::BelowError;
+
     use super::*;
+    use crate::nested::issue::refuse;
+
+    #[test]
+    fn another_key_is_made_where_the_key_was_refused_and_not_while_another_ca_has_the_place() {
+        let id = SpiffeId::parse("spiffe://td/ca/west").unwrap();
+        let of = |error| Refused(refuse(&error)).may_mean_the_key();
+        assert!(of(BelowError::Key("aa".parse().unwrap())));
+        assert!(!of(BelowError::Other {
+            id: id.clone(),
+            ago: 7
+        }));
+        assert!(!of(BelowError::TooMany { id }));
+    }
 
     #[test]
     fn who_is_above_is_told_by_what_it_named_and_by_who_signed_what_its_agent_gives() {

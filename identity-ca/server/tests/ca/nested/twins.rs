@@ -45,7 +45,7 @@ async fn of_two_lower_cas_with_one_spiffe_id_the_second_is_refused_while_the_fir
         twin.follow_bundle(follow.clone()).await.map(drop),
     ] {
         let refused = refused.unwrap_err();
-        assert_eq!(refused.code(), Code::FailedPrecondition);
+        assert_eq!(refused.code(), Code::Aborted);
         assert!(refused.message().contains("database of its own"), "{refused}");
     }
     let Stage { upper, lower, .. } = stage;
