@@ -181,8 +181,15 @@ impl Fleet<'_> {
             clients.insert(agent.name.clone(), client);
             let told = told.clone();
             tokio::spawn(async move {
-                while let Ok(Some(update)) = stream.message().await {
-                    let _ = told.send((agent.name.clone(), update, Instant::now()));
+                loop {
+                    match stream.message().await {
+                        Ok(Some(update)) => drop(told.send((agent.name.clone(), update, Instant::now()))),
+                        // A real one would come back and go on; this one hears of nothing any more.
+                        ended => {
+                            println!("the stream of {} ended: {ended:?}", agent.name);
+                            return;
+                        }
+                    }
                 }
             });
         }
