@@ -2,18 +2,15 @@
 
 use clap::Args;
 use signet_proto::mesh::v1::{FlowEvent, FlowsRequest};
-use tokio::sync::mpsc;
 
 use crate::args::Global;
 use crate::clients::Node;
-use crate::command::heard::{Heard, Missing};
+use crate::command::following::follow;
+use crate::command::heard::Heard;
 use crate::failure::{DONE, Failure};
 use crate::output::Output;
 use crate::target::Target;
 use crate::view::flows::FlowView;
-
-/// Events that wait for a slow terminal before the nodes are read no further.
-const QUEUE: usize = 1024;
 
 /// Shown at the end of the help.
 const AFTER: &str = "\
@@ -50,7 +47,7 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
         dropped: arguments.dropped,
     };
     if arguments.follow && target.nodes.len() == 1 {
-        return follow(&target, request, output).await;
+        return go_on(&target, request, output).await;
     }
     let heard = Heard::from(&target, async |node, _| collect(node, request).await).await?;
     let code = if arguments.follow {
@@ -67,7 +64,7 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global, output: &Output)
         return Ok(code);
     }
     // The past was asked for above, so that it could be put in order.
-    follow(&target, FlowsRequest { last: 0, ..request }, output).await
+    go_on(&target, FlowsRequest { last: 0, ..request }, output).await
 }
 
 async fn collect(node: &Node, request: FlowsRequest) -> Result<Vec<FlowEvent>, Failure> {
@@ -83,54 +80,16 @@ async fn collect(node: &Node, request: FlowsRequest) -> Result<Vec<FlowEvent>, F
     Ok(flows)
 }
 
-/// Shows the events of all nodes until the last of them ends, or the reader goes away.
-async fn follow(target: &Target, request: FlowsRequest, output: &Output) -> Result<u8, Failure> {
-    let (sender, mut receiver) = mpsc::channel(QUEUE);
+/// Shows new events of all nodes.
+async fn go_on(target: &Target, request: FlowsRequest, output: &Output) -> Result<u8, Failure> {
     let request = FlowsRequest {
         follow: true,
         ..request
     };
-    for node in &target.nodes {
-        tokio::spawn(forward(node.clone(), request, sender.clone()));
-    }
-    drop(sender);
-    let mut code = DONE;
-    while let Some((node, flow)) = receiver.recv().await {
-        match flow {
-            Ok(flow) => output.show_line(&FlowView::from(flow))?,
-            Err(failure) if target.nodes.len() == 1 => return Err(failure),
-            Err(failure) => {
-                let mut missing = Missing::default();
-                missing.push(node, failure);
-                code = code.max(missing.tell(output));
-            }
-        }
-    }
-    Ok(code)
-}
-
-type Followed = (String, Result<FlowEvent, Failure>);
-
-async fn forward(node: Node, request: FlowsRequest, sender: mpsc::Sender<Followed>) {
-    let name = node.name().await;
-    let mut client = node.mesh.clone();
-    let mut stream = match node.mesh_daemon.answer(client.flows(request)).await {
-        Ok(stream) => stream,
-        Err(failure) => {
-            // Nobody reads any more: nothing to tell.
-            let _ = sender.send((name, Err(failure))).await;
-            return;
-        }
+    let open = |node: Node| async move {
+        let (daemon, mut client) = (node.mesh_daemon, node.mesh);
+        let stream = daemon.answer(client.flows(request)).await?;
+        Ok((daemon, stream))
     };
-    loop {
-        let event = match stream.message().await {
-            Ok(Some(flow)) => Ok(flow),
-            Ok(None) => return,
-            Err(status) => Err(node.mesh_daemon.failure(&status)),
-        };
-        let ended = event.is_err();
-        if sender.send((name.clone(), event)).await.is_err() || ended {
-            return;
-        }
-    }
+    follow(target, output, open, |_, flow| FlowView::from(flow)).await
 }

@@ -10,6 +10,7 @@ pub(crate) mod encryption;
 pub(crate) mod explain;
 pub(crate) mod federation;
 pub(crate) mod flows;
+pub(crate) mod following;
 pub(crate) mod heard;
 pub(crate) mod identity;
 pub(crate) mod import;

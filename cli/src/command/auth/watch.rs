@@ -1,18 +1,14 @@
 //! `signet auth watch`.
 
 use clap::{Args, ValueEnum};
-use signet_proto::agent::v1::{AuthEvent, WatchRequest};
-use tokio::sync::mpsc;
+use signet_proto::agent::v1::WatchRequest;
 
 use crate::clients::Node;
-use crate::command::heard::Missing;
-use crate::failure::{DONE, Failure};
+use crate::command::following::follow;
+use crate::failure::Failure;
 use crate::output::Output;
 use crate::target::Target;
 use crate::view::auth_events::EventView;
-
-/// Events that wait for a slow terminal before the nodes are read no further.
-const QUEUE: usize = 1024;
 
 /// Shown at the end of the help.
 const AFTER: &str = "\
@@ -68,50 +64,14 @@ impl Kind {
 
 /// Shows the events of all nodes until the last of them ends, or the reader goes away.
 pub(super) async fn run(arguments: &Arguments, target: &Target, output: &Output) -> Result<u8, Failure> {
-    let (sender, mut receiver) = mpsc::channel(QUEUE);
     let kinds: Vec<String> = arguments.kinds.iter().map(|kind| kind.name()).collect();
-    for node in &target.nodes {
+    let open = |node: Node| {
         let request = WatchRequest { kinds: kinds.clone() };
-        tokio::spawn(forward(node.clone(), request, sender.clone()));
-    }
-    drop(sender);
-    let mut code = DONE;
-    while let Some((node, event)) = receiver.recv().await {
-        match event {
-            Ok(event) => output.show_line(&EventView::new(&node, event))?,
-            Err(failure) if target.nodes.len() == 1 => return Err(failure),
-            Err(failure) => {
-                let mut missing = Missing::default();
-                missing.push(node, failure);
-                code = code.max(missing.tell(output));
-            }
-        }
-    }
-    Ok(code)
-}
-
-type Told = (String, Result<AuthEvent, Failure>);
-
-async fn forward(node: Node, request: WatchRequest, sender: mpsc::Sender<Told>) {
-    let name = node.name().await;
-    let mut client = node.agent.clone();
-    let mut stream = match node.agent_daemon.answer(client.watch(request)).await {
-        Ok(stream) => stream,
-        Err(failure) => {
-            // Nobody reads any more: nothing to tell.
-            let _ = sender.send((name, Err(failure))).await;
-            return;
+        async move {
+            let (daemon, mut client) = (node.agent_daemon, node.agent);
+            let stream = daemon.answer(client.watch(request)).await?;
+            Ok((daemon, stream))
         }
     };
-    loop {
-        let event = match stream.message().await {
-            Ok(Some(event)) => Ok(event),
-            Ok(None) => return,
-            Err(status) => Err(node.agent_daemon.failure(&status)),
-        };
-        let ended = event.is_err();
-        if sender.send((name.clone(), event)).await.is_err() || ended {
-            return;
-        }
-    }
+    follow(target, output, open, EventView::new).await
 }
