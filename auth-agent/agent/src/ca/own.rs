@@ -12,8 +12,9 @@ use tokio::sync::watch;
 use crate::view::View;
 
 /// Tells this node's own CA from others of the trust domain: by who signed the node's SVID, and the authorities that the CA which did so
-/// named with its last bundle. Until it has named any, as after the node has joined, who signed the SVID is all that is known of it: the
-/// CA shows an SVID of the same authority then, as it renews its own whenever another one begins to sign.
+/// named with its last bundle; in this agent's life before, where it has said nothing in this one. Until it has named any, as after the node
+/// has joined, who signed the SVID is all that is known of it: the CA shows an SVID of the same authority then, as it renews its own whenever
+/// another one begins to sign. A node that was moved to another CA goes on with what the one before named until the new one has answered.
 #[derive(Debug)]
 pub struct OwnCa {
     /// Who signed the SVID of this node.
@@ -31,11 +32,9 @@ impl SignerSource for OwnCa {
         };
         let view = self.view.borrow().clone();
         let told = view.as_ref().map_or(&[][..], |view| view.node_signers());
-        let (own, peer) = (own.to_string(), peer.to_string());
-        // Lists without ours are those of another CA, to which this node belonged before, and say nothing.
-        let mut by_ours = [told, &self.kept]
-            .into_iter()
-            .filter(|named| named.contains(&own));
-        peer == own || by_ours.any(|named| named.contains(&peer))
+        // Whoever named these was this node's own CA then. The signer of the node's SVID need not be among them any more: it may have been
+        // replaced, and the node be about to renew.
+        let named = if told.is_empty() { &*self.kept } else { told };
+        peer == own || named.contains(&peer.to_string())
     }
 }
