@@ -13,6 +13,7 @@ use rustls_pki_types::pem::PemObject as _;
 use signet_proto::agent::v1::agent_service_server::AgentServiceServer;
 use signet_session::{Instance, Limits as SessionLimits};
 use signet_spiffe::{BundleSet, SpiffeId, TrustDomain, X509Bundle};
+use signet_tls::BundleSource;
 use signet_uds::{Access, serve_incoming};
 use signet_workload_api::Limits as WorkloadLimits;
 use tokio::net::TcpListener;
@@ -398,14 +399,25 @@ fn keeper(
     kept: &BundleFile,
     status: &Arc<Status>,
 ) -> Keeper {
+    let bundles = Arc::new(TowardsCa(view.clone()));
+    let mut signers = kept.node_signers(&trust_domain);
+    if signers.is_empty() {
+        // The operator has brought a bundle, or the first: its authorities are named by hand.
+        let brought = BundleSource::bundles(&*bundles);
+        let authorities = brought
+            .get(&trust_domain)
+            .into_iter()
+            .flat_map(X509Bundle::key_ids);
+        signers = authorities.map(ToString::to_string).collect();
+    }
     Keeper {
         node: args.node.clone(),
-        signers: kept.node_signers(&trust_domain).into(),
+        signers: signers.into(),
         trust_domain,
         ca: CaAddresses::new(&args.ca, random()),
         prover: prover(args),
         state,
-        bundles: Arc::new(TowardsCa(view.clone())),
+        bundles,
         view: view.subscribe(),
         status: status.clone(),
     }
