@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(
             error("spec:\n  ingress:\n  - from: [{entity: everyone}]\n"),
             "f.yaml:6:21: spec.ingress[0].from[0].entity: unknown variant `everyone`, expected one of all, world, host, \
-             remote-node, unmanaged, cluster"
+             remote-node, unmanaged, ingress, cluster"
         );
         assert_eq!(
             error(
