@@ -159,7 +159,8 @@ impl Served {
     /// Ends the agent without a word to anybody.
     pub(crate) fn kill(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_timeout(Duration::ZERO);
+            // Its socket must be closed before another one takes the place.
+            runtime.shutdown_timeout(PATIENCE);
         }
     }
 
