@@ -132,6 +132,12 @@ fn path(given: Option<&PathBuf>, variable: &str, default: &str) -> PathBuf {
     )
 }
 
+/// What somebody types for it, which is also what daemons call it.
+pub(crate) fn name_of(kind: &impl ValueEnum) -> String {
+    let value = kind.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
 /// How results are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {

@@ -13,7 +13,6 @@ use rustls_pki_types::pem::PemObject as _;
 use signet_proto::agent::v1::agent_service_server::AgentServiceServer;
 use signet_session::{Instance, Limits as SessionLimits};
 use signet_spiffe::{BundleSet, SpiffeId, TrustDomain, X509Bundle};
-use signet_tls::BundleSource;
 use signet_uds::{Access, serve_incoming};
 use signet_workload_api::Limits as WorkloadLimits;
 use tokio::net::TcpListener;
@@ -64,7 +63,10 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         .with_context(|| format!("failed to listen on {}; is another agent running?", args.listen))?;
 
     let status = Arc::new(Status::default());
-    let (view, custody, kept_bundle) = stores(&args, &trust_domain, bundle, &text, &status);
+    let kept_bundle = BundleFile::new(&args.data_dir, &text);
+    let signers = kept_bundle.signers(&trust_domain, &bundle).into();
+    let bundle = kept_bundle.load(&trust_domain).unwrap_or(bundle);
+    let (view, custody) = stores(&args, &trust_domain, bundle, &text, &status);
     let restored = custody.restore(&view, &state);
     let (earlier, restored) = restored.map(|state| (state.view, state.svids)).unzip();
     let (access, access_watch) = watch::channel(None);
@@ -95,7 +97,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let (sessions, transport_events) = Sessions::new(context, pairs.clone());
 
     let mut tasks = JoinSet::new();
-    let keeper = keeper(&args, trust_domain, state, &view, &kept_bundle, &status);
+    let keeper = keeper(&args, trust_domain, signers, state, &view, &status);
     tasks.spawn(keeper.run(access));
     let following = following(&args, &listener, &view, &access_watch, &status)?;
     tasks.spawn(acknowledger(kept_bundle, &view, &access_watch, &status).run());
@@ -221,17 +223,15 @@ async fn serve(
 fn stores(
     args: &RunArgs,
     trust_domain: &TrustDomain,
-    started_with: X509Bundle,
+    bundle: X509Bundle,
     text: &str,
     status: &Arc<Status>,
-) -> (Arc<ViewStore>, Arc<Custody>, BundleFile) {
-    let kept_bundle = BundleFile::new(&args.data_dir, text);
-    let bundle = kept_bundle.load(trust_domain).unwrap_or(started_with);
+) -> (Arc<ViewStore>, Arc<Custody>) {
     let custody = custody(args, trust_domain, text, status);
     let view = ViewStore::new(args.node.clone(), trust_domain.clone(), BundleSet::single(bundle))
         .keeping(KeptFile::new(&args.data_dir))
         .forgetting(custody.clone());
-    (Arc::new(view), custody, kept_bundle)
+    (Arc::new(view), custody)
 }
 
 /// What the agent keeps for its next life.
@@ -394,30 +394,19 @@ fn make_directory(directory: &Path) -> anyhow::Result<()> {
 fn keeper(
     args: &RunArgs,
     trust_domain: TrustDomain,
+    signers: Arc<[String]>,
     state: StateFile,
     view: &Arc<ViewStore>,
-    kept: &BundleFile,
     status: &Arc<Status>,
 ) -> Keeper {
-    let bundles = Arc::new(TowardsCa(view.clone()));
-    let mut signers = kept.node_signers(&trust_domain);
-    if signers.is_empty() {
-        // The operator has brought a bundle, or the first: its authorities are named by hand.
-        let brought = BundleSource::bundles(&*bundles);
-        let authorities = brought
-            .get(&trust_domain)
-            .into_iter()
-            .flat_map(X509Bundle::key_ids);
-        signers = authorities.map(ToString::to_string).collect();
-    }
     Keeper {
         node: args.node.clone(),
-        signers: signers.into(),
+        signers,
         trust_domain,
         ca: CaAddresses::new(&args.ca, random()),
         prover: prover(args),
         state,
-        bundles,
+        bundles: Arc::new(TowardsCa(view.clone())),
         view: view.subscribe(),
         status: status.clone(),
     }

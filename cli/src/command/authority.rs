@@ -8,6 +8,7 @@ use signet_proto::ca::v1::{
     RetireAuthorityRequest, RevokeAuthorityRequest, TaintAuthorityRequest,
 };
 
+use crate::args::name_of;
 use crate::clients::Ca;
 use crate::command::authority_files;
 use crate::command::revocation::confirm;
@@ -134,16 +135,6 @@ enum Kind {
     Wit,
 }
 
-impl Kind {
-    fn name(self) -> String {
-        match self {
-            Self::X509 => "x509".to_owned(),
-            Self::Jwt => "jwt".to_owned(),
-            Self::Wit => "wit".to_owned(),
-        }
-    }
-}
-
 /// Runs a subcommand.
 pub(crate) async fn run(arguments: &Arguments, ca: &Ca, output: &Output) -> Result<(), Failure> {
     let client = ca.authorities.clone();
@@ -154,7 +145,7 @@ pub(crate) async fn run(arguments: &Arguments, ca: &Ca, output: &Output) -> Resu
             output.show(&AuthoritiesView::from(list))
         }
         Command::Prepare { kind } => {
-            let request = PrepareAuthorityRequest { kind: kind.name() };
+            let request = PrepareAuthorityRequest { kind: name_of(kind) };
             let done = ca
                 .daemon
                 .answer(client.clone().prepare_authority(request))
@@ -170,7 +161,7 @@ pub(crate) async fn run(arguments: &Arguments, ca: &Ca, output: &Output) -> Resu
             rehearse,
         } => {
             let request = ActivateAuthorityRequest {
-                kind: kind.name(),
+                kind: name_of(kind),
                 id: id.clone().unwrap_or_default(),
                 acknowledged: *now_that_nodes_know,
                 rehearse: *rehearse,
@@ -184,7 +175,7 @@ pub(crate) async fn run(arguments: &Arguments, ca: &Ca, output: &Output) -> Resu
         Command::Taint { kind, id, how } => {
             let call = async |rehearse| {
                 let request = TaintAuthorityRequest {
-                    kind: kind.name(),
+                    kind: name_of(kind),
                     id: id.clone(),
                     rehearse,
                 };
@@ -195,7 +186,7 @@ pub(crate) async fn run(arguments: &Arguments, ca: &Ca, output: &Output) -> Resu
         Command::Retire { kind, id, how } => {
             let call = async |rehearse| {
                 let request = RetireAuthorityRequest {
-                    kind: kind.name(),
+                    kind: name_of(kind),
                     id: id.clone(),
                     rehearse,
                 };
@@ -212,7 +203,7 @@ pub(crate) async fn run(arguments: &Arguments, ca: &Ca, output: &Output) -> Resu
         } => {
             let call = async |rehearse| {
                 let request = RevokeAuthorityRequest {
-                    kind: kind.name(),
+                    kind: name_of(kind),
                     id: id.clone(),
                     reason: reason.clone(),
                     rehearse,

@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 use signet_proto::ca::v1::WatchRequest;
 
+use crate::args::name_of;
 use crate::clients::Ca;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -49,25 +50,9 @@ enum Kind {
     NodeEntry,
 }
 
-impl Kind {
-    fn name(self) -> String {
-        let name = match self {
-            Self::Registration => "registration",
-            Self::Node => "node",
-            Self::JoinToken => "join-token",
-            Self::Setting => "setting",
-            Self::Revocation => "revocation",
-            Self::Federation => "federation",
-            Self::Authority => "authority",
-            Self::NodeEntry => "node-entry",
-        };
-        name.to_owned()
-    }
-}
-
 /// Shows events as they happen.
 pub(crate) async fn run(arguments: &Arguments, ca: &Ca, output: &Output) -> Result<(), Failure> {
-    let kinds = arguments.kinds.iter().map(|kind| kind.name()).collect();
+    let kinds = arguments.kinds.iter().map(name_of).collect();
     let mut client = ca.watch.clone();
     let mut stream = ca.daemon.answer(client.watch(WatchRequest { kinds })).await?;
     loop {

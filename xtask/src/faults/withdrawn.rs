@@ -122,7 +122,7 @@ pub(super) const WITHDRAWN: [Withdrawn; 10] = [
     },
     Withdrawn {
         what: "Traffic of hosts is left out",
-        here: "Nodes are ends of pairs by their own SVIDs, and lease their addresses like any other",
+        here: "Nodes are reached by their own SVIDs, and lease their addresses like any other; what is opened *from* another node's address, behind which that node may hide others by masquerading, is refused with its own reason (225) where a proof is required",
         tests: &[
             (
                 "tests/e2e/tests/packets.rs",

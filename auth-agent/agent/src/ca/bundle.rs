@@ -44,10 +44,13 @@ impl BundleFile {
         X509Bundle::new(trust_domain.clone(), authorities).ok()
     }
 
-    /// The authorities that the CA named as its own in what was written last, as names of keys.
-    pub fn node_signers(&self, trust_domain: &TrustDomain) -> Vec<String> {
-        let kept = self.kept(trust_domain);
-        kept.map(|bundle| bundle.node_signers).unwrap_or_default()
+    /// Whose signature makes a CA this node's own before it has said anything in this agent's life, as names of keys: whom it named in what
+    /// was written last; where nothing was written, or an operator has brought another bundle since, the authorities of what was brought.
+    pub fn signers(&self, trust_domain: &TrustDomain, brought: &X509Bundle) -> Vec<String> {
+        match self.kept(trust_domain) {
+            Some(kept) => kept.node_signers,
+            None => brought.key_ids().map(ToString::to_string).collect(),
+        }
     }
 
     fn kept(&self, trust_domain: &TrustDomain) -> Option<TrustBundle> {
@@ -125,6 +128,25 @@ mod tests {
         assert_eq!(file("second").load(&domain()), None);
         let other = TrustDomain::parse("other.example").expect("valid");
         assert_eq!(file("first").load(&other), None);
+    }
+
+    #[test]
+    fn whoever_the_ca_named_counts_until_the_operator_brings_another_bundle() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = |text| BundleFile::new(directory.path(), text);
+        let brought = bundle().x509_authorities.into_iter().map(Into::into).collect();
+        let brought = X509Bundle::new(domain(), brought).expect("valid");
+        let by_hand: Vec<_> = brought.key_ids().map(ToString::to_string).collect();
+        assert_eq!(by_hand.len(), 1);
+        assert_eq!(file("first").signers(&domain(), &brought), by_hand);
+        let named = vec!["named by the CA".to_owned()];
+        let told = TrustBundle {
+            node_signers: named.clone(),
+            ..bundle()
+        };
+        file("first").save(&told).expect("saves");
+        assert_eq!(file("first").signers(&domain(), &brought), named);
+        assert_eq!(file("second").signers(&domain(), &brought), by_hand);
     }
 
     #[test]

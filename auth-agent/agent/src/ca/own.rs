@@ -12,16 +12,20 @@ use tokio::sync::watch;
 use crate::view::View;
 
 /// Tells this node's own CA from others of the trust domain: by who signed the node's SVID, and the authorities that the CA which did so
-/// named with its last bundle; in this agent's life before, where it has said nothing in this one. Until it has named any, as after the node
-/// has joined, who signed the SVID is all that is known of it: the CA shows an SVID of the same authority then, as it renews its own whenever
-/// another one begins to sign. A node that was moved to another CA goes on with what the one before named until the new one has answered.
+/// named with its last bundle; in this agent's life before, where it has said nothing in this one; in the bundle that an operator has brought,
+/// where it has named none since. A node that joined under a bundle with other authorities than the CA's goes by who signed the SVID: the CA
+/// shows an SVID of the same authority then, as it renews its own whenever another one begins to sign. A node that was moved to another CA
+/// goes on with what the one before named until the new one has answered.
 #[derive(Debug)]
 pub struct OwnCa {
     /// Who signed the SVID of this node.
     pub signer: Option<KeyId>,
     /// What the CA says.
     pub view: watch::Receiver<Option<Arc<View>>>,
-    /// What it said in this agent's life before, as names of keys.
+    /// What it said in this agent's life before, or where it has said nothing what an operator has brought ([`BundleFile::signers`]), as names
+    /// of keys.
+    ///
+    /// [`BundleFile::signers`]: super::BundleFile::signers
     pub kept: Arc<[String]>,
 }
 

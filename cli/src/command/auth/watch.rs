@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 use signet_proto::agent::v1::WatchRequest;
 
+use crate::args::name_of;
 use crate::clients::Node;
 use crate::command::following::follow;
 use crate::failure::Failure;
@@ -48,23 +49,9 @@ enum Kind {
     LeaseLapsed,
 }
 
-impl Kind {
-    fn name(self) -> String {
-        let name = match self {
-            Self::Proven => "proven",
-            Self::Renewed => "renewed",
-            Self::Gone => "gone",
-            Self::Failed => "failed",
-            Self::LeaseGranted => "lease-granted",
-            Self::LeaseLapsed => "lease-lapsed",
-        };
-        name.to_owned()
-    }
-}
-
 /// Shows the events of all nodes until the last of them ends, or the reader goes away.
 pub(super) async fn run(arguments: &Arguments, target: &Target, output: &Output) -> Result<u8, Failure> {
-    let kinds: Vec<String> = arguments.kinds.iter().map(|kind| kind.name()).collect();
+    let kinds: Vec<String> = arguments.kinds.iter().map(name_of).collect();
     let open = |node: Node| {
         let request = WatchRequest { kinds: kinds.clone() };
         async move {
