@@ -74,20 +74,24 @@ impl Outgoing {
     }
 }
 
+/// An update, or the last word of a stream. Small: a channel has room for 32 of them from its beginning, whatever its bound, and each
+/// connected node has one.
+pub(super) type Told = Result<Box<Outgoing>, Status>;
+
 /// What a caller reads from.
 #[derive(Debug)]
 pub(crate) struct Updates {
-    receiver: mpsc::Receiver<Result<Outgoing, Status>>,
+    receiver: mpsc::Receiver<Told>,
 }
 
 impl Updates {
-    pub(super) fn new(receiver: mpsc::Receiver<Result<Outgoing, Status>>) -> Self {
+    pub(super) fn new(receiver: mpsc::Receiver<Told>) -> Self {
         Self { receiver }
     }
 }
 
 impl Stream for Updates {
-    type Item = Result<Outgoing, Status>;
+    type Item = Told;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.receiver.poll_recv(cx)
@@ -225,7 +229,7 @@ fn answer(updates: Updates) -> http::Response<Body> {
 mod tests {
     use super::*;
 
-    async fn frames(sent: Vec<Result<Outgoing, Status>>) -> Vec<Frame<Bytes>> {
+    async fn frames(sent: Vec<Told>) -> Vec<Frame<Bytes>> {
         let (sender, receiver) = mpsc::channel(sent.len());
         for update in sent {
             sender.try_send(update).unwrap();
@@ -240,15 +244,15 @@ mod tests {
         frames.map(Result::unwrap).collect().await
     }
 
-    fn update(shared: &Bytes) -> Outgoing {
-        Outgoing {
+    fn update(shared: &Bytes) -> Box<Outgoing> {
+        Box::new(Outgoing {
             shared: shared.clone(),
             own: Update {
                 self_node: "n1".to_owned(),
                 ..Update::default()
             },
             under_way: None,
-        }
+        })
     }
 
     #[tokio::test]
