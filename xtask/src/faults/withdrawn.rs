@@ -57,7 +57,7 @@ pub(super) const WITHDRAWN: [Withdrawn; 10] = [
                 "proofs_and_leases_of_a_node_that_was_rebooted_are_void_at_its_first_word",
             ),
             (
-                "auth-agent/lease/tests/book.rs",
+                "auth-agent/lease/tests/book/main.rs",
                 "what_a_node_said_before_it_was_rebooted_counts_no_more",
             ),
         ],
