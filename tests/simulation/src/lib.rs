@@ -22,6 +22,7 @@
 pub mod agenda;
 pub mod agent;
 pub mod authority;
+mod checks;
 pub mod context;
 mod control;
 pub mod dice;
@@ -32,7 +33,9 @@ pub mod kernel;
 pub mod model;
 pub mod names;
 pub mod network;
+mod packets;
 pub mod pairs;
+mod process;
 pub mod scale;
 mod sessions;
 pub mod truth;
