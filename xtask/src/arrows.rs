@@ -96,6 +96,8 @@ const FOLDERS: [(&str, &[&str]); 10] = [
             "signet-handshake",
             "signet-pairs",
             "signet-parking",
+            "signet-preauth",
+            "signet-refusal",
         ],
     ),
 ];

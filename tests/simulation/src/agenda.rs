@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use signet_abi::AuthKey;
 use signet_session::NodeNumber;
 
 use crate::kernel::Packet;
 use crate::network::{ConnectionId, Side};
+use crate::pairs::Signal;
 
 /// Something that is to happen.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +34,12 @@ pub enum Event {
     Talk,
     /// A packet arrives at this node, which was its receiver's when it was sent.
     Packet(Packet, NodeNumber),
+    /// A node's agent reads a signal of the kernel's.
+    Signal(NodeNumber, AuthKey, Signal),
+    /// The packet comes out of a node's parking device, to wait for this proof, and says whether its sender is to be told.
+    Parked(NodeNumber, Packet, AuthKey, bool),
+    /// A node's signet-meshd has read the policies.
+    Rules(NodeNumber),
     /// The fault with this number happens.
     Fault(usize),
     /// What the fault with this number did is over.

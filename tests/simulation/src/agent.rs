@@ -10,10 +10,12 @@ use signet_handshake::Credentials;
 use signet_lease::{Book, Effects, Table as Claims};
 use signet_pairs::{Answers, Bounds, Judge, ProveError, Table, Waiting};
 use signet_parking::Lot;
+use signet_refusal::{Budget, Limits};
 use signet_session::{Boot, Instance, NodeNumber};
 use signet_spiffe::{SpiffeId, UnixTime, VerifiedSvid};
 use signet_tls::SharedBundles;
 
+use crate::ahead::Ahead;
 use crate::context::{Context, SECOND};
 use crate::names::workload;
 use crate::network::{ConnectionId, NodeSvid};
@@ -26,7 +28,17 @@ const TICK: u64 = SECOND;
 /// The kernel's maps are compared with what should be in them this often.
 const RECONCILE: u64 = 30 * SECOND;
 
-/// What one life of an agent leaves to the next: the view, the SVIDs, and up to where revocations were done with.
+/// How an agent is set up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tuning {
+    /// How much waits.
+    pub parking: signet_parking::Bounds,
+    /// How much is proven ahead; nothing: none is.
+    pub ahead: Option<signet_preauth::Bounds>,
+}
+
+/// What one life of an agent leaves to the next: the view, the SVIDs, up to where revocations were done with, and
+/// which pairs were used.
 #[derive(Clone, Debug)]
 pub struct Estate {
     /// The view.
@@ -37,6 +49,8 @@ pub struct Estate {
     pub svids: BTreeMap<SpiffeId, Arc<Credentials>>,
     /// The version of the view up to which proofs were taken back.
     pub settled: u64,
+    /// The pair that was used last first.
+    pub used: Vec<AuthKey>,
 }
 
 /// An agent.
@@ -61,7 +75,10 @@ pub struct Agent {
     pub(crate) book: Book,
     pub(crate) table: Table,
     pub(crate) waiting: Waiting,
+    pub(crate) tuning: Tuning,
     pub(crate) lot: Lot,
+    pub(crate) budget: Budget,
+    pub(crate) ahead: Option<Ahead>,
     pub(crate) attempts: BTreeMap<AuthKey, Attempt>,
     /// When it was started, simulated ns.
     pub(crate) since: u64,
@@ -71,7 +88,10 @@ pub struct Agent {
 
 impl Agent {
     /// A new life. It takes over what the last one has left, in its estate and in the kernel.
-    pub fn start(own: NodeNumber, estate: Estate, context: &mut Context<'_>) -> Self {
+    pub fn start(own: NodeNumber, estate: Estate, tuning: Tuning, context: &mut Context<'_>) -> Self {
+        let ahead = tuning
+            .ahead
+            .map(|bounds| Ahead::new(bounds, estate.used.clone(), context));
         let mut agent = Self {
             own,
             instance: Instance::new(boot_of(own, context.clocks.booted), context.dice.bytes()),
@@ -88,7 +108,10 @@ impl Agent {
             book: Book::default(),
             table: Table::new(Bounds::default()),
             waiting: Waiting::default(),
-            lot: Lot::new(signet_parking::Bounds::default()),
+            lot: Lot::new(tuning.parking),
+            budget: Budget::new(Limits::default()),
+            ahead,
+            tuning,
             attempts: BTreeMap::new(),
             since: context.at(),
             tick_at: context.at(),
@@ -172,17 +195,22 @@ impl Agent {
         let effects = self.book.review(&**view, context.boot());
         apply(&effects, context);
         self.table.forgive();
+        self.relent_ahead(context);
+        self.wake_ahead(context);
         self.claim(context);
     }
 
-    /// The CA has given this node SVIDs.
-    pub fn on_svids(&mut self, svids: Vec<Arc<Credentials>>) {
+    /// The CA has given this node SVIDs. What has ended by its own clock it does not take.
+    pub fn on_svids(&mut self, svids: Vec<Arc<Credentials>>, context: &mut Context<'_>) {
         let mut mended = false;
-        for svid in svids {
+        let now = context.now().unix;
+        for svid in svids.into_iter().filter(|svid| svid.not_after() > now) {
             mended |= self.estate.svids.insert(svid.id().clone(), svid).is_none();
         }
         if mended {
             self.table.forgive();
+            self.relent_ahead(context);
+            self.wake_ahead(context);
         }
     }
 
@@ -211,6 +239,7 @@ impl Agent {
         self.endpoints = Some(endpoints);
         self.heard = Some(context.boot());
         self.sweep(true, context);
+        self.wake_ahead(context);
         self.claim(context);
     }
 
@@ -255,6 +284,14 @@ impl Agent {
         }
         self.tick_sessions(context);
         self.tick_pairs(context);
+        if self
+            .ahead
+            .as_ref()
+            .and_then(|ahead| ahead.due)
+            .is_some_and(|due| due <= context.at())
+        {
+            self.go_ahead(context);
+        }
     }
 
     fn on_tick(&mut self, context: &mut Context<'_>) {
@@ -269,9 +306,9 @@ impl Agent {
         for key in self.table.renewals(now) {
             self.launch(key, context);
         }
-        let expired = self.lot.expire(now);
-        context.returned.extend(expired);
+        self.tick_parking(context);
         self.keep_sessions(context);
+        self.tick_ahead(context);
     }
 
     /// When [`Agent::on_wake`] has something to do next, simulated ns.
@@ -285,7 +322,8 @@ impl Agent {
             .values()
             .map(|attempt| attempt.deadline)
             .fold(due, u64::min);
-        self.sessions_due(context).min(due)
+        let ahead = self.ahead.as_ref().and_then(|ahead| ahead.due);
+        self.sessions_due(context).min(due).min(ahead.unwrap_or(u64::MAX))
     }
 
     /// This node as a number in maps.

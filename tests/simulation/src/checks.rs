@@ -1,9 +1,9 @@
 //! What is looked at after each step.
 
 use signet_abi::AuthKey;
-use signet_session::NodeNumber;
+use signet_session::{Limits, NodeNumber};
 
-use crate::agent::boot_of;
+use crate::agent::{Agent, boot_of};
 use crate::host::Host;
 use crate::world::World;
 
@@ -16,13 +16,9 @@ impl World {
             return;
         };
         let Some(agent) = &host.agent else { return };
-        let (boot, unix) = (host.clocks.boot(at), host.clocks.now(at).unix);
+        let boot = host.clocks.boot(at);
         let mut wrong = Vec::new();
-        let is_wrong = |key: &AuthKey| {
-            self.truth
-                .is_proven(on, key, unix, Some(&agent.estate.view))
-                .err()
-        };
+        let is_wrong = |key: &AuthKey| self.truth.is_proven(on, key, at, Some(&agent.estate.view)).err();
         for (key, value) in &host.kernel.auth {
             if value.is_live(boot)
                 && let Some(reason) = is_wrong(key)
@@ -59,12 +55,45 @@ impl World {
         }
         wrong.extend(
             agent
-                .is_bounded()
+                .is_bounded(boot)
                 .err()
                 .map(|reason| format!("node {on}: {reason}")),
         );
         for what in wrong {
             self.truth.violated(what);
         }
+        self.truth.look_at_parking(on, at, &self.setup.tuning.parking);
+    }
+}
+
+impl Agent {
+    /// All that grows must have an end: what is there of what peers can cause.
+    pub fn is_bounded(&self, now: u64) -> Result<(), String> {
+        let limits = Limits::default();
+        for (peer, state) in &self.peers {
+            let Some(live) = &state.up else { continue };
+            let (open, yielded) = live.flights.len();
+            let most = limits.own_handshakes + limits.peer_handshakes;
+            if open > most || yielded > limits.own_handshakes {
+                return Err(format!(
+                    "{open} handshakes open, {yielded} yielded, with node {peer}"
+                ));
+            }
+        }
+        let fill = self.lot.fill();
+        let bounds = &self.tuning.parking;
+        if fill.packets > bounds.packets || fill.bytes > bounds.bytes {
+            return Err(format!("{fill:?} parked"));
+        }
+        if let Some(ahead) = self.ahead.as_ref().map(|ahead| ahead.bounds) {
+            let in_flight = self.ahead_in_flight(now);
+            if in_flight > ahead.in_flight {
+                return Err(format!("{in_flight} handshakes ahead"));
+            }
+        }
+        if self.attempts.len() > signet_pairs::Bounds::default().in_flight {
+            return Err(format!("{} attempts", self.attempts.len()));
+        }
+        Ok(())
     }
 }

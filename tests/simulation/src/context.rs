@@ -23,6 +23,8 @@ pub struct Clocks {
     pub unix: u64,
     /// When the node was booted, simulated ns.
     pub booted: u64,
+    /// By how much its wall clock is ahead of the others, or behind them, seconds.
+    pub skew: i64,
 }
 
 impl Clocks {
@@ -30,8 +32,25 @@ impl Clocks {
     pub fn now(&self, at: u64) -> Now {
         Now {
             clock: self.instant(at),
-            unix: UnixTime::since_unix_epoch(Duration::from_nanos(self.unix * SECOND + at)),
+            unix: UnixTime::since_unix_epoch(Duration::from_nanos(self.wall(at))),
         }
+    }
+
+    /// The wall clock, Unix ns.
+    pub fn wall(&self, at: u64) -> u64 {
+        let skew = self.skew.unsigned_abs().saturating_mul(SECOND);
+        let wall = self.unix.saturating_mul(SECOND).saturating_add(at);
+        if self.skew < 0 {
+            wall.saturating_sub(skew)
+        } else {
+            wall.saturating_add(skew)
+        }
+    }
+
+    /// When the wall clock says this, if nobody turns it, simulated ns.
+    pub fn at_unix(&self, seconds: u64) -> u64 {
+        let since = self.wall(0);
+        seconds.saturating_mul(SECOND).saturating_sub(since)
     }
 
     /// A simulated time as an instant.
@@ -49,10 +68,9 @@ impl Clocks {
         at.saturating_sub(self.booted) + 1
     }
 
-    /// A certificate's time by that clock.
+    /// A certificate's time by that clock, as the wall clock has it now.
     pub fn boot_of(&self, time: UnixTime) -> u64 {
-        let at = time.as_secs().saturating_sub(self.unix).saturating_mul(SECOND);
-        self.boot(at)
+        self.boot(self.at_unix(time.as_secs()))
     }
 }
 

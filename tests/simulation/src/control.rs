@@ -1,16 +1,19 @@
 //! The control plane: the CA's view, SVIDs, and what nodes are told of addresses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use signet_abi::NodeId;
+use signet_abi::{AuthKey, NodeId, SecurityIdentity};
+use signet_preauth::{Demand, Group, Place};
 use signet_session::NodeNumber;
 use signet_spiffe::{BundleSet, Revocations, SerialNumber, SpiffeId, Subject, X509Bundle};
 
 use crate::agenda::{Event, nanos};
-use crate::names::trust_domain;
+use crate::host::Host;
+use crate::names::{identity, trust_domain};
+use crate::rules::Rule;
 use crate::truth::Owner;
 use crate::view::{Suspicion, View};
 use crate::world::World;
@@ -84,13 +87,15 @@ impl World {
         let (Some(host), Some(authority)) = (self.hosts.get_mut(&on), self.authorities.last()) else {
             return;
         };
-        let unix = host.clocks.now(now).unix;
+        // The CA's clock and the node's may differ.
+        let (unix, theirs) = (self.clocks.now(now).unix, host.clocks.now(now).unix);
         let Some(agent) = &mut host.agent else { return };
-        if agent.estate.svid.not_after < unix.as_secs() + self.setup.life.as_secs() {
+        let is_due = agent.estate.svid.not_after < theirs.as_secs() + self.setup.life.as_secs();
+        if is_due && svid.not_after > theirs.as_secs() {
             agent.estate.svid = svid;
         }
         let mut issued = Vec::new();
-        for id in agent.wanted(unix, early) {
+        for id in agent.wanted(theirs, early) {
             if !self.view.is_on(on, &id) {
                 continue;
             }
@@ -101,7 +106,7 @@ impl World {
                 issued.push(Arc::new(svid));
             }
         }
-        self.with(on, |agent, _| agent.on_svids(issued));
+        self.with(on, |agent, context| agent.on_svids(issued, context));
     }
 
     /// An address is somebody else's from now on.
@@ -166,6 +171,76 @@ impl World {
             })
             .collect();
         self.with(on, |agent, context| agent.on_endpoints(endpoints, context));
+        self.tell_demand(on);
+    }
+
+    /// A policy says something else from now on.
+    pub(crate) fn rule(&mut self, from: u32, to: u32, rule: Rule) {
+        let mut rules = (*self.rules).clone();
+        rules.set(identity(from), identity(to), rule);
+        self.rules = Arc::new(rules);
+        let hosts: Vec<NodeNumber> = self.hosts.keys().copied().collect();
+        for on in hosts {
+            // What there is from the start everybody has read before anything else.
+            let most = if self.now() == 0 {
+                0
+            } else {
+                nanos(Duration::from_millis(300))
+            };
+            let later = self.dice.between(0, most);
+            self.agenda.at(self.now() + later, Event::Rules(on));
+        }
+    }
+
+    /// A node's signet-meshd has read the policies, and has them in the kernel.
+    pub(crate) fn tell_rules(&mut self, on: NodeNumber) {
+        let rules = self.rules.clone();
+        let Some(host) = self.hosts.get_mut(&on).filter(|host| host.meshless == 0) else {
+            return;
+        };
+        host.kernel.rules = Arc::clone(&rules);
+        self.truth.ruled(on, rules);
+        self.tell_demand(on);
+    }
+
+    /// What is worth a proof ahead: of each workload of the node with every place from where a rule of its own asks for one.
+    fn tell_demand(&mut self, on: NodeNumber) {
+        let now = self.now();
+        let is_told = |host: &&Host| host.meshless == 0 && host.agent.is_some();
+        let Some(host) = self.hosts.get(&on).filter(is_told) else {
+            return;
+        };
+        if self.setup.tuning.ahead.is_none() {
+            return;
+        }
+        let kernel = &host.kernel;
+        let here = kernel
+            .endpoints
+            .values()
+            .map(|(identity, _)| (*identity, NodeId(on.get())));
+        let places: BTreeSet<(SecurityIdentity, NodeId)> =
+            here.chain(kernel.ipcache.values().copied()).collect();
+        let locals: BTreeSet<SecurityIdentity> =
+            kernel.endpoints.values().map(|(identity, _)| *identity).collect();
+        let mut possible = BTreeSet::new();
+        let mut groups = Vec::new();
+        for local in locals {
+            let asks = |place: &&(SecurityIdentity, NodeId)| kernel.rules.of(place.0, local).asks_for_proof();
+            let mut group = Group {
+                locals: [local].into(),
+                ..Group::default()
+            };
+            for (remote, node) in places.iter().filter(asks).copied() {
+                possible.insert(AuthKey { local, remote, node });
+                group.remotes.insert(Place {
+                    identity: remote,
+                    node,
+                });
+            }
+            groups.push(group);
+        }
+        self.truth.possible(now, on, possible);
+        self.with(on, |agent, context| agent.on_demand(Demand::new(groups), context));
     }
 
     /// A node's control plane has heard where an address is now.
@@ -179,6 +254,7 @@ impl World {
             Some(entry) => host.kernel.ipcache.insert(address, entry),
             None => host.kernel.ipcache.remove(&address),
         };
+        self.tell_demand(on);
     }
 
     /// The serial numbers of what a node was given, as what can be revoked.

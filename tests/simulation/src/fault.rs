@@ -8,6 +8,7 @@ use signet_session::NodeNumber;
 use crate::agenda::nanos;
 use crate::dice::Dice;
 use crate::names::{node, own_address, shared_address};
+use crate::rules::Rule;
 
 /// One of them. Numbers of workloads are those of [`crate::names::workload`].
 #[derive(Clone, Debug)]
@@ -54,6 +55,10 @@ pub enum Fault {
     NewAuthority,
     /// What the CA signed with any but its newest key is revoked.
     RevokeOld,
+    /// A policy says something else of the packets of one workload to another one.
+    Rule(u32, u32, Rule),
+    /// A node's wall clock is turned by so many seconds, and back.
+    Step(NodeNumber, i64),
 }
 
 /// A fault, when, and for how long.
@@ -98,7 +103,7 @@ pub fn plan(dice: &mut Dice, count: usize, time: Duration, nodes: u32, workloads
 fn any(dice: &mut Dice, nodes: u32, workloads: u32) -> Fault {
     let one = |dice: &mut Dice| node(small(dice.between(1, u64::from(nodes))));
     let work = |dice: &mut Dice| small(dice.between(0, u64::from(workloads) - 1));
-    match dice.between(0, 99) {
+    match dice.between(0, 119) {
         0..=11 => Fault::Crash(one(dice)),
         12..=16 => Fault::Reboot(one(dice)),
         17..=30 => {
@@ -144,7 +149,24 @@ fn any(dice: &mut Dice, nodes: u32, workloads: u32) -> Fault {
         }
         95 => Fault::Ban(one(dice)),
         96..=97 => Fault::NewAuthority,
-        _ => Fault::RevokeOld,
+        98..=99 => Fault::RevokeOld,
+        100..=109 => {
+            let (from, to) = (work(dice), work(dice));
+            let rules = [
+                Rule::Open,
+                Rule::Required,
+                Rule::Rejecting,
+                Rule::Rejecting,
+                Rule::Denied,
+            ];
+            Fault::Rule(from, to, dice.pick(&rules).copied().unwrap_or_default())
+        }
+        _ => {
+            let on = one(dice);
+            // Minutes and hours, as after a night in suspension or a wrong battery.
+            let step = dice.pick(&[20, 300, 3_600, 21_600]).copied().unwrap_or(20);
+            Fault::Step(on, if dice.chance(50) { step } else { -step })
+        }
     }
 }
 

@@ -79,6 +79,8 @@ impl World {
                 self.publish(|_| {});
             }
             Fault::RevokeOld => self.revoke_old(),
+            Fault::Rule(from, to, rule) => self.rule(from, to, rule),
+            Fault::Step(on, seconds) => self.turn_clock(on, seconds),
         }
     }
 
@@ -124,19 +126,22 @@ impl World {
                 });
             }
             Fault::Steal(_, to, _) => self.repent(to),
+            Fault::Step(on, seconds) => self.turn_clock(on, -seconds),
             Fault::Reset(..)
             | Fault::Move(..)
             | Fault::Revoke(..)
             | Fault::Renew(_)
             | Fault::Ban(_)
             | Fault::NewAuthority
-            | Fault::RevokeOld => {}
+            | Fault::RevokeOld
+            | Fault::Rule(..) => {}
         }
     }
 
     fn mesh_is_back(&mut self, on: NodeNumber) {
         self.count(on, |host| host.meshless -= 1);
         self.tell_endpoints(on);
+        self.tell_rules(on);
     }
 
     fn hears_again(&mut self, on: NodeNumber) {
@@ -145,6 +150,15 @@ impl World {
         for address in addresses {
             self.tell_address(on, address);
         }
+    }
+
+    /// A node's wall clock steps; the clock since its boot goes on. Whoever runs there looks at once.
+    fn turn_clock(&mut self, on: NodeNumber, seconds: i64) {
+        self.count(on, |host| {
+            host.clocks.skew += seconds;
+            host.wake_at = u64::MAX;
+        });
+        self.with(on, |_, _| {});
     }
 
     fn count(&mut self, on: NodeNumber, change: impl FnOnce(&mut Host)) {
@@ -168,7 +182,7 @@ impl World {
         nodes.iter().flat_map(across).collect()
     }
 
-    fn power_off(&mut self, on: NodeNumber) {
+    pub(crate) fn power_off(&mut self, on: NodeNumber) {
         let Some(host) = self.hosts.get_mut(&on) else {
             return;
         };
@@ -180,7 +194,7 @@ impl World {
         self.stop(on);
     }
 
-    fn power_on(&mut self, on: NodeNumber) {
+    pub(crate) fn power_on(&mut self, on: NodeNumber) {
         let now = self.now();
         let Some(host) = self.hosts.get_mut(&on) else {
             return;
@@ -189,7 +203,7 @@ impl World {
         if host.dark > 0 {
             return;
         }
-        host.kernel = crate::kernel::Kernel::default();
+        host.kernel = crate::kernel::Kernel::booted(self.dice.roll() | 1);
         host.clocks.booted = now;
         if let Some(estate) = &mut host.estate {
             // What kept them sealed was in the kernel's memory.
@@ -198,9 +212,10 @@ impl World {
         self.truth.rebooted(on);
         let addresses: Vec<_> = self.truth.addresses().map(|(address, _)| address).collect();
         for address in addresses {
-            self.agenda.at(now, Event::Ipcache(on, address));
+            self.tell_address(on, address);
         }
         self.tell_endpoints(on);
+        self.tell_rules(on);
         self.start(on);
     }
 

@@ -41,10 +41,10 @@ pub struct Host {
 
 impl Host {
     /// A node whose agent will begin with this.
-    pub fn new(number: NodeNumber, estate: Estate, clocks: Clocks) -> Self {
+    pub fn new(number: NodeNumber, estate: Estate, clocks: Clocks, secret: u64) -> Self {
         Self {
             number,
-            kernel: Kernel::default(),
+            kernel: Kernel::booted(secret),
             agent: None,
             estate: Some(estate),
             clocks,

@@ -1,13 +1,16 @@
 //! A node's kernel: the maps, and what the programs make of them. It outlives the agent, and ends with a reboot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use signet_abi::{
     Address, AuthKey, AuthValue, Lease, LeaseEnd, LeaseEndKey, LeaseKey, NodeId, SecurityIdentity, stands_by,
 };
 use signet_lease::Write;
 use signet_session::NodeNumber;
+
+use crate::rules::{Rule, Rules};
 
 /// Between two signals of one pair, ns.
 const SIGNALS: u64 = 200_000_000;
@@ -23,13 +26,19 @@ pub struct Packet {
     pub from: NodeNumber,
     /// Over which interface of that node's. Each new owner of an address has a new one.
     pub interface: u64,
+    /// No other packet has it.
+    pub number: u64,
 }
 
 /// What a packet meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It passes.
+    /// It passes: no proof is asked for.
+    Open,
+    /// It passes, with a proof and a lease.
     Passes,
+    /// It is dropped: its rule says so.
+    Denied,
     /// It waits for a proof, or is dropped for the want of one.
     LacksProof,
     /// It is dropped for the want of a lease.
@@ -51,12 +60,26 @@ pub struct Kernel {
     pub endpoints: BTreeMap<IpAddr, (SecurityIdentity, u64)>,
     /// `IPCACHE`: where every address is meant to be. May be old.
     pub ipcache: BTreeMap<IpAddr, (SecurityIdentity, NodeId)>,
+    /// `POLICY`.
+    pub rules: Arc<Rules>,
+    /// By which it knows what it has parked. Another one in each life.
+    pub secret: u64,
+    /// Pairs that have had a packet under their proof since somebody has looked: what `CT4` says.
+    pub used: BTreeSet<AuthKey>,
     signalled: BTreeMap<AuthKey, u64>,
 }
 
 impl Kernel {
-    /// Judges a packet under a rule that asks for authentication, as `to_container` does: whether the sender may have its address,
-    /// the proof, the lease.
+    /// Of a node that has just been booted.
+    pub fn booted(secret: u64) -> Self {
+        Self {
+            secret,
+            ..Self::default()
+        }
+    }
+
+    /// Judges a packet as `to_container` does: whether the sender may have its address, the rule, and where that asks for
+    /// authentication, the proof and the lease.
     pub fn judge(&self, packet: &Packet, own: NodeId, now: u64) -> (AuthKey, Verdict) {
         let unknown = (AuthKey::default(), Verdict::Unknown);
         let remote = packet.source;
@@ -78,6 +101,11 @@ impl Kernel {
             remote: other,
             node,
         };
+        match self.rules.of(other, identity) {
+            Rule::Open => return (pair, Verdict::Open),
+            Rule::Denied => return (pair, Verdict::Denied),
+            Rule::Required | Rule::Rejecting => {}
+        }
         if !self.auth.get(&pair).is_some_and(|proof| proof.is_live(now)) {
             return (pair, Verdict::LacksProof);
         }

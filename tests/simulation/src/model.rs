@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use signet_session::NodeNumber;
 
+use crate::agent::Tuning;
 use crate::dice::Dice;
 use crate::fault::{Planned, plan};
 use crate::names::{node, own_address, shared_address, workload};
 use crate::network::Latency;
+use crate::rules::Rule;
 use crate::world::{Counts, Setup, World};
 
 /// For so long after the last fault something that is permitted may not work yet: a peer is found dead after 15 s, and tried again
@@ -52,6 +54,8 @@ pub struct Report {
     pub proofs: u64,
     /// Sessions that were opened, counted at both ends.
     pub sessions: u64,
+    /// Handshakes that nobody had asked for.
+    pub ahead: u64,
     /// Pairs of addresses that worked in the end.
     pub permitted: usize,
 }
@@ -125,6 +129,7 @@ fn attempt(seed: u64, size: Size, plan: Vec<Planned>) -> Result<Report, Vec<Stri
         },
         talk: Some(Duration::from_millis(25)),
         checks: true,
+        tuning: tuning(),
     };
     let mut world = World::new(setup, seed, |on, number| !(on + number).is_multiple_of(3));
     for on in 1..=size.nodes {
@@ -137,6 +142,19 @@ fn attempt(seed: u64, size: Size, plan: Vec<Planned>) -> Result<Report, Vec<Stri
                 shared_address(node(on), 0),
                 Some((node(on), workload(on % size.workloads))),
             );
+        }
+    }
+    let mut rules = Dice::new(!seed);
+    for from in 0..size.workloads {
+        for to in 0..size.workloads {
+            let rule = [
+                Rule::Required,
+                Rule::Required,
+                Rule::Rejecting,
+                Rule::Rejecting,
+                Rule::Open,
+            ];
+            world.rule(from, to, rules.pick(&rule).copied().unwrap_or_default());
         }
     }
     world.plan(plan);
@@ -162,9 +180,29 @@ fn attempt(seed: u64, size: Size, plan: Vec<Planned>) -> Result<Report, Vec<Stri
     Ok(Report {
         counts: world.counts(),
         proofs: traffic.proofs,
+        ahead: world.truth.foresight().count(),
         sessions: traffic.sessions,
         permitted: permitted.len(),
     })
+}
+
+/// Bounds that a small cluster comes to.
+pub fn tuning() -> Tuning {
+    Tuning {
+        parking: signet_parking::Bounds {
+            pair_packets: 6,
+            packets: 24,
+            ..signet_parking::Bounds::default()
+        },
+        ahead: Some(signet_preauth::Bounds {
+            pairs: 24,
+            in_flight: 3,
+            per_node: 2,
+            beside_contacts: 1,
+            burst: 4,
+            interval: 50_000_000,
+        }),
+    }
 }
 
 fn stop_if_wrong(world: &World) -> Result<(), Vec<String>> {
@@ -192,8 +230,18 @@ impl World {
             .iter()
             .flat_map(|source| good.iter().map(move |destination| (*source, *destination)));
         pairs
-            .filter(|(source, destination)| source != destination)
+            .filter(|(source, destination)| source != destination && self.may_pass(*source, *destination))
             .collect()
+    }
+
+    /// Whether its rule lets the one reach the other, with a proof or without.
+    fn may_pass(&self, source: IpAddr, destination: IpAddr) -> bool {
+        let identity = |address| {
+            let (_, id) = self.truth.owner(address)?;
+            self.view.identities.get(id).copied()
+        };
+        let ends = identity(source).zip(identity(destination));
+        ends.is_some_and(|(sender, receiver)| self.rules.of(sender, receiver) != Rule::Denied)
     }
 
     fn has_passed(&self, source: IpAddr, destination: IpAddr, since: u64) -> bool {

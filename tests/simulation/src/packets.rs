@@ -1,15 +1,23 @@
 //! Packets of workloads: who sends them, and what becomes of them where they arrive.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
+use std::time::Duration;
 
-use signet_abi::NodeId;
+use signet_abi::{AuthKey, NodeId, ParkingTicket, ticket_flags};
 use signet_session::NodeNumber;
 
 use crate::agenda::Event;
+use crate::frames::{park, read, read_told};
 use crate::kernel::{Packet, Verdict};
+use crate::ledger::Held;
 use crate::pairs::Signal;
+use crate::rules::Rule;
 use crate::truth::Passed;
 use crate::world::World;
+
+/// From a kernel program to the agent: through the ring of signals, and through the parking device, which keeps the order.
+const RING: Duration = Duration::from_micros(100);
+const DEVICE: Duration = Duration::from_micros(300);
 
 impl World {
     /// A workload sends a packet to another one.
@@ -28,7 +36,9 @@ impl World {
             destination,
             from,
             interface: self.truth.interface(source),
+            number: self.packets,
         };
+        self.packets += 1;
         self.agenda.at(at, Event::Packet(packet, to));
     }
 
@@ -48,79 +58,105 @@ impl World {
     }
 
     /// What a packet meets at its destination's node. `waited`: it was parked there before.
-    pub(crate) fn judge(&mut self, on: NodeNumber, packet: Packet, waited: bool) {
+    pub(crate) fn judge(&mut self, on: NodeNumber, packet: Packet, waited: bool) -> (AuthKey, Verdict) {
         let at = self.now();
-        let Packet {
-            source, destination, ..
-        } = packet;
         let Some(host) = self.hosts.get_mut(&on).filter(|host| host.dark == 0) else {
-            return;
+            return (AuthKey::default(), Verdict::Unknown);
         };
         let (own, boot) = (NodeId(on.get()), host.clocks.boot(at));
         let (key, verdict) = host.kernel.judge(&packet, own, boot);
         match verdict {
-            Verdict::Passes => {
-                if waited {
-                    self.counts.released += 1;
-                } else {
-                    self.counts.passed += 1;
+            Verdict::Passes | Verdict::Open => {
+                let open = verdict == Verdict::Open;
+                match (waited, open) {
+                    (true, _) => self.counts.released += 1,
+                    (false, true) => self.counts.open += 1,
+                    (false, false) => self.counts.passed += 1,
                 }
-                self.passed.insert((source, destination), at);
+                if !open {
+                    host.kernel.used.insert(key);
+                }
+                self.passed.insert((packet.source, packet.destination), at);
                 if !host.banned && !host.lies {
                     self.truth.passed(&Passed {
                         at,
                         node: on,
-                        unix: host.clocks.now(at).unix,
                         view: host.agent.as_ref().map(|agent| &*agent.estate.view),
                         key,
-                        source,
+                        source: packet.source,
+                        open,
                     });
                 }
             }
             Verdict::LacksProof => {
                 self.counts.unproven += 1;
-                let signal = host.kernel.signals(key, boot).then_some(Signal::Proof);
-                let parked = (!waited).then(|| (key.remote, write(&packet)));
-                self.with(on, |agent, context| agent.on_packet(key, parked, signal, context));
+                if host.kernel.signals(key, boot) {
+                    self.agenda.after(RING, Event::Signal(on, key, Signal::Proof));
+                }
+                // Where nobody reads the device, it waits for nothing.
+                if !waited && host.agent.is_some() {
+                    let tell = host.kernel.rules.of(key.remote, key.local) == Rule::Rejecting;
+                    let held = Held {
+                        key,
+                        ends: [packet.source, packet.destination],
+                        bytes: park(&packet, &key, host.kernel.secret, tell).len(),
+                        at,
+                        tell,
+                    };
+                    self.counts.parked += 1;
+                    self.truth.parked(on, packet.number, held);
+                    self.agenda.after(DEVICE, Event::Parked(on, packet, key, tell));
+                }
             }
             Verdict::LacksLease => {
                 self.counts.unleased += 1;
-                let signal = host.kernel.signals(key, boot).then_some(Signal::Lease);
-                self.with(on, |agent, context| agent.on_packet(key, None, signal, context));
+                if host.kernel.signals(key, boot) {
+                    self.agenda.after(RING, Event::Signal(on, key, Signal::Lease));
+                }
             }
+            Verdict::Denied => self.counts.denied += 1,
             Verdict::Unknown => {}
         }
+        (key, verdict)
     }
 
-    /// What an agent has given back is judged from the start.
+    /// A packet comes out of the parking device. What was in it when an agent died has gone with that one.
+    pub(crate) fn park(&mut self, on: NodeNumber, packet: Packet, key: AuthKey, tell: bool) {
+        if !self.truth.ledger().holds(on, packet.number) {
+            return;
+        }
+        let Some(secret) = self.hosts.get(&on).map(|host| host.kernel.secret) else {
+            return;
+        };
+        let frame = park(&packet, &key, secret, tell);
+        self.with(on, |agent, context| agent.on_frame(frame, context));
+    }
+
+    /// What an agent writes into the device: a packet, which is judged from the start, or what a sender is told.
     pub(crate) fn give_back(&mut self, on: NodeNumber, frame: &[u8]) {
-        if let Some(packet) = read(frame) {
-            self.judge(on, packet, true);
+        let secret = self.hosts.get(&on).map(|host| host.kernel.secret);
+        let ticket = ParkingTicket::read(frame).filter(|ticket| Some(ticket.secret) == secret);
+        let Some(ticket) = ticket else {
+            return self
+                .truth
+                .violated(format!("node {on} gives back what was never parked"));
+        };
+        if ticket.flags & ticket_flags::REFUSAL != 0 {
+            self.answer(on, frame);
+        } else if let Some(packet) = read(frame) {
+            let (key, verdict) = self.judge(on, packet, true);
+            self.truth.returned(on, packet.number, key, verdict);
         }
     }
-}
 
-/// A packet as the parking lot has it.
-fn write(packet: &Packet) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(20);
-    for address in [packet.source, packet.destination] {
-        if let IpAddr::V4(address) = address {
-            bytes.extend(address.octets());
-        }
+    /// A sender is told that it is refused, in the name of the one who was to have the packet.
+    fn answer(&mut self, on: NodeNumber, frame: &[u8]) {
+        self.counts.told += 1;
+        let Some(told) = read_told(frame) else {
+            return self
+                .truth
+                .violated(format!("what node {on} tells a sender is no answer"));
+        };
+        self.truth.told(on, &told);
     }
-    bytes.extend(packet.from.get().to_be_bytes());
-    bytes.extend(packet.interface.to_be_bytes());
-    bytes
-}
-
-fn read(bytes: &[u8]) -> Option<Packet> {
-    let (source, rest) = bytes.split_first_chunk::<4>()?;
-    let (destination, rest) = rest.split_first_chunk::<4>()?;
-    let (from, rest) = rest.split_first_chunk::<4>()?;
-    Some(Packet {
-        source: Ipv4Addr::from(*source).into(),
-        destination: Ipv4Addr::from(*destination).into(),
-        from: NodeNumber::new(u32::from_be_bytes(*from))?,
-        interface: u64::from_be_bytes(*rest.first_chunk::<8>()?),
-    })
 }

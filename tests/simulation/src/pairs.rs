@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use signet_abi::{AuthKey, NodeId, SecurityIdentity};
+use signet_abi::{AuthKey, NodeId};
 use signet_handshake::Proof;
-use signet_pairs::{Decision, Effects, Judge as _, Made, Moment, ProveError, Ready, Refusal};
+use signet_pairs::{Decision, Effects, Judge as _, Kind, Made, Moment, ProveError, Ready, Refusal};
 use signet_session::NodeNumber;
 use signet_spiffe::SpiffeId;
 use signet_tls::BundleSource;
@@ -36,35 +36,26 @@ pub enum Signal {
 }
 
 impl Agent {
-    /// A packet lacks something; `parked` is the packet, where it waits, and who has sent it.
-    pub fn on_packet(
-        &mut self,
-        key: AuthKey,
-        parked: Option<(SecurityIdentity, Vec<u8>)>,
-        signal: Option<Signal>,
-        context: &mut Context<'_>,
-    ) {
-        let now = context.boot();
-        if let Some((source, bytes)) = parked {
-            let _ = self.lot.park(key, source, bytes, now);
-            context.returned.extend(self.lot.evicted());
-        }
+    /// The kernel tells that a packet lacks something.
+    pub fn on_signal(&mut self, key: AuthKey, signal: Signal, context: &mut Context<'_>) {
         match signal {
-            Some(Signal::Lease) => {
+            Signal::Lease => {
                 if let Some(node) = NodeNumber::new(key.node.0).filter(|node| *node != self.own) {
                     self.demand(node, context);
                 }
             }
-            Some(Signal::Proof) => match self.request(key, context) {
-                Decision::Start | Decision::Joined => {}
-                Decision::Proven => self.rewrite(key, context),
-                Decision::Refused(_) => {
-                    if self.table.is_refused(&key) {
-                        context.returned.extend(self.lot.refuse(&key));
+            Signal::Proof => {
+                self.used(key, context.boot());
+                match self.request(key, context) {
+                    Decision::Start | Decision::Joined => {}
+                    Decision::Proven => self.rewrite(key, context),
+                    Decision::Refused(_) => {
+                        if self.table.is_refused(&key) {
+                            self.refuse_parked(&key, context);
+                        }
                     }
                 }
-            },
-            None => {}
+            }
         }
     }
 
@@ -275,15 +266,18 @@ impl Agent {
         match result {
             Ok(proof) => self.enter(key, proof, true, context),
             Err(error) => {
+                self.ended_ahead(key, Some(&error), context);
+                let kind = self.table.kind(&key);
                 let (now, random) = (context.boot(), context.dice.roll());
                 self.table.failed(key, error.to_string(), now, random);
-                if error.is_final() {
+                if error.is_final() && kind != Some(Kind::Ahead) {
                     self.table.refuse(&key);
-                    context.returned.extend(self.lot.refuse(&key));
+                    self.refuse_parked(&key, context);
                 }
             }
         }
         self.prove_waiting(context);
+        self.go_ahead(context);
     }
 
     fn prove_waiting(&mut self, context: &mut Context<'_>) {
@@ -337,20 +331,24 @@ impl Agent {
             estate: &self.estate,
             endpoints: self.endpoints.as_ref(),
         };
-        let Ok(value) = self.table.enter(key, made, ours, &judge, at) else {
-            context.returned.extend(self.lot.refuse(&key));
-            return;
+        let entered = self.table.enter(key, made, ours, &judge, at);
+        if ours {
+            self.ended_ahead(key, entered.as_ref().err(), context);
+        }
+        let Ok(value) = entered else {
+            return self.refuse_parked(&key, context);
         };
         context.kernel.auth.insert(key, value);
         context.traffic.proofs += 1;
-        context.truth.proven(context.agenda.now(), self.own, key, &proof);
-        context.returned.extend(self.lot.release(&key));
+        let (at, wall) = (context.at(), context.clocks.wall(context.at()));
+        context.truth.proven(at, wall, self.own, key, &proof);
+        self.release(&key, context);
     }
 
     fn rewrite(&mut self, key: AuthKey, context: &mut Context<'_>) {
         if let Some(value) = self.table.get(&key).and_then(|pair| pair.proof) {
             context.kernel.auth.insert(key, value);
-            context.returned.extend(self.lot.release(&key));
+            self.release(&key, context);
         }
     }
 
@@ -367,6 +365,7 @@ impl Agent {
         for key in gone {
             context.kernel.auth.remove(&key);
         }
+        self.look_ahead();
         self.estate.settled = self.estate.view.version;
     }
 
@@ -375,6 +374,7 @@ impl Agent {
         const WHY: &str = "the other node was rebooted";
         let (now, node) = (context.boot(), NodeId(peer.get()));
         for key in self.waiting.void(node) {
+            self.ended_ahead(key, Some(&ProveError::SessionLost), context);
             let random = context.dice.roll();
             self.table.failed(key, WHY.to_owned(), now, random);
         }
@@ -384,6 +384,7 @@ impl Agent {
         for key in gone {
             context.kernel.auth.remove(&key);
         }
+        self.look_ahead();
     }
 
     /// Deletes what has expired, and what cannot be any more if `changed` says that something may have.
@@ -396,6 +397,9 @@ impl Agent {
         let gone = self
             .table
             .sweep(context.boot(), |key| !changed || judge.is_possible(key));
+        if !gone.is_empty() {
+            self.look_ahead();
+        }
         for key in gone {
             context.kernel.auth.remove(&key);
         }
@@ -409,6 +413,7 @@ impl Agent {
         for (key, value) in table.proofs() {
             context.kernel.auth.insert(key, value);
         }
+        self.look_ahead();
     }
 
     /// What the time asks of pairs.
@@ -441,7 +446,7 @@ impl Agent {
         }
     }
 
-    fn resolve(&self, key: &AuthKey) -> Result<(), ProveError> {
+    pub(crate) fn resolve(&self, key: &AuthKey) -> Result<(), ProveError> {
         let view = &self.estate.view;
         let (local, remote) = self.ids(key).ok_or(ProveError::UnknownIdentity(key.remote.0))?;
         let node = NodeNumber::new(key.node.0)

@@ -63,17 +63,19 @@ impl World {
 
     /// An agent starts, if it may.
     pub(crate) fn start(&mut self, on: NodeNumber) {
+        let tuning = self.setup.tuning;
         let Some(mut seat) = self.seat(on).filter(|seat| seat.may_run) else {
             return;
         };
         let Some(estate) = seat.estate.take() else { return };
-        *seat.agent = Some(Agent::start(on, estate, &mut seat.context));
+        *seat.agent = Some(Agent::start(on, estate, tuning, &mut seat.context));
         *seat.wake_at = u64::MAX;
         self.with(on, |_, _| {});
         let soon = self.dice.between(1, nanos(Duration::from_millis(200)));
         let now = self.now();
         self.agenda.at(now + soon, Event::View(on));
         self.agenda.at(now + soon, Event::Endpoints(on));
+        self.agenda.at(now + soon, Event::Rules(on));
         self.request_svids(on);
     }
 
@@ -83,5 +85,6 @@ impl World {
         let Some(agent) = seat.agent.take() else { return };
         *seat.estate = Some(agent.stop(&mut seat.context));
         *seat.wake_at = u64::MAX;
+        self.truth.stopped(on);
     }
 }

@@ -8,6 +8,7 @@ use signet_session::NodeNumber;
 use signet_spiffe::Subject;
 
 use crate::agenda::{Event, nanos};
+use crate::agent::Tuning;
 use crate::authority::Authority;
 use crate::context::Traffic;
 use crate::kernel::{Packet, Verdict};
@@ -72,6 +73,7 @@ impl Cluster {
             },
             talk: None,
             checks: false,
+            tuning: Tuning::default(),
         };
         let mut cluster = Self {
             world: World::new(setup, seed, |on, number| on == number + 1),
@@ -154,6 +156,7 @@ impl Cluster {
                 destination: address(to),
                 from,
                 interface: self.world.truth.interface(address(from)),
+                number: 0,
             };
             let (_, verdict) = host.kernel.judge(&packet, own, boot);
             verdict == Verdict::Passes
@@ -270,7 +273,7 @@ impl World {
             .map(std::sync::Arc::new)
             .inspect(|svid| self.truth.issued(on, svid))
             .collect();
-        agent.on_svids(svids);
+        self.with(on, |agent, context| agent.on_svids(svids, context));
     }
 }
 

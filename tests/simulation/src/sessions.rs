@@ -1,7 +1,5 @@
 //! An agent's node sessions: dialed, taken, kept, lost. What `sessions/` of the daemon does with tasks and sockets.
 
-use std::time::Duration;
-
 use signet_abi::AuthKey;
 use signet_pairs::{Effects, Ends, Flights};
 use signet_session::{
@@ -12,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::agenda::nanos;
 use crate::agent::{Agent, apply};
-use crate::context::{Context, SECOND};
+use crate::context::{Clocks, Context, SECOND};
 use crate::names::node_id;
 use crate::network::{Arrival, ConnectionId, Side};
 
@@ -46,6 +44,14 @@ pub(crate) struct Live {
 }
 
 impl Live {
+    /// When it has something to do next, simulated ns.
+    fn due(&self, clocks: &Clocks) -> u64 {
+        let parts = [self.session.deadline(), self.talk.deadline()].into_iter();
+        let parts = parts.chain(self.flights.deadline());
+        let first = parts.map(|deadline| clocks.at(deadline)).min();
+        first.unwrap_or(u64::MAX).min(clocks.at_unix(self.not_after))
+    }
+
     fn contender(&self) -> Contender {
         Contender {
             dialer: match self.side {
@@ -85,6 +91,11 @@ impl Agent {
         self.peers
             .iter()
             .filter_map(|(peer, state)| Some((*peer, state.up.as_ref()?.connection)))
+    }
+
+    /// The connection of the session with a node.
+    pub fn session(&self, peer: NodeNumber) -> Option<ConnectionId> {
+        Some(self.peers.get(&peer)?.up.as_ref()?.connection)
     }
 
     /// Somebody needs a session with the node.
@@ -477,6 +488,10 @@ impl Agent {
     }
 
     fn tick_session(&mut self, peer: NodeNumber, context: &mut Context<'_>) {
+        let due = self.live(peer).map(|live| live.due(&context.clocks));
+        if due.is_none_or(|due| due > context.at()) {
+            return;
+        }
         let now = context.now();
         let moment = context.moment();
         let claims = self.claims.clone();
@@ -517,11 +532,12 @@ impl Agent {
                     due = due.min(until);
                 }
             }
-            let Some(live) = &state.up else { continue };
-            due = due.min(at(live.session.deadline())).min(at(live.talk.deadline()));
-            due = due.min(live.flights.deadline().map_or(u64::MAX, at));
-            let left = Duration::from_secs(live.not_after.saturating_sub(context.clocks.unix));
-            due = due.min(nanos(left));
+            due = due.min(
+                state
+                    .up
+                    .as_ref()
+                    .map_or(u64::MAX, |live| live.due(&context.clocks)),
+            );
         }
         due
     }
@@ -532,30 +548,6 @@ impl Agent {
             context.network.close(id, side, context.agenda, context.dice);
         }
         self.estate
-    }
-
-    /// All that grows must have an end: what is there of what peers can cause.
-    pub fn is_bounded(&self) -> Result<(), String> {
-        let limits = Limits::default();
-        for (peer, state) in &self.peers {
-            let Some(live) = &state.up else { continue };
-            let (open, yielded) = live.flights.len();
-            let most = limits.own_handshakes + limits.peer_handshakes;
-            if open > most || yielded > limits.own_handshakes {
-                return Err(format!(
-                    "{open} handshakes open, {yielded} yielded, with node {peer}"
-                ));
-            }
-        }
-        let fill = self.lot.fill();
-        let bounds = signet_parking::Bounds::default();
-        if fill.packets > bounds.packets || fill.bytes > bounds.bytes {
-            return Err(format!("{fill:?} parked"));
-        }
-        if self.attempts.len() > signet_pairs::Bounds::default().in_flight {
-            return Err(format!("{} attempts", self.attempts.len()));
-        }
-        Ok(())
     }
 
     /// Connections that are there and carry no session yet.

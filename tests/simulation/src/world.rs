@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use signet_session::NodeNumber;
 
 use crate::agenda::{Agenda, Event, nanos};
-use crate::agent::{Agent, Estate};
+use crate::agent::{Agent, Estate, Tuning};
 use crate::authority::Authority;
 use crate::context::Clocks;
 use crate::dice::Dice;
@@ -16,6 +16,7 @@ use crate::fault::Planned;
 use crate::host::Host;
 use crate::names::{identity, node, workload};
 use crate::network::{Latency, Network, NodeSvid, Side};
+use crate::rules::Rules;
 use crate::truth::Truth;
 use crate::view::View;
 
@@ -37,6 +38,8 @@ pub struct Setup {
     pub talk: Option<Duration>,
     /// Whether each node is looked at after each step.
     pub checks: bool,
+    /// How agents are set up.
+    pub tuning: Tuning,
 }
 
 /// A cluster.
@@ -54,6 +57,9 @@ pub struct World {
     /// Addresses that changed hands last.
     pub(crate) hot: VecDeque<IpAddr>,
     pub(crate) counts: Counts,
+    pub(crate) rules: Arc<Rules>,
+    /// Packets so far.
+    pub(crate) packets: u64,
     pub(crate) clocks: Clocks,
 }
 
@@ -64,8 +70,16 @@ pub struct Counts {
     pub passed: u64,
     /// Passed after they had waited for a proof.
     pub released: u64,
+    /// Passed where no proof was asked for.
+    pub open: u64,
     /// Had to wait, or were dropped for the want of a proof.
     pub unproven: u64,
+    /// Were given to the agent, to wait.
+    pub parked: u64,
+    /// Were refused, and their senders told.
+    pub told: u64,
+    /// Dropped because their rule says so.
+    pub denied: u64,
     /// Dropped for the want of a lease.
     pub unleased: u64,
     /// Events.
@@ -83,6 +97,7 @@ impl World {
             origin: Instant::now(),
             unix: unix.as_secs(),
             booted: 0,
+            skew: 0,
         };
         let mut view = View {
             version: 1,
@@ -111,6 +126,8 @@ impl World {
             passed: BTreeMap::new(),
             hot: VecDeque::new(),
             counts: Counts::default(),
+            rules: Arc::default(),
+            packets: 0,
             clocks,
         };
         world.publish(|_| {});
@@ -120,8 +137,12 @@ impl World {
                 svid: world.node_svid(node(on)),
                 svids: BTreeMap::new(),
                 settled: 0,
+                used: Vec::new(),
             };
-            world.hosts.insert(node(on), Host::new(node(on), estate, clocks));
+            let secret = world.dice.roll() | 1;
+            world
+                .hosts
+                .insert(node(on), Host::new(node(on), estate, clocks, secret));
             world.start(node(on));
         }
         if setup.talk.is_some() {
@@ -187,7 +208,14 @@ impl World {
             Event::Endpoints(on) => self.tell_endpoints(on),
             Event::Ipcache(on, address) => self.tell_address(on, address),
             Event::Talk => self.talk(),
-            Event::Packet(packet, on) => self.judge(on, packet, false),
+            Event::Packet(packet, on) => {
+                self.judge(on, packet, false);
+            }
+            Event::Signal(on, key, signal) => {
+                self.with(on, |agent, context| agent.on_signal(key, signal, context));
+            }
+            Event::Parked(on, packet, key, tell) => self.park(on, packet, key, tell),
+            Event::Rules(on) => self.tell_rules(on),
             Event::Fault(number) => self.begin(number),
             Event::Over(number) => self.over(number),
         }

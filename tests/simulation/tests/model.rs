@@ -30,6 +30,11 @@ fn nothing_passes_that_is_not_proven_and_leased_whatever_fails_and_what_may_pass
                 whole.counts.passed += report.counts.passed;
                 whole.counts.released += report.counts.released;
                 whole.counts.unproven += report.counts.unproven;
+                whole.counts.open += report.counts.open;
+                whole.counts.denied += report.counts.denied;
+                whole.counts.parked += report.counts.parked;
+                whole.counts.told += report.counts.told;
+                whole.ahead += report.ahead;
                 whole.counts.unleased += report.counts.unleased;
                 whole.counts.events += report.counts.events;
                 whole.proofs += report.proofs;
@@ -42,6 +47,8 @@ fn nothing_passes_that_is_not_proven_and_leased_whatever_fails_and_what_may_pass
     println!("{runs} runs from seed {first}: {whole:?}");
     // A model in which nothing happens proves nothing.
     assert!(whole.counts.passed > 0 && whole.counts.unproven > 0 && whole.counts.unleased > 0);
+    assert!(whole.counts.parked > 0 && whole.counts.released > 0 && whole.counts.told > 0);
+    assert!(whole.counts.open > 0 && whole.counts.denied > 0 && whole.ahead > 0);
     assert!(whole.proofs > 0 && whole.sessions > 0 && whole.permitted > 0);
 }
 
