@@ -43,12 +43,24 @@ fn bench(scale: Scale) {
     );
     figures.line("at rest, bytes of a node per second", measured.bytes, "B", None);
     converged("from nothing to all pairs proven", measured.start);
+    figures.line(
+        "refused at the worst moment of a rolling restart of all agents",
+        measured.disturbed,
+        "%",
+        None,
+    );
     converged("after a rolling restart of all agents", measured.restart);
     converged("after a CA rotation", measured.rotation);
     converged("after a partition of a third", measured.partition);
     figures.line(
         "pair handshakes of a node in all of it",
         measured.proofs,
+        "",
+        None,
+    );
+    figures.line(
+        "connections for each pair at the start",
+        measured.connections,
         "",
         None,
     );

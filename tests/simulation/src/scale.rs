@@ -18,8 +18,14 @@ use crate::world::{Setup, World};
 
 /// Time is looked at in such steps.
 const STEP: Duration = Duration::from_millis(50);
-/// Whoever cannot be reached is sent a packet this often.
+/// Whoever cannot be reached is sent a packet this often, in steps.
 const AGAIN: u32 = 4;
+/// How far it has come is told this often, in steps.
+const TELL: u32 = 40;
+/// All must have converged by then.
+const MOST: Duration = Duration::from_mins(5);
+/// After so many agents of a rolling restart it is looked at what passes.
+const LOOK: usize = 20;
 /// What a TLS record adds to a message that has one of its own.
 const RECORD: u64 = 22;
 
@@ -43,11 +49,13 @@ pub struct Measured {
     pub messages: f64,
     /// Their bytes, with TLS records, without TCP and IP.
     pub bytes: f64,
-    /// From the start of the last agent of a rolling restart until everything passes.
+    /// Most directions, of all, in which nothing passed at some moment of a rolling restart.
+    pub disturbed: f64,
+    /// From the start of the last agent of a rolling restart until everything passes, and every pair has its session.
     pub restart: Option<Duration>,
     /// From the revocation of the old authority until everything passes under the new one.
     pub rotation: Option<Duration>,
-    /// From the end of a partition of a third of the nodes until everything passes.
+    /// From the end of a partition of a third of the nodes until everything passes, and every pair has its session.
     pub partition: Option<Duration>,
     /// Pair handshakes of a node in all of it.
     pub proofs: f64,
@@ -97,39 +105,48 @@ impl Cluster {
         }
     }
 
-    /// All of it, one after the other. `tell` hears what comes next.
+    /// All of it, one after the other. `tell` hears what comes next, and how far it has come.
     pub fn measure(&mut self, mut tell: impl FnMut(&str)) -> Measured {
+        let tell: &mut dyn FnMut(&str) = &mut tell;
         let mut measured = Measured::default();
         tell("start");
-        measured.start = self.converge(Duration::from_mins(5));
+        measured.start = self.converge(tell);
         measured.connections = float(self.world.traffic().sessions) / 2.0 / count(self.pairs.len());
         tell("rest");
-        (measured.messages, measured.bytes) = self.rest(Duration::from_mins(1));
+        (measured.messages, measured.bytes) = self.rest(Duration::from_mins(1), tell);
         tell("rolling restart");
-        self.restart_all();
-        measured.restart = self.converge(Duration::from_mins(5));
+        measured.disturbed = self.restart_all(tell);
+        measured.restart = self.converge(tell);
         tell("CA rotation");
         self.rotate();
-        measured.rotation = self.converge(Duration::from_mins(5));
+        measured.rotation = self.converge(tell);
         tell("partition of a third");
-        self.partition(Duration::from_mins(1));
-        measured.partition = self.converge(Duration::from_mins(5));
+        self.partition(Duration::from_mins(1), tell);
+        measured.partition = self.converge(tell);
         let nodes = count(self.world.hosts.len());
         measured.proofs = float(self.world.traffic().proofs) / nodes;
         measured
     }
 
-    /// Until every pair passes in both directions; nothing if that takes too long.
-    fn converge(&mut self, most: Duration) -> Option<Duration> {
+    /// Until every pair has its session, and passes in both directions; nothing if that takes too long.
+    fn converge(&mut self, tell: &mut dyn FnMut(&str)) -> Option<Duration> {
         let since = self.world.now();
         for step in 0_u32.. {
             let missing = self.missing();
+            let apart = self.apart();
             let took = Duration::from_nanos(self.world.now() - since);
-            if missing.is_empty() {
+            if missing.is_empty() && apart == 0 {
                 return Some(took);
             }
-            if took >= most {
+            if took >= MOST {
                 break;
+            }
+            if step.is_multiple_of(TELL) {
+                tell(&format!(
+                    "{:.1} s: {} directions refused, {apart} pairs without a session",
+                    took.as_secs_f64(),
+                    missing.len()
+                ));
             }
             if step.is_multiple_of(AGAIN) {
                 for (from, to) in missing {
@@ -139,6 +156,28 @@ impl Cluster {
             self.world.run(STEP);
         }
         None
+    }
+
+    /// Time passes.
+    fn pass(&mut self, time: Duration, tell: &mut dyn FnMut(&str)) {
+        let part = time / 4;
+        for passed in 1..=4 {
+            self.world.run(part);
+            tell(&format!("{} of {} s", (part * passed).as_secs(), time.as_secs()));
+        }
+    }
+
+    /// How many pairs have no session that both know of.
+    fn apart(&self) -> usize {
+        let session = |on: NodeNumber, with: NodeNumber| {
+            let agent = self.world.hosts.get(&on)?.agent.as_ref()?;
+            agent.session(with)
+        };
+        let is_apart = |(a, b): &&(NodeNumber, NodeNumber)| {
+            let id = session(*a, *b);
+            id.is_none() || id != session(*b, *a)
+        };
+        self.pairs.iter().filter(is_apart).count()
     }
 
     /// Which way nothing passes.
@@ -164,9 +203,9 @@ impl Cluster {
     }
 
     /// Messages and bytes of a node in a second.
-    fn rest(&mut self, time: Duration) -> (f64, f64) {
+    fn rest(&mut self, time: Duration, tell: &mut dyn FnMut(&str)) -> (f64, f64) {
         let before = self.world.traffic();
-        self.world.run(time);
+        self.pass(time, tell);
         let after = self.world.traffic();
         let messages = after.messages - before.messages;
         let bytes = after.bytes - before.bytes + RECORD * messages;
@@ -174,13 +213,19 @@ impl Cluster {
         (float(messages) / seconds, float(bytes) / seconds)
     }
 
-    /// One agent after the other is away for a second; ten begin in each second, or all in half a minute.
-    fn restart_all(&mut self) {
+    /// One agent after the other is away for a second; ten begin in each second, or all in half a minute. Says how many of a hundred
+    /// directions were refused at the worst moment.
+    fn restart_all(&mut self, tell: &mut dyn FnMut(&str)) -> f64 {
         let nodes: Vec<NodeNumber> = self.world.hosts.keys().copied().collect();
         let pause =
             Duration::from_millis(100).min(Duration::from_secs(30) / u32::try_from(nodes.len()).unwrap_or(1));
         let mut down = std::collections::VecDeque::new();
-        for on in nodes {
+        let mut worst = 0;
+        for (number, on) in nodes.into_iter().enumerate() {
+            if number.is_multiple_of(LOOK) {
+                worst = worst.max(self.missing().len());
+                tell(&format!("{number} stopped, {worst} directions refused at most"));
+            }
             self.world.stop(on);
             down.push_back((self.world.now() + nanos(Duration::from_secs(1)), on));
             self.world.run(pause);
@@ -193,6 +238,8 @@ impl Cluster {
             self.world.run(left);
             self.world.start(on);
         }
+        worst = worst.max(self.missing().len());
+        100.0 * count(worst) / count(2 * self.pairs.len())
     }
 
     /// The CA signs with a new key, everybody gets new SVIDs within ten seconds, and what the old key signed is revoked.
@@ -219,7 +266,7 @@ impl Cluster {
     }
 
     /// Every third node hears nothing of the others.
-    fn partition(&mut self, time: Duration) {
+    fn partition(&mut self, time: Duration, tell: &mut dyn FnMut(&str)) {
         let is_apart = |on: NodeNumber| on.get().is_multiple_of(3);
         let across: Vec<_> = self
             .pairs
@@ -230,7 +277,7 @@ impl Cluster {
         for (a, b) in &across {
             self.world.network.cut(*a, *b);
         }
-        self.world.run(time);
+        self.pass(time, tell);
         for (a, b) in across {
             self.world
                 .network
