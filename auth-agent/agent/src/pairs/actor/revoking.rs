@@ -61,6 +61,7 @@ impl<A: AuthStore> Actor<A> {
             "the other node was rebooted: its proofs are void"
         );
         self.doomed.extend(gone);
+        self.look_ahead();
         self.finish_revoking();
     }
 
