@@ -20,7 +20,7 @@ use super::identity::NodeIdentity;
 use super::own::OwnCa;
 use super::store::StateFile;
 use crate::clock::{backoff, random, scale, unix_now};
-use crate::renewal::Due;
+use crate::renewal::{Due, LOOK};
 use crate::status::Status;
 use crate::view::View;
 
@@ -136,7 +136,7 @@ impl Keeper {
 
     /// Waits until it is due, as the view's target has it, or until the node's own SVID is revoked; or, where its authority is tainted,
     /// a moment: all nodes hear of that at once.
-    async fn revoked_until(&mut self, due: Option<Due>, identity: &NodeIdentity) -> Option<Revoked> {
+    async fn revoked_until(&mut self, mut due: Option<Due>, identity: &NodeIdentity) -> Option<Revoked> {
         let moment = Instant::now() + FIRST_RETRY + Duration::from_nanos(scale(random(), TAINTED));
         loop {
             let view = self.view.borrow_and_update().clone();
@@ -144,6 +144,10 @@ impl Keeper {
                 .as_ref()
                 .is_some_and(|view| view.tainted().signed(&identity.svid));
             let target = view.map_or(Duration::ZERO, |view| view.availability_target());
+            due = due.map(|due| {
+                due.overtaken(unix_now(), Instant::now().into_std())
+                    .unwrap_or(due)
+            });
             let mut until = due.map_or_else(Instant::now, |due| Instant::from_std(due.at(target)));
             if tainted {
                 until = until.min(moment);
@@ -153,7 +157,9 @@ impl Keeper {
                 return Some(revoked);
             }
             tokio::select! {
-                () = sleep_until(until) => return None,
+                () = sleep_until(until.min(Instant::now() + LOOK)) => if Instant::now() >= until {
+                    return None;
+                },
                 changed = self.view.changed() => if changed.is_err() {
                     // The view's owner lives as long as the process.
                     sleep_until(until).await;

@@ -16,6 +16,7 @@ use crate::ca::NodeAccess;
 use crate::clock::{random, unix_now};
 use crate::custody::RestoredSvid;
 use crate::mesh::Endpoints;
+use crate::renewal::LOOK;
 use crate::status::Status;
 use crate::tasks::Tasks;
 use crate::view::{Registration, View};
@@ -24,9 +25,6 @@ use crate::view::{Registration, View};
 const AT_ONCE: usize = 8;
 /// Pause before an SVID is replaced that has come from a tainted authority.
 const TAINTED: Duration = Duration::from_secs(1);
-/// Sleeps that have nothing to wait for.
-const IDLE: Duration = Duration::from_hours(1);
-
 type Flights = Tasks<Arc<Registration>, Result<WorkloadSvid, IssueError>>;
 
 /// Keeps the SVIDs of this node's registrations.
@@ -94,7 +92,9 @@ impl Manager {
                     self.publish(&table);
                 }
                 () = sleep_until(wake) => {
-                    if table.expire(unix_now()) {
+                    let (unix, now) = (unix_now(), Instant::now().into_std());
+                    table.overtake(unix, now);
+                    if table.expire(unix, now) {
                         self.publish(&table);
                     }
                 }
@@ -227,6 +227,6 @@ fn wake(table: &Table, in_flight: usize) -> Instant {
         now + Duration::from_secs(wait)
     });
     // At least a moment: without access to the CA what is due stays due.
-    let earliest = due.into_iter().chain(expiry).min().unwrap_or(now + IDLE);
-    earliest.max(now + Duration::from_millis(100)).min(now + IDLE)
+    let earliest = due.into_iter().chain(expiry).min().unwrap_or(now + LOOK);
+    earliest.max(now + Duration::from_millis(100)).min(now + LOOK)
 }

@@ -265,8 +265,18 @@ impl Table {
         }
     }
 
-    /// Drops what has expired. Says whether anything did.
-    pub(super) fn expire(&mut self, unix: i64) -> bool {
+    /// Where the wall clock has gone on further than `now`, renewals come sooner.
+    pub(super) fn overtake(&mut self, unix: i64, now: Instant) {
+        for slot in self.slots.values_mut() {
+            if let Some(plan) = slot.plan.and_then(|plan| plan.overtaken(unix, now)) {
+                slot.plan = Some(plan);
+                slot.due = slot.due.min(plan.at(self.target));
+            }
+        }
+    }
+
+    /// Drops what has expired, and asks for another one at once. Says whether anything did.
+    pub(super) fn expire(&mut self, unix: i64, now: Instant) -> bool {
         let mut changed = false;
         for slot in self.slots.values_mut() {
             if slot
@@ -276,6 +286,8 @@ impl Table {
                 .is_some_and(|svid| svid.not_after <= unix)
             {
                 slot.entry.svid = None;
+                slot.plan = None;
+                slot.due = slot.due.min(now);
                 changed = true;
             }
         }
@@ -305,11 +317,16 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+    use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
     use signet_abi::SecurityIdentity;
     use signet_attest::{EndpointName, RequiredSelectors};
     use signet_proto::view::v1::Revocation;
     use signet_proto::view::v1::revocation::Subject;
-    use signet_spiffe::{KeyType, SpiffeId, TrustDomain};
+    use signet_spiffe::{BundleSet, KeyType, SpiffeId, TrustDomain, X509Bundle};
+    use signet_tls::SvidKeyPair;
 
     use super::*;
     use crate::view::CertificateTerms;
@@ -367,6 +384,56 @@ mod tests {
             jwt_ttl: 0,
             ordinal: 0,
         })
+    }
+
+    /// An SVID of an hour.
+    fn svid(id: &SpiffeId) -> WorkloadSvid {
+        let uri = |text: &str| SanType::URI(text.try_into().expect("IA5"));
+        let domain = id.trust_domain();
+        let key = KeyPair::generate().expect("a key");
+        let mut root = CertificateParams::default();
+        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        root.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        root.subject_alt_names = vec![uri(&format!("spiffe://{}", domain.as_str()))];
+        let certificate = root.self_signed(&key).expect("a root").der().clone();
+        let issuer = Issuer::new(root, key);
+        let key = KeyPair::generate().expect("a key");
+        let mut leaf = CertificateParams::default();
+        leaf.is_ca = IsCa::ExplicitNoCa;
+        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        leaf.subject_alt_names = vec![uri(id.as_str())];
+        let now = SystemTime::now();
+        leaf.not_before = (now - Duration::from_mins(1)).into();
+        leaf.not_after = (now + Duration::from_hours(1)).into();
+        let pair = SvidKeyPair {
+            chain: vec![leaf.signed_by(&key, &issuer).expect("a leaf").der().clone()],
+            key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+        };
+        let bundle = X509Bundle::new(domain.clone(), vec![certificate]).expect("a bundle");
+        WorkloadSvid::new(pair, id, &BundleSet::single(bundle)).expect("verifies")
+    }
+
+    #[test]
+    fn what_a_machine_slept_through_is_over_for_its_svids_and_what_ended_then_is_asked_for_at_once() {
+        let (now, mut table) = (Instant::now(), Table::default());
+        let one = registration("1", "spiffe://t.example/a");
+        table.set(std::slice::from_ref(&one), now);
+        assert_eq!(table.take_due(8, now).len(), 1);
+        let unix = crate::clock::unix_now();
+        table.finished(&one, Ok(svid(&one.spiffe_id)), &none(), now, unix, 0);
+        assert!(table.take_due(8, now).is_empty());
+        let woken = now + Duration::from_mins(1);
+        table.overtake(unix + 60, woken);
+        assert!(table.take_due(8, woken).is_empty(), "nobody has slept");
+        table.overtake(unix + 3_000, woken);
+        assert_eq!(
+            table.take_due(8, woken),
+            vec![one.clone()],
+            "ten minutes are left"
+        );
+        table.finished(&one, Ok(svid(&one.spiffe_id)), &none(), now, unix, 0);
+        assert!(table.expire(unix + 7_200, woken) && table.next_expiry().is_none());
+        assert_eq!(table.take_due(8, woken), vec![one]);
     }
 
     #[test]

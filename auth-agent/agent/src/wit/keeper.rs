@@ -12,6 +12,7 @@ use super::table::{Now, Table};
 use crate::ca::NodeAccess;
 use crate::clock::{random, unix_now};
 use crate::mesh::Endpoints;
+use crate::renewal::LOOK;
 use crate::status::Status;
 use crate::svids::WorkloadSource;
 use crate::tasks::Tasks;
@@ -21,9 +22,8 @@ use crate::view::{Registration, View};
 const AT_ONCE: usize = 4;
 /// Pause before one is replaced that has come from a tainted authority.
 const TAINTED: Duration = Duration::from_secs(1);
-/// Shortest sleep, and longest.
+/// Shortest sleep.
 const MOMENT: Duration = Duration::from_millis(100);
-const IDLE: Duration = Duration::from_hours(1);
 
 type Flights = Tasks<Arc<Registration>, Result<Held, IssueError>>;
 
@@ -80,7 +80,13 @@ impl WitKeeper {
                     let result = result.unwrap_or_else(|fault| Err(fault.into()));
                     self.take_outcome(&mut table, &registration, result);
                 }
-                () = sleep_until(wake) => table.expire(unix_now()),
+                () = sleep_until(wake) => {
+                    let (unix, now) = (unix_now(), Instant::now().into_std());
+                    table.overtake(unix, now);
+                    if !table.expire(unix, now) {
+                        continue;
+                    }
+                }
             }
             self.publish(&table);
         }
@@ -174,6 +180,6 @@ fn wake(table: &Table, in_flight: usize) -> Instant {
         now + Duration::from_secs(wait)
     });
     // At least a moment: without access to the CA what is due stays due.
-    let earliest = due.into_iter().chain(expiry).min().unwrap_or(now + IDLE);
-    earliest.max(now + MOMENT).min(now + IDLE)
+    let earliest = due.into_iter().chain(expiry).min().unwrap_or(now + LOOK);
+    earliest.max(now + MOMENT).min(now + LOOK)
 }

@@ -201,11 +201,26 @@ impl Table {
         }
     }
 
-    /// Drops what has expired.
-    pub(super) fn expire(&mut self, unix: i64) {
+    /// Where the wall clock has gone on further than `now`, renewals come sooner.
+    pub(super) fn overtake(&mut self, unix: i64, now: Instant) {
         for slot in self.slots.values_mut() {
-            slot.held.take_if(|held| held.ends() <= unix);
+            if let Some(plan) = slot.plan.and_then(|plan| plan.overtaken(unix, now)) {
+                slot.plan = Some(plan);
+                slot.due = slot.due.min(plan.at(self.target));
+            }
         }
+    }
+
+    /// Drops what has expired, and asks for another one at once. Says whether anything did.
+    pub(super) fn expire(&mut self, unix: i64, now: Instant) -> bool {
+        let mut changed = false;
+        for slot in self.slots.values_mut() {
+            if slot.held.take_if(|held| held.ends() <= unix).is_some() {
+                (slot.plan, slot.due) = (None, slot.due.min(now));
+                changed = true;
+            }
+        }
+        changed
     }
 
     /// When the first one expires, Unix seconds.
@@ -385,13 +400,24 @@ mod tests {
     }
 
     #[test]
-    fn what_has_expired_is_gone() {
+    fn what_has_expired_is_gone_and_asked_for_at_once_however_the_clock_came_to_its_end() {
         let (ca, now) = (Signer::generate(), Instant::now());
         let mut table = ready(&ca, now);
         let end = table.next_expiry().expect("one");
-        table.expire(end - 1);
+        assert!(!table.expire(end - 1, now));
         assert_eq!(table.svids().len(), 1);
-        table.expire(end);
+        assert!(table.expire(end, now));
         assert!(table.svids().is_empty() && table.next_expiry().is_none());
+        assert_eq!(table.take_due(8, now).len(), 1);
+    }
+
+    #[test]
+    fn what_a_machine_slept_through_is_over_for_its_renewals() {
+        let (ca, now) = (Signer::generate(), Instant::now());
+        let mut table = ready(&ca, now);
+        let end = table.next_expiry().expect("one");
+        table.overtake(end - 1, now);
+        assert_eq!(table.take_due(8, now).len(), 1);
+        assert_eq!(table.svids().len(), 1, "it is good until its end");
     }
 }
