@@ -154,6 +154,7 @@ impl View for StreamView {
             received,
             longest_gap_ms,
             error,
+            longest_gap_over_ms: _,
             last_block_ms: _,
         } = &self.report;
         let gap = format!("longest gap {longest_gap_ms} ms");

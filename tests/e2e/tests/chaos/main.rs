@@ -5,6 +5,7 @@
 
 mod apply;
 mod fault;
+mod heartbeat;
 mod leaks;
 mod traffic;
 

@@ -12,6 +12,8 @@ use signet_lab::net;
 use signet_lab::traffic::{StreamReport, Transfer, stream_until};
 use tokio::sync::oneshot;
 
+use crate::heartbeat::Heartbeat;
+
 /// Time between two blocks of a transfer.
 const INTERVAL: Duration = Duration::from_millis(20);
 /// A transfer has broken when nothing came back for so long: several faults after one another, and the retransmission that
@@ -38,6 +40,7 @@ pub(crate) struct Permitted(Vec<Lasting>);
 struct Lasting {
     from: &'static str,
     family: Family,
+    beside: Heartbeat,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<Result<StreamReport>>,
 }
@@ -66,6 +69,7 @@ impl Permitted {
             Ok(Lasting {
                 from,
                 family,
+                beside: Heartbeat::start(stage, from, port, family)?,
                 stop,
                 thread,
             })
@@ -79,6 +83,7 @@ impl Permitted {
         for Lasting {
             from,
             family,
+            beside,
             stop,
             thread,
         } in self.0
@@ -92,9 +97,14 @@ impl Permitted {
                 report.intact,
                 "the transfer of {from} ({family:?}) broke: {report:?}"
             );
+            let gap = beside.longest_gap()?;
             told.push(format!(
-                "{from} {family:?}: {} blocks, longest gap {} ms",
-                report.received, report.longest_gap_ms
+                "{from} {family:?}: {} blocks, longest gap {} ms, until {:.1} s; of datagrams {} ms, until {:.1} s",
+                report.received,
+                report.longest_gap_ms,
+                Duration::from_millis(report.longest_gap_over_ms).as_secs_f64(),
+                gap.time.as_millis(),
+                gap.over.as_secs_f64()
             ));
         }
         Ok(told)

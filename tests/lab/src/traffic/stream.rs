@@ -38,6 +38,9 @@ pub struct StreamReport {
     pub received: u64,
     /// Longest time between two blocks that came back, milliseconds.
     pub longest_gap_ms: u64,
+    /// When that was over, milliseconds from the first block.
+    #[serde(default)]
+    pub longest_gap_over_ms: u64,
     /// When the last block came back, milliseconds from the first.
     pub last_block_ms: u64,
     /// What broke it.
@@ -128,9 +131,12 @@ async fn receive(
         }
         report.received += 1;
         let gap = millis(last.elapsed());
-        report.longest_gap_ms = report.longest_gap_ms.max(gap);
         last = Instant::now();
         report.last_block_ms = millis(last - *first_at.get_or_insert(last));
+        if gap > report.longest_gap_ms {
+            report.longest_gap_ms = gap;
+            report.longest_gap_over_ms = report.last_block_ms;
+        }
     }
 }
 
