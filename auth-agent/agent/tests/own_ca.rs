@@ -13,8 +13,8 @@ use signet_agent::view::{View, ViewStore};
 use signet_proto::ca::v1::RenewNodeSvidRequest;
 use signet_proto::ca::v1::node_service_client::NodeServiceClient;
 use signet_proto::view::v1::EncryptionMode;
-use signet_spiffe::{SpiffeId, UnixTime};
-use signet_tls::{ClientAuth, Expect, FixedBundles, peer_svid, server_config};
+use signet_spiffe::{KeyId, SpiffeId, UnixTime};
+use signet_tls::{ClientAuth, Expect, FixedBundles, peer_svid, server_config_with};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -31,10 +31,21 @@ struct Answering {
 
 impl Answering {
     async fn start(authority: &Authority) -> Self {
-        let own = authority.issue(&SpiffeId::ca(&authority.domain));
+        Self::showing(authority, &[]).await
+    }
+
+    /// With SVIDs by other authorities, for those who ask for them by these names.
+    async fn showing(authority: &Authority, others: &[(KeyId, &Authority)]) -> Self {
+        let id = SpiffeId::ca(&authority.domain);
+        let own = authority.issue(&id);
+        let others: Vec<_> = others
+            .iter()
+            .map(|(name, other)| (name.clone(), other.issue(&id)))
+            .collect();
         let bundles = Arc::new(FixedBundles::new(authority.bundles()));
         let expect = Expect::AnyInTrustDomain(authority.domain.clone());
-        let mut config = server_config(&own, bundles, expect, ClientAuth::Optional).expect("a configuration");
+        let config = server_config_with(&own, &others, bundles, expect, ClientAuth::Optional);
+        let mut config = config.expect("a configuration");
         config.alpn_protocols = vec![b"h2".to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -123,6 +134,10 @@ impl<'a> Node<'a> {
     }
 }
 
+fn key(of: &Authority) -> KeyId {
+    of.signer().parse().expect("an identifier")
+}
+
 const ANOTHER: &str = "signed by another CA of the trust domain than ours";
 
 #[tokio::test]
@@ -205,6 +220,42 @@ async fn a_node_whose_signer_was_retired_finds_the_authority_that_its_ca_named()
     ] {
         assert!(node.takes(&mut rotated).await);
         assert!(!node.takes(&mut impostor).await);
+    }
+}
+
+/// As where it was down from before the next authority was published until after it signed.
+#[tokio::test]
+async fn a_node_that_was_never_told_of_the_present_authority_is_shown_the_one_that_signed_its_own_svid() {
+    let root = Authority::new("t.example");
+    let (former, present, tainted) = (root.below(), root.below(), root.below());
+    let mut ca = Answering::showing(&present, &[(key(&former), &former)]).await;
+    for away in [
+        Node::new(&former),
+        Node::new(&former).told(&[&former]),
+        Node::new(&former).keeping(&[&former]),
+    ] {
+        assert!(away.takes(&mut ca).await);
+    }
+    assert!(Node::new(&present).takes(&mut ca).await);
+    // Of one whose key may be somebody else's it shows nothing.
+    assert!(!Node::new(&tainted).told(&[&tainted]).takes(&mut ca).await);
+}
+
+#[tokio::test]
+async fn another_ca_that_is_asked_for_the_authority_of_ours_cannot_show_it() {
+    let upper = Authority::new("t.example");
+    let (former, lower) = (upper.below(), upper.below());
+    // It says yes to every name, and has its own signature alone.
+    let names = [(key(&former), &lower), (key(&upper), &lower)];
+    let mut impostor = Answering::showing(&lower, &names).await;
+    for node in [
+        Node::new(&former),
+        Node::new(&former).told(&[&former]),
+        Node::new(&upper),
+    ] {
+        let why = node.call(&[impostor.address]).await;
+        assert!(why.contains(ANOTHER), "{why}");
+        assert!(!impostor.was_taken().await);
     }
 }
 

@@ -409,12 +409,10 @@ impl Registry {
         let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
         let mut write = self.write().await?;
         let known = self.known_frontier();
-        // What signed may have been replaced since: nothing is in the log that another one than the active one signed.
-        let active = authorities::active(&mut write.transaction).await?;
-        let signs = |submission: &Submission| {
-            let signer = submission.signer.as_ref();
-            signer.is_none_or(|signer| active.contains(signer))
-        };
+        // What signed may have been replaced since: nothing is in the log that another one than the active one signed, but what the CA shows
+        // of itself to those who know no later one.
+        let signing = authorities::signing(&mut write.transaction).await?;
+        let signs = |submission: &Submission| submission.signer.as_ref().is_none_or(|by| signing.may(by));
         let certificates: Vec<_> = submissions
             .iter()
             .map(|submission| {

@@ -72,7 +72,7 @@ pub use registrations::{
 };
 pub use revocation::{
     Effect, Issued, MAX_NAMED, MAX_REVOCATIONS, NewRevocation, NodeFate, Revocation, RevokeError, Shown,
-    Submission, Target, Withheld,
+    SignedBy, Submission, Target, Withheld,
 };
 pub use sealed::{AUTHORITY_KEYS, ResealError};
 pub use selector::{Selector, SelectorError};

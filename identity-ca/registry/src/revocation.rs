@@ -197,7 +197,16 @@ pub struct Submission {
     /// Who asked, if a node did.
     pub shown: Option<Shown>,
     /// What signed it; nothing where that is no authority of the trust domain.
-    pub signer: Option<(AuthorityKind, AuthorityId)>,
+    pub signer: Option<SignedBy>,
+}
+
+/// What signed a document, and where in its life that has to be when the document is logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SignedBy {
+    /// The authority of its kind that signs: once another one has taken over, nothing more of this one is handed out.
+    Active(AuthorityKind, AuthorityId),
+    /// An X.509 authority that signed before, and is neither tainted nor revoked nor retired. For SVIDs of the CA itself alone.
+    Former(AuthorityId),
 }
 
 /// What a revocation does, or would do.

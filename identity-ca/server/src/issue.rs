@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use signet_authority::{Authority, IssueError, IssuedSvid, LeafContents, RequestedKey, Serial};
 use signet_log::Caller as LoggedCaller;
-use signet_registry::{AppendError, Node, NodeNumber, RegistrationId, Standing, Withheld};
-use signet_rotation::AuthorityId;
+use signet_registry::{AppendError, Node, NodeNumber, RegistrationId, SignedBy, Standing, Withheld};
+use signet_rotation::{AuthorityId, AuthorityKind};
 use signet_spiffe::{DnsName, NodeName, SpiffeId, UnixTime};
 use tonic::Status;
 use tracing::{debug, warn};
@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 use crate::audit::{AUDIT, Record, unwritten};
 use crate::ca::Ca;
 use crate::caller::{Applicant, Caller};
+use crate::config::{MAX_NODE_SVID_TTL, MAX_SVID_TTL};
 use crate::known::Grant;
 use crate::random::{self, RandomError};
 use crate::refusal::{self, internal};
@@ -84,7 +85,7 @@ impl Ca {
             drop(coming);
             let logged = self.log.issued(
                 &svid,
-                signer,
+                SignedBy::Active(AuthorityKind::X509, signer),
                 logged.clone(),
                 Some(node.clone()),
                 shown.clone(),
@@ -114,13 +115,18 @@ impl Ca {
         let current = self.authorities_known().await;
         let current = current.map_err(|error| refusal::storage("issue", &error))?;
         let active = current.signing().map_err(refusal::unusable)?;
-        let (authority, id) = (Arc::clone(&active.authority), active.id.clone());
+        let signed = self.sign_by(leaf, &active.authority).await?;
+        Ok((signed, active.id.clone()))
+    }
+
+    async fn sign_by(&self, leaf: Leaf, authority: &Arc<Authority>) -> Result<IssuedSvid, Status> {
         let signed = if authority.is_remote() {
+            let authority = Arc::clone(authority);
             self.signing.keys().sign(move || leaf.sign(&authority)).await?
         } else {
-            leaf.sign(&authority)
+            leaf.sign(authority)
         };
-        Ok((signed.map_err(|error| refusal::issue("issue", &error))?, id))
+        signed.map_err(|error| refusal::issue("issue", &error))
     }
 
     /// An SVID of the CA itself, and the authority that signed it.
@@ -132,28 +138,68 @@ impl Ca {
             // The registry's position of now.
             self.authorities().await.map_err(|error| text(&error))?;
             let now = self.clock.now();
-            let leaf = Leaf {
-                key: key.clone(),
-                id: SpiffeId::ca(self.trust_domain()),
-                dns_names: Vec::new(),
-                life: self.svid_ttl,
-                serial: self.serial(now, None).map_err(|error| text(&error))?,
-                now,
-                floor: None,
-            };
+            let leaf = self
+                .own_leaf(key, self.svid_ttl, now)
+                .map_err(|error| text(&error))?;
             let (svid, signer) = self
                 .sign(leaf)
                 .await
                 .map_err(|status| status.message().to_owned())?;
-            let logged = self
+            let by = SignedBy::Active(AuthorityKind::X509, signer.clone());
+            match self
                 .log
-                .issued(&svid, signer.clone(), LoggedCaller::Ca, None, None, now);
-            match logged.await {
+                .issued(&svid, by, LoggedCaller::Ca, None, None, now)
+                .await
+            {
                 Ok(()) => return Ok((svid, signer)),
                 Err(AppendError::Withheld(Withheld::Superseded)) if tries > 0 => {}
                 Err(error) => return Err(text(&error)),
             }
         }
+    }
+
+    /// An SVID of the CA itself by an authority that signed before the one that does: for nodes that were away meanwhile, and know no later one.
+    /// It ends before that authority is retired. Nothing where it may not sign that any more.
+    pub(crate) async fn issue_own_by_former(
+        &self,
+        key: &RequestedKey,
+        former: &AuthorityId,
+    ) -> Result<Option<IssuedSvid>, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let current = self.authorities().await.map_err(|error| text(&error))?;
+        let now = self.clock.now();
+        let longest = MAX_SVID_TTL.max(MAX_NODE_SVID_TTL);
+        let Some((authority, life)) = current.former(former, longest, now) else {
+            return Ok(None);
+        };
+        let leaf = self.own_leaf(key, life.min(self.svid_ttl), now);
+        let svid = self
+            .sign_by(leaf.map_err(|error| text(&error))?, authority)
+            .await
+            .map_err(|status| status.message().to_owned())?;
+        let by = SignedBy::Former(former.clone());
+        match self
+            .log
+            .issued(&svid, by, LoggedCaller::Ca, None, None, now)
+            .await
+        {
+            Ok(()) => Ok(Some(svid)),
+            // Nobody has seen it.
+            Err(AppendError::Withheld(Withheld::Superseded)) => Ok(None),
+            Err(error) => Err(text(&error)),
+        }
+    }
+
+    fn own_leaf(&self, key: &RequestedKey, life: Duration, now: UnixTime) -> Result<Leaf, RandomError> {
+        Ok(Leaf {
+            key: key.clone(),
+            id: SpiffeId::ca(self.trust_domain()),
+            dns_names: Vec::new(),
+            life,
+            serial: self.serial(now, None)?,
+            now,
+            floor: None,
+        })
     }
 
     /// A new serial number, which says which node asks.

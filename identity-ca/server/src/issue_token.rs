@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use signet_authority::{IssuedToken, Serial, TokenIssueError};
 use signet_log::{Document, Entry, Hash, Issuance, Record};
-use signet_registry::{AppendError, Submission, Withheld};
+use signet_registry::{AppendError, SignedBy, Submission, Withheld};
 use signet_rotation::{AuthorityId, AuthorityKind};
 use signet_spiffe::{NodeName, SpiffeId, UnixTime};
 use tokio::time::sleep;
@@ -65,7 +65,7 @@ fn submission<K: TokenKind>(svid: &IssuedToken, signer: AuthorityId, caller: &Ca
         },
         issued: None,
         shown: Some(caller.shown()),
-        signer: Some((K::SIGNER, signer)),
+        signer: Some(SignedBy::Active(K::SIGNER, signer)),
     }
 }
 

@@ -8,9 +8,9 @@ use signet_log::{
     LogKey, Record, VerifierKey, origin,
 };
 use signet_registry::{
-    AppendError, Coming, Issued, LogWriter, Registry, Shown, StorageError, StoredCheckpoint, Submission,
+    AppendError, Coming, Issued, LogWriter, Registry, Shown, SignedBy, StorageError, StoredCheckpoint,
+    Submission,
 };
-use signet_rotation::{AuthorityId, AuthorityKind};
 use signet_spiffe::{NodeName, SerialNumber, TrustDomain, UnixTime};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::spawn_blocking;
@@ -113,7 +113,7 @@ impl Log {
     pub(crate) async fn issued(
         &self,
         svid: &IssuedSvid,
-        signer: AuthorityId,
+        signer: SignedBy,
         caller: Caller,
         node: Option<NodeName>,
         shown: Option<Shown>,
@@ -146,7 +146,7 @@ impl Log {
             entry,
             issued,
             shown,
-            signer: Some((AuthorityKind::X509, signer)),
+            signer: Some(signer),
         })
         .await
     }
@@ -361,7 +361,7 @@ mod tests {
             not_before: now,
             not_after: now,
         });
-        let id = || authority.key_id().to_string().parse::<AuthorityId>().unwrap();
+        let id = || SignedBy::Former(authority.key_id().to_string().parse().unwrap());
         for _ in 0..MAX_WAITING {
             let signer = id();
             let (log, svid) = (Arc::clone(&log), Arc::clone(&svid));

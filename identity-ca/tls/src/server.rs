@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
-use signet_spiffe::{CertificateDer, UnixTime};
+use signet_spiffe::{CertificateDer, KeyId, UnixTime};
 
+use crate::asked::Choice;
 use crate::bundles::BundleSource;
 use crate::expect::Expect;
 use crate::identity::{Shown, SvidKeyPair, TlsError};
@@ -31,7 +32,24 @@ pub fn server_config(
     expect: Expect,
     client_auth: ClientAuth,
 ) -> Result<ServerConfig, TlsError> {
-    config(&identity.shown()?, Verifier::new(bundles, expect), client_auth)
+    config(
+        identity.shown()?.resolver(),
+        Verifier::new(bundles, expect),
+        client_auth,
+    )
+}
+
+/// The same, for a server that shows one of `others` to clients that ask for the authority that signed it, by its
+/// [name](crate::signer_name), and `identity` to all the rest.
+pub fn server_config_with(
+    identity: &SvidKeyPair,
+    others: &[(KeyId, SvidKeyPair)],
+    bundles: Arc<dyn BundleSource>,
+    expect: Expect,
+    client_auth: ClientAuth,
+) -> Result<ServerConfig, TlsError> {
+    let choice = Choice::new(identity, others)?;
+    config(Arc::new(choice), Verifier::new(bundles, expect), client_auth)
 }
 
 /// The same for an identity that was made ready before, and for clients that must show theirs. What it makes of a client's
@@ -43,10 +61,14 @@ pub fn server_config_before(
     witness: Witness,
 ) -> Result<ServerConfig, TlsError> {
     let verifier = Verifier::new(bundles, expect).before(witness);
-    config(identity, verifier, ClientAuth::Required)
+    config(identity.resolver(), verifier, ClientAuth::Required)
 }
 
-fn config(identity: &Shown, verifier: Verifier, client_auth: ClientAuth) -> Result<ServerConfig, TlsError> {
+fn config(
+    shows: Arc<dyn ResolvesServerCert>,
+    verifier: Verifier,
+    client_auth: ClientAuth,
+) -> Result<ServerConfig, TlsError> {
     let verifier = Arc::new(ClientVerifier {
         verifier,
         client_auth,
@@ -55,7 +77,7 @@ fn config(identity: &Shown, verifier: Verifier, client_auth: ClientAuth) -> Resu
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Config)?
         .with_client_cert_verifier(verifier)
-        .with_cert_resolver(identity.resolver());
+        .with_cert_resolver(shows);
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;

@@ -10,6 +10,11 @@ use signet_spiffe::{KeyId, VerifiedSvid};
 pub trait SignerSource: Send + Sync + Debug {
     /// Whether who signed this one may have.
     fn may_sign(&self, svid: &VerifiedSvid) -> bool;
+
+    /// One of those that may, whichever else there is by now: what the server is asked for ([`signer_name`](crate::signer_name)).
+    fn asked(&self) -> Option<&KeyId> {
+        None
+    }
 }
 
 /// Exactly these authorities, by their key identifiers.

@@ -8,9 +8,10 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::{DnsName, ServerName};
 use signet_node_attest::{ChannelBinding, EXPORTER};
-use signet_spiffe::{SpiffeId, TrustDomain};
+use signet_spiffe::{SpiffeId, TrustDomain, X509Bundle};
 use signet_tls::{
     BundleSource, Expect, SignerSource, SvidKeyPair, TlsError, client_config, client_config_for, in_words,
+    signer_name,
 };
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -105,8 +106,8 @@ impl Dialer {
         signers: Option<Arc<dyn SignerSource>>,
     ) -> Result<Self, TlsError> {
         let ca = SpiffeId::ca(trust_domain);
-        // A digest under a fixed suffix: always a DNS name.
-        let name = signet_handshake::server_name(&ca).ok();
+        let set = bundles.bundles();
+        let name = name(signers.as_deref(), set.get(trust_domain), &ca);
         let ca = Expect::Exactly(ca);
         let mut config = match signers {
             Some(signers) => client_config_for(identity, bundles, ca, signers)?,
@@ -148,6 +149,23 @@ impl Dialer {
     }
 }
 
+/// By which authority the CA's SVID shall be, where it has several: what it began to sign with while this node was away is news here. Who
+/// belongs to no CA yet asks for the newest authority that it knows.
+fn name(
+    signers: Option<&dyn SignerSource>,
+    known: Option<&X509Bundle>,
+    ca: &SpiffeId,
+) -> Option<DnsName<'static>> {
+    let asked = match signers {
+        Some(signers) => signers.asked(),
+        None => known.and_then(|known| known.key_ids().last()),
+    };
+    // Otherwise a digest under a fixed suffix: always a DNS name.
+    asked
+        .and_then(signer_name)
+        .or_else(|| signet_handshake::server_name(ca).ok())
+}
+
 /// For one CA of several: the last one must be reached before the caller gives up.
 fn patience(count: usize) -> Duration {
     let share = CONNECT / u32::try_from(count).unwrap_or(u32::MAX).max(1);
@@ -164,4 +182,42 @@ pub(crate) fn refusal(status: &tonic::Status) -> anyhow::Error {
         source = error.source();
     }
     anyhow::anyhow!(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose};
+    use rustls_pki_types::CertificateDer;
+    use signet_tls::FixedSigners;
+
+    use super::*;
+
+    fn root() -> CertificateDer<'static> {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let key = KeyPair::generate().expect("a key");
+        params.self_signed(&key).expect("a root").der().clone()
+    }
+
+    #[test]
+    fn who_joins_asks_for_the_newest_authority_that_it_knows_and_who_belongs_to_a_ca_for_what_its_own_says() {
+        let domain = TrustDomain::parse("t.example").expect("valid");
+        let ca = SpiffeId::ca(&domain);
+        let bundle = X509Bundle::new(domain, vec![root(), root()]).expect("a bundle");
+        let keys: Vec<_> = bundle.key_ids().cloned().collect();
+        let [old, new] = keys.as_slice() else {
+            unreachable!("two roots")
+        };
+        assert_eq!(name(None, Some(&bundle), &ca), signer_name(new));
+        assert_ne!(signer_name(old), signer_name(new));
+        let by_id = signet_handshake::server_name(&ca).ok();
+        assert_eq!(name(None, None, &ca), by_id);
+        let some = FixedSigners::new([new.clone()]);
+        assert_eq!(
+            name(Some(&some), Some(&bundle), &ca),
+            by_id,
+            "it says nothing of its own"
+        );
+    }
 }

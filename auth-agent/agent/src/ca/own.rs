@@ -41,4 +41,9 @@ impl SignerSource for OwnCa {
         let named = if told.is_empty() { &*self.kept } else { told };
         peer == own || named.contains(&peer.to_string())
     }
+
+    /// It may have been replaced while this node was away, and the CA shows an SVID of it all the same for as long as what it signed counts.
+    fn asked(&self) -> Option<&KeyId> {
+        self.signer.as_ref()
+    }
 }

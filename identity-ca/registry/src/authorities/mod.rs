@@ -12,6 +12,6 @@ pub use steps::{Adopted, AuthorityError, RequestedError};
 
 pub(crate) use bundle::publish;
 pub(crate) use row::{
-    active, are_any, chain_from_bytes, is_known, key_records, set_key_record, token_key_ids,
+    are_any, chain_from_bytes, is_known, key_records, set_key_record, signing, token_key_ids,
 };
 pub(crate) use steps::withdraw;

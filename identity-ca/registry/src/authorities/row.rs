@@ -11,6 +11,7 @@ use signet_spiffe::{KeyId, UnixTime};
 use super::bundle::PublishedBundle;
 use crate::changes::{Revision, current};
 use crate::database::{Registry, StorageError, moment, seconds};
+use crate::revocation::SignedBy;
 use crate::sql::{self, Connection};
 
 /// An authority as it is kept.
@@ -174,16 +175,30 @@ pub(super) async fn all(connection: &mut Connection) -> Result<Vec<StoredAuthori
     rows.into_iter().map(parse).collect()
 }
 
-/// Names of those that sign.
-pub(crate) async fn active(
-    connection: &mut Connection,
-) -> Result<Vec<(AuthorityKind, AuthorityId)>, StorageError> {
-    let rows: Vec<(String, String)> =
-        sql::query_as("SELECT kind, id FROM authorities WHERE state = 'active'")
+/// The authorities that sign, and those that did and still count.
+pub(crate) struct Signing(Vec<(AuthorityKind, AuthorityId, State)>);
+
+impl Signing {
+    /// Whether what this one signed may be logged.
+    pub(crate) fn may(&self, by: &SignedBy) -> bool {
+        self.0.iter().any(|(kind, id, state)| match by {
+            SignedBy::Active(wanted, by) => *state == State::Active && kind == wanted && id == by,
+            SignedBy::Former(by) => *kind == AuthorityKind::X509 && id == by,
+        })
+    }
+}
+
+pub(crate) async fn signing(connection: &mut Connection) -> Result<Signing, StorageError> {
+    let rows: Vec<(String, String, String)> =
+        sql::query_as("SELECT kind, id, state FROM authorities WHERE state IN ('active', 'old')")
             .fetch_all(connection)
             .await?;
-    let parse = |(kind, id): (String, String)| Ok((parse_kind(&kind)?, parse_id(&id)?));
-    rows.into_iter().map(parse).collect()
+    let parse = |(kind, id, state): (String, String, String)| {
+        Ok((parse_kind(&kind)?, parse_id(&id)?, parse_state(&state)?))
+    };
+    Ok(Signing(
+        rows.into_iter().map(parse).collect::<Result<_, StorageError>>()?,
+    ))
 }
 
 /// Whether there is or was an X.509 authority with this key, ours or a CA's below.
@@ -275,9 +290,7 @@ fn parse(row: Row) -> Result<StoredAuthority, StorageError> {
         life: Authority {
             kind: parse_kind(&row.kind)?,
             id: parse_id(&row.id)?,
-            state: row.state.parse().map_err(|_| StorageError::Corrupt {
-                column: "authorities.state",
-            })?,
+            state: parse_state(&row.state)?,
             published: moment(row.published, "authorities.published")?,
             sequence: u64::try_from(row.sequence).map_err(|_| StorageError::Corrupt {
                 column: "authorities.sequence",
@@ -295,6 +308,12 @@ fn parse(row: Row) -> Result<StoredAuthority, StorageError> {
 fn parse_kind(kind: &str) -> Result<AuthorityKind, StorageError> {
     kind.parse().map_err(|_| StorageError::Corrupt {
         column: "authorities.kind",
+    })
+}
+
+fn parse_state(state: &str) -> Result<State, StorageError> {
+    state.parse().map_err(|_| StorageError::Corrupt {
+        column: "authorities.state",
     })
 }
 

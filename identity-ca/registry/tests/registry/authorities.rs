@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose,
 use signet_log::{Caller, Document, Entry, Hash, Issuance, Record};
 use signet_registry::{
     Adopted, AppendError, AuthorityError, NewAuthority, NewRevocation, NodeFate, Position, Registry,
-    RevokeError, StoredAuthority, Submission, Target, Withheld,
+    RevokeError, SignedBy, StoredAuthority, Submission, Target, Withheld,
 };
 use signet_rotation::{AuthorityId, AuthorityKind, Enough, PUBLISH_INTERVAL, State, StepError};
 use signet_spiffe::{JwtBundle, JwtKey, KeyId, NodeName, TrustDomain, UnixTime};
@@ -238,12 +238,8 @@ async fn nodes_that_have_not_said_that_they_have_it_are_waited_for_and_no_others
     activate(&registry, Enough::Acknowledged, now()).await.unwrap();
 }
 
-#[tokio::test]
-async fn what_another_authority_signs_now_is_not_logged_and_so_not_handed_out() {
-    let registry = begun().await;
-    let (writer, work) = registry.log_writer();
-    tokio::spawn(work);
-    let submission = |signer| Submission {
+fn signed_by(signer: SignedBy) -> Submission {
+    Submission {
         entry: Entry {
             at: NOW,
             caller: Caller::Ca,
@@ -259,8 +255,16 @@ async fn what_another_authority_signs_now_is_not_logged_and_so_not_handed_out() 
         },
         issued: None,
         shown: None,
-        signer: Some((X509, signer)),
-    };
+        signer: Some(signer),
+    }
+}
+
+#[tokio::test]
+async fn what_another_authority_signs_now_is_not_logged_and_so_not_handed_out() {
+    let registry = begun().await;
+    let (writer, work) = registry.log_writer();
+    tokio::spawn(work);
+    let submission = |signer| signed_by(SignedBy::Active(X509, signer));
     writer.append(submission(name(1))).await.unwrap();
     registry
         .prepare_authority(x509(2), PUBLISH_INTERVAL, now())
@@ -278,6 +282,40 @@ async fn what_another_authority_signs_now_is_not_logged_and_so_not_handed_out() 
         "none of them is there"
     );
     writer.append(submission(name(2))).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_the_ca_itself_a_former_authority_signs_until_it_is_tainted_and_no_other_ever() {
+    let registry = begun().await;
+    let (writer, work) = registry.log_writer();
+    tokio::spawn(work);
+    let logged = async |number| {
+        let done = writer.append(signed_by(SignedBy::Former(name(number)))).await;
+        match done {
+            Ok(()) => true,
+            Err(AppendError::Withheld(Withheld::Superseded)) => false,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    registry
+        .prepare_authority(x509(2), PUBLISH_INTERVAL, now())
+        .await
+        .unwrap();
+    assert!(logged(1).await, "it signs");
+    assert!(!logged(2).await, "its time has not come");
+    assert!(!logged(3).await, "nobody knows it");
+    activate(&registry, Enough::Time, at(NOW + DAY)).await.unwrap();
+    assert!(logged(1).await, "it did");
+    let old_for_others = writer.append(signed_by(SignedBy::Active(X509, name(1)))).await;
+    assert!(matches!(
+        old_for_others,
+        Err(AppendError::Withheld(Withheld::Superseded))
+    ));
+    registry
+        .taint_authority(X509, &name(1), at(NOW + DAY), false)
+        .await
+        .unwrap();
+    assert!(!logged(1).await, "its key may be somebody else's");
 }
 
 #[tokio::test]

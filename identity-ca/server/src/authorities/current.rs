@@ -1,6 +1,8 @@
 //! The authorities as they are at one position of the registry.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
+use std::time::Duration;
 
 use signet_authority::{
     Authority, AuthorityError, JwtAuthority, JwtSigningKey, KeyError, SigningKey, WitAuthority,
@@ -9,7 +11,13 @@ use signet_keys::{KeyManagerError, KeyRecord, RecordError, Signer};
 use signet_proto::view::v1::TrustBundle;
 use signet_registry::{Authorities, Position, PublishedBundle, StorageError, StoredAuthority};
 use signet_rotation::{AuthorityId, AuthorityKind, State};
-use signet_spiffe::{JwtBundleError, KeyId, TrustDomain};
+use signet_spiffe::{JwtBundleError, KeyId, TrustDomain, UnixTime};
+
+/// Of how many earlier authorities the CA shows an SVID of its own at a time.
+const MAX_FORMER: usize = 4;
+
+/// What would live for less is not worth its making.
+const SHORTEST_FORMER: Duration = Duration::from_mins(1);
 
 /// All that signing and publishing need. A value never changes; there is another one after each step.
 #[derive(Debug)]
@@ -187,6 +195,49 @@ impl Current {
                 .as_deref()
                 .unwrap_or("there is no active X.509 authority")
         })
+    }
+
+    /// The X.509 authorities that signed before the one that does and whose work counts, as far as this CA can open their keys: at most
+    /// [`MAX_FORMER`], the last first.
+    pub(crate) fn formers(&self) -> Vec<AuthorityId> {
+        let opened = |one: &&StoredAuthority| self.x509.iter().any(|usable| usable.id == one.life.id);
+        let former = |one: &&StoredAuthority| {
+            one.life.kind == AuthorityKind::X509 && one.life.state == State::Old && opened(one)
+        };
+        // The newest first among those of one second.
+        let mut formers: Vec<_> = self
+            .all
+            .iter()
+            .rev()
+            .filter(former)
+            .map(|one| &one.life)
+            .collect();
+        formers.sort_by_key(|life| Reverse(life.ceased));
+        formers
+            .into_iter()
+            .take(MAX_FORMER)
+            .map(|life| life.id.clone())
+            .collect()
+    }
+
+    /// One of these, and how long what it signs at `now` may live: until all that it signed before has ended, which lived for at most `longest`.
+    pub(crate) fn former(
+        &self,
+        id: &AuthorityId,
+        longest: Duration,
+        now: UnixTime,
+    ) -> Option<(&Arc<Authority>, Duration)> {
+        let usable = self
+            .x509
+            .iter()
+            .find(|one| one.id == *id && one.state == State::Old)?;
+        let row = self
+            .all
+            .iter()
+            .find(|one| one.life.kind == AuthorityKind::X509 && one.life.id == *id)?;
+        let end = row.life.outlived_at(longest).as_secs();
+        let left = Duration::from_secs(end.saturating_sub(now.as_secs()));
+        (left >= SHORTEST_FORMER).then_some((&usable.authority, left))
     }
 
     /// The JWT key that signs, or why there is none.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use signet_authority::{Authority, IssueError, IssuedAuthority, RequestedKey};
 use signet_log::{Document, Entry, Hash, Issuance, Record};
-use signet_registry::{AppendError, BelowError, Intermediate, Issued, Submission, TokenKeys, Withheld};
+use signet_registry::{
+    AppendError, BelowError, Intermediate, Issued, SignedBy, Submission, TokenKeys, Withheld,
+};
 use signet_rotation::{AuthorityId, AuthorityKind};
 use signet_spiffe::{JwtBundle, SerialNumber, SpiffeId, UnixTime, WitBundle};
 use tokio::task::spawn_blocking;
@@ -145,7 +147,7 @@ impl Ca {
                 not_after: issued.not_after,
             }),
             shown: Some(below.shown()),
-            signer: Some((AuthorityKind::X509, signer.clone())),
+            signer: Some(SignedBy::Active(AuthorityKind::X509, signer.clone())),
         };
         Ok(self.log.append(submission).await)
     }

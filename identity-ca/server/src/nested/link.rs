@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use signet_keys::KeyRecord;
 use signet_proto::ca::v1::downstream_service_client::DownstreamServiceClient;
 use signet_proto::ca::v1::{IssueIntermediateRequest, PublishJwtKeysRequest, UpstreamBundle};
@@ -22,7 +22,7 @@ use signet_spiffe::{
 };
 use signet_tls::{
     BundleSource as _, Expect, FixedBundles, FixedSigners, SharedBundles, SvidKeyPair, client_config_for,
-    in_words,
+    in_words, signer_name,
 };
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -193,7 +193,10 @@ impl Link {
             .await?
             .map(|above| above.signers)
             .unwrap_or_default();
-        let signers = upper(own.and_then(|own| own.signer().cloned()), named);
+        let own = own.and_then(|own| own.signer().cloned());
+        // The CA above may sign with another one by now.
+        let asked = own.as_ref().and_then(signer_name);
+        let signers = upper(own, named);
         if let Some(known) = self.bundles.get() {
             bundles = bundles.with_revocations(Arc::clone(known.bundles().revocations()));
         }
@@ -209,7 +212,7 @@ impl Link {
             let Some(address) = addresses.get(turn % addresses.len()) else {
                 break;
             };
-            match channel(*address, Arc::clone(&tls)).await {
+            match channel(*address, Arc::clone(&tls), asked.clone()).await {
                 Ok(channel) => return Ok(Client::new(channel).max_decoding_message_size(RESPONSE)),
                 Err(error) => {
                     failure = error.context(format!("the CA above at {address} cannot be reached"));
@@ -230,14 +233,21 @@ fn upper(own: Option<KeyId>, named: Vec<KeyId>) -> FixedSigners {
     }
 }
 
-async fn channel(address: SocketAddr, tls: Arc<ClientConfig>) -> anyhow::Result<Channel> {
+async fn channel(
+    address: SocketAddr,
+    tls: Arc<ClientConfig>,
+    asked: Option<DnsName<'static>>,
+) -> anyhow::Result<Channel> {
     let connect = tower::service_fn(move |_: Uri| {
-        let tls = Arc::clone(&tls);
+        let (tls, asked) = (Arc::clone(&tls), asked.clone());
         async move {
             let tcp = TcpStream::connect(address).await?;
             tcp.set_nodelay(true)?;
-            // The CA is known by its SPIFFE ID; the name is for the protocol alone.
-            let name = ServerName::try_from("signet-ca.invalid").map_err(io::Error::other)?;
+            // The CA is known by its SPIFFE ID; the name says at most by which authority it shall be.
+            let name = match asked {
+                Some(asked) => ServerName::DnsName(asked),
+                None => ServerName::try_from("signet-ca.invalid").map_err(io::Error::other)?,
+            };
             let stream = TlsConnector::from(tls)
                 .connect(name, tcp)
                 .await

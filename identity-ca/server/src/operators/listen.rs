@@ -98,6 +98,7 @@ pub(crate) async fn serve_remote(
     let shows = Shows {
         expect: Expect::AnyInTrustDomain(ca.trust_domain().clone()),
         client: ClientAuth::Required,
+        formers: false,
     };
     let own = own_svid::make(ca, bundles, &shows).await?;
     let (tls, current) = watch::channel(Arc::clone(&own.config));

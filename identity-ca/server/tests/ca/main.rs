@@ -9,6 +9,7 @@
 mod attest;
 mod attestation;
 mod audit;
+mod away;
 mod bounds;
 mod clocks;
 mod daemon;

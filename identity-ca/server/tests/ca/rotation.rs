@@ -53,7 +53,7 @@ impl Running {
         Ok(done.into_inner().nodes)
     }
 
-    async fn taint(&self, id: &str) -> Result<(), Status> {
+    pub(crate) async fn taint(&self, id: &str) -> Result<(), Status> {
         let request = TaintAuthorityRequest {
             kind: X509.to_owned(),
             id: id.to_owned(),
@@ -71,7 +71,7 @@ impl Running {
         self.authorities.clone().retire_authority(request).await.map(drop)
     }
 
-    async fn revoke_authority(&self, id: &str, force: bool) -> Result<(), Status> {
+    pub(crate) async fn revoke_authority(&self, id: &str, force: bool) -> Result<(), Status> {
         let request = RevokeAuthorityRequest {
             kind: X509.to_owned(),
             id: id.to_owned(),

@@ -24,13 +24,13 @@ use crate::audit::lines;
 use crate::running::{Running, TestNode, chain, domain, request};
 
 /// A root, in files.
-struct Root {
+pub(crate) struct Root {
     certificate: PathBuf,
     key: PathBuf,
 }
 
 impl Root {
-    fn new(directory: &Path, change: impl FnOnce(&mut CertificateParams)) -> Self {
+    pub(crate) fn new(directory: &Path, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut params = CertificateParams::default();
         params
             .distinguished_name
@@ -50,7 +50,7 @@ impl Root {
         root
     }
 
-    fn upstream(&self) -> Upstream {
+    pub(crate) fn upstream(&self) -> Upstream {
         Upstream::Disk(DiskUpstream {
             certificate: self.certificate.clone(),
             key: SecretFile::new(&self.key),
@@ -62,7 +62,7 @@ impl Root {
     }
 }
 
-async fn start(home: &Path, upstream: Upstream) -> Result<Running, String> {
+pub(crate) async fn start(home: &Path, upstream: Upstream) -> Result<Running, String> {
     let storage = Storage::Directory(home.join("data"));
     let started = Running::configured(storage, tempfile::tempdir().unwrap(), |config| {
         config.upstream = upstream;
@@ -82,7 +82,7 @@ fn upstream(ca: &Running) -> UpstreamServiceClient<Channel> {
     UpstreamServiceClient::new(signet_uds::connect(&socket).unwrap())
 }
 
-async fn prepare(ca: &Running) -> Result<Authority, Status> {
+pub(crate) async fn prepare(ca: &Running) -> Result<Authority, Status> {
     let kind = "x509".to_owned();
     let done = authorities(ca)
         .prepare_authority(PrepareAuthorityRequest { kind })
@@ -90,7 +90,7 @@ async fn prepare(ca: &Running) -> Result<Authority, Status> {
     Ok(done.into_inner().authority.unwrap())
 }
 
-async fn activate(ca: &Running) {
+pub(crate) async fn activate(ca: &Running) {
     let order = ActivateAuthorityRequest {
         kind: "x509".to_owned(),
         ..ActivateAuthorityRequest::default()

@@ -11,15 +11,17 @@ mod wire;
 
 use std::sync::Arc;
 
+use rustls::pki_types::DnsName;
 use rustls::{ClientConfig, Error, NamedGroup, PeerIncompatible, ProtocolVersion, RootCertStore};
 use signet_spiffe::{BundleSet, SvidError, X509Bundle};
 use signet_tls::{
     BundleSource, ClientAuth, Expect, FixedBundles, FixedSigners, PeerError, SharedBundles, TlsError,
-    client_config, client_config_for, in_words, peer_error, peer_svid, server_config,
+    client_config, client_config_for, in_words, peer_error, peer_svid, server_config, server_config_with,
+    signer_name,
 };
 
 use crate::maker::{Authority, domain, id, now};
-use crate::wire::{Outcome, handshake};
+use crate::wire::{Outcome, handshake, handshake_with};
 
 const NODE: &str = "spiffe://td/signet/node/n1";
 const CA: &str = "spiffe://td/signet/ca";
@@ -126,6 +128,34 @@ fn the_client_refuses_a_server_that_another_authority_of_the_trust_domain_signed
     assert_eq!(reason(&refused), PeerError::Signer { found: id(CA) });
     let told = in_words(std::io::Error::other(refused)).to_string();
     assert_eq!(told, PeerError::Signer { found: id(CA) }.to_string());
+}
+
+#[test]
+fn a_server_shows_the_svid_by_the_authority_that_it_is_asked_for_if_it_has_one() {
+    let [present, former, other] = [(); 3].map(|()| Authority::new("td"));
+    let all = [&present, &former, &other].map(|one| one.bundle().authorities()[0].clone());
+    let all: Arc<dyn BundleSource> = Arc::new(FixedBundles::new(BundleSet::single(
+        X509Bundle::new(domain("td"), all.to_vec()).unwrap(),
+    )));
+    let key = |of: &Authority| of.bundle().key_ids().next().unwrap().clone();
+    let shown = |name: DnsName<'static>| {
+        let client = client_config(Some(&former.svid(NODE)), all.clone(), Expect::Exactly(id(CA)));
+        let server = server_config_with(
+            &present.svid(CA),
+            &[(key(&former), former.svid(CA))],
+            all.clone(),
+            Expect::AnyNode(domain("td")),
+            ClientAuth::Required,
+        );
+        let (client, _) = handshake_with(name, client.unwrap(), server.unwrap()).unwrap();
+        let svid = peer_svid(client.peer_certificates(), &all.bundles(), now()).unwrap();
+        svid.signer().unwrap().clone()
+    };
+    assert_eq!(shown(signer_name(&key(&former)).unwrap()), key(&former));
+    for by_default in [signer_name(&key(&present)), signer_name(&key(&other))] {
+        assert_eq!(shown(by_default.unwrap()), key(&present));
+    }
+    assert_eq!(shown("ca.invalid".try_into().unwrap()), key(&present));
 }
 
 #[test]

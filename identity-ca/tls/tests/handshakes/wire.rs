@@ -3,6 +3,7 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
+use rustls::pki_types::{DnsName, ServerName};
 use rustls::{ClientConfig, ClientConnection, ConnectionCommon, Error, ServerConfig, ServerConnection};
 
 pub(crate) type Outcome = Result<(ClientConnection, ServerConnection), Box<Refused>>;
@@ -16,7 +17,12 @@ pub(crate) struct Refused {
 
 /// Runs a handshake until both are done and silent, or one of them fails and the other has heard of it.
 pub(crate) fn handshake(client: ClientConfig, server: ServerConfig) -> Outcome {
-    let name = "signet.invalid".try_into().unwrap();
+    handshake_with("signet.invalid".try_into().unwrap(), client, server)
+}
+
+/// The same with a server's name.
+pub(crate) fn handshake_with(name: DnsName<'static>, client: ClientConfig, server: ServerConfig) -> Outcome {
+    let name = ServerName::DnsName(name);
     let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
     let mut server = ServerConnection::new(Arc::new(server)).unwrap();
     let mut refused = Refused {
