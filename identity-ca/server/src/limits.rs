@@ -59,6 +59,9 @@ pub(crate) const PONG: Duration = Duration::from_secs(10);
 /// How long a node may leave an update unread before its stream is ended, so that it comes back and resumes.
 pub(crate) const UNREAD: Duration = Duration::from_secs(30);
 
+/// The same where the node does read it, piece by piece: what it holds up is kept for it alone.
+pub(crate) const UNREAD_AT_ALL: Duration = Duration::from_mins(5);
+
 /// Snapshots at once that are on their way to nodes: each is as long as all that there is.
 pub(crate) const SNAPSHOTS: usize = 32;
 

@@ -483,7 +483,7 @@ async fn serve_nodes(ca: Arc<Ca>, listener: Listener) -> anyhow::Result<()> {
         .add_service(attestation)
         .add_service(below)
         .serve_with_incoming_shutdown(listener.incoming(), ca.shutdown.cancelled());
-    let feeding = ca.feed.run(&ca.registry, || ca.connected.count());
+    let feeding = ca.feed.run(ca.registry.watch(), || ca.connected.count());
     tokio::select! {
         served = serving => served.context("the service for nodes failed"),
         () = feeding => bail!("the registry is gone"),

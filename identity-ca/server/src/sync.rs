@@ -24,7 +24,7 @@ use tracing::{debug, info};
 use crate::ca::Ca;
 use crate::caller::Caller;
 use crate::connected::Following;
-use crate::limits::{FAREWELL, UNREAD};
+use crate::limits::{FAREWELL, UNREAD, UNREAD_AT_ALL};
 use crate::refusal;
 use crate::stream::Peer;
 use crate::wire;
@@ -33,7 +33,7 @@ pub(crate) use feed::Feed;
 pub(crate) use outgoing::{Updates, WithParts};
 
 use feed::{News, Part, SLOW};
-use outgoing::{Outgoing, Told};
+use outgoing::{Outgoing, Taken, Told};
 
 impl Ca {
     /// Takes down where the node can be reached, and begins its stream.
@@ -59,6 +59,7 @@ impl Ca {
             .as_secs()
             .saturating_sub(self.clock.now().as_secs());
         let (sender, updates) = mpsc::channel(1);
+        let taken = Taken::default();
         let follower = Follower {
             ca: Arc::clone(self),
             following: self.connected.enter(&node),
@@ -73,9 +74,10 @@ impl Ca {
             honoured: self.honoured.subscribe(),
             node,
             sender,
+            taken: taken.clone(),
         };
         tokio::spawn(follower.run());
-        Ok(Updates::new(updates))
+        Ok(Updates::new(updates, taken))
     }
 }
 
@@ -118,6 +120,21 @@ struct Follower {
     /// Wakes after revocations.
     honoured: watch::Receiver<u64>,
     sender: mpsc::Sender<Told>,
+    /// What of it is on its way.
+    taken: Taken,
+}
+
+/// Room for one more. A node that reads what it has, however slowly, is waited for: cut off, it would have to begin with all of it again.
+async fn room<'s, T>(sender: &'s mpsc::Sender<T>, taken: &Taken) -> Result<mpsc::Permit<'s, T>, Status> {
+    let begun = Instant::now();
+    loop {
+        let before = taken.count();
+        match timeout(UNREAD, sender.reserve()).await {
+            Ok(room) => return room.map_err(|_| Status::cancelled("the node went away")),
+            Err(_) if taken.count() != before && begun.elapsed() < UNREAD_AT_ALL => {}
+            Err(_) => return Err(Status::deadline_exceeded("the node leaves its updates unread")),
+        }
+    }
 }
 
 impl Follower {
@@ -235,7 +252,7 @@ impl Follower {
             self.check_standing().await?;
         }
         let room = tokio::select! {
-            room = timeout(UNREAD, self.sender.reserve()) => room,
+            room = room(&self.sender, &self.taken) => room?,
             () = self.ca.shutdown.cancelled() => return Err(Status::unavailable("the CA is shutting down")),
             () = self.following.superseded().cancelled() => {
                 return Err(Status::aborted("a newer stream of this node took over"));
@@ -246,11 +263,7 @@ impl Follower {
             own,
             under_way,
         });
-        match room {
-            Ok(Ok(room)) => room.send(Ok(update)),
-            Ok(Err(_)) => return Err(Status::cancelled("the node went away")),
-            Err(_) => return Err(Status::deadline_exceeded("the node leaves its updates unread")),
-        }
+        room.send(Ok(update));
         self.whole = false;
         self.sent = part.to;
         self.following.sent(part.to.revision);
@@ -290,6 +303,7 @@ mod tests {
             honoured: ca.honoured.subscribe(),
             node,
             sender,
+            taken: Taken::default(),
         };
         (follower, updates)
     }
@@ -303,6 +317,45 @@ mod tests {
         assert!(waiting <= 2_048, "a follower takes {waiting} bytes");
         // The channel to the transport begins with 32 of them; it was 560 bytes once.
         assert_eq!(size_of::<Told>(), 16);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_reads_slowly_is_waited_for_and_one_that_reads_nothing_is_not() {
+        let (sender, mut updates) = mpsc::channel(1);
+        sender.try_send(()).unwrap();
+        let taken = Taken::default();
+        // For so long one piece after another goes out, and then nothing.
+        let reads = |pieces: u32| {
+            let taken = taken.clone();
+            tokio::spawn(async move {
+                for _ in 0..pieces {
+                    tokio::time::sleep(UNREAD.saturating_sub(Duration::from_secs(1))).await;
+                    taken.one_more();
+                }
+            })
+        };
+        for (pieces, most) in [(0, UNREAD), (4, UNREAD * 6), (1_000, UNREAD_AT_ALL + UNREAD)] {
+            let (reading, begun) = (reads(pieces), Instant::now());
+            let refused = room(&sender, &taken).await.unwrap_err();
+            assert_eq!(refused.code(), Code::DeadlineExceeded);
+            let waited = begun.elapsed();
+            assert!(
+                waited >= UNREAD * pieces.min(4) && waited <= most,
+                "{pieces}: {waited:?}"
+            );
+            reading.abort();
+        }
+        let reading = reads(4);
+        let (room, ()) = tokio::join!(room(&sender, &taken), async {
+            tokio::time::sleep(UNREAD * 3).await;
+            updates.recv().await.unwrap();
+        });
+        room.unwrap().send(());
+        reading.abort();
+        updates.close();
+        let _ = updates.recv().await;
+        let gone = super::room(&sender, &taken).await.map(drop).unwrap_err();
+        assert_eq!(gone.code(), Code::Cancelled);
     }
 
     #[tokio::test]

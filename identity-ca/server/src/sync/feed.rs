@@ -103,14 +103,14 @@ impl Feed {
     }
 
     /// Runs for as long as the registry's revisions come. `followers` tells how many follow.
-    pub(crate) async fn run(&self, registry: &Registry, followers: impl Fn() -> usize) {
-        let mut revisions = registry.watch();
+    pub(crate) async fn run(&self, mut revisions: watch::Receiver<Revision>, followers: impl Fn() -> usize) {
         loop {
             let revision = *revisions.borrow_and_update();
             self.head.send_if_modified(|head| {
-                let newer = revision > *head;
-                *head = revision.max(*head);
-                newer
+                // Lower where the registry was put back: what comes after it is news all the same.
+                let other = revision != *head;
+                *head = revision;
+                other
             });
             let many = u32::try_from(followers()).unwrap_or(u32::MAX);
             sleep(GATHER_PER_NODE.saturating_mul(many)).await;
@@ -214,3 +214,26 @@ where
 
 /// How long somebody who reads nothing keeps others from their snapshots.
 pub(super) const SLOW: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn followers_hear_of_what_comes_after_a_registry_was_put_back() {
+        let feed = Arc::new(Feed::default());
+        let mut heard = feed.watch();
+        let (registry, revisions) = watch::channel(Revision(1));
+        let running = tokio::spawn({
+            let feed = Arc::clone(&feed);
+            async move { feed.run(revisions, || 100).await }
+        });
+        for revision in [1, 100, 40, 41, 42, 101].map(Revision) {
+            registry.send_replace(revision);
+            let told = tokio::time::timeout(Duration::from_secs(5), heard.wait_for(|head| *head == revision));
+            told.await.expect("nobody is told").expect("it goes on");
+        }
+        drop(registry);
+        running.await.unwrap();
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -82,11 +83,26 @@ pub(super) type Told = Result<Box<Outgoing>, Status>;
 #[derive(Debug)]
 pub(crate) struct Updates {
     receiver: mpsc::Receiver<Told>,
+    taken: Taken,
+}
+
+/// Counts the pieces of updates that the transport has taken: it does so as the node reads. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Taken(Arc<AtomicU64>);
+
+impl Taken {
+    pub(super) fn one_more(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Updates {
-    pub(super) fn new(receiver: mpsc::Receiver<Told>) -> Self {
-        Self { receiver }
+    pub(super) fn new(receiver: mpsc::Receiver<Told>, taken: Taken) -> Self {
+        Self { receiver, taken }
     }
 }
 
@@ -138,6 +154,7 @@ impl Stream for Frames {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             if let Some(piece) = self.next_piece() {
+                self.updates.taken.one_more();
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
             if self.ended {
@@ -236,12 +253,16 @@ mod tests {
         }
         drop(sender);
         let frames = Frames {
-            updates: Updates::new(receiver),
+            updates: Updates::new(receiver, Taken::default()),
             pieces: VecDeque::new(),
             under_way: None,
             ended: false,
         };
-        frames.map(Result::unwrap).collect().await
+        let taken = frames.updates.taken.clone();
+        let sent: Vec<_> = frames.map(Result::unwrap).collect().await;
+        // All but the trailers.
+        assert_eq!(taken.count(), u64::try_from(sent.len() - 1).unwrap());
+        sent
     }
 
     fn update(shared: &Bytes) -> Box<Outgoing> {
