@@ -1,6 +1,6 @@
 //! The change log, and what a node is told of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use signet_spiffe::{NodeName, SpiffeId, TrustDomain};
 use crate::database::{Registry, StorageError};
 use crate::federation::{self, ForeignBundle};
 use crate::identities::{self, Identity};
+use crate::many::{many, next};
 use crate::nodes::{self, Node};
 use crate::position::{self, Mark, Position};
 use crate::registration_id::RegistrationId;
@@ -83,6 +84,21 @@ pub(crate) enum Change<'a> {
     Revocation(&'a Target),
 }
 
+impl Change<'_> {
+    /// Kind, key, and the node that it is for alone.
+    fn line(&self) -> (&'static str, String, Option<&str>) {
+        match self {
+            Self::Node(name) => ("node", name.to_string(), None),
+            Self::Identity(id) => ("identity", id.to_string(), None),
+            Self::Registration(id, node) => ("registration", id.to_string(), Some(node.as_str())),
+            Self::Cluster => ("cluster", String::new(), None),
+            Self::Bundle => ("bundle", String::new(), None),
+            Self::Foreign(trust_domain) => ("bundle", trust_domain.to_string(), None),
+            Self::Revocation(target) => ("revocation", target.to_string(), None),
+        }
+    }
+}
+
 impl Registry {
     /// What `node` has to learn after `since`: a delta if the log reaches back that far and knows the mark, a snapshot
     /// otherwise. `None` where there is nothing new.
@@ -148,23 +164,22 @@ fn to_revision(revision: i64) -> Result<Revision, StorageError> {
     u64::try_from(revision).map(Revision).map_err(|_| corrupt)
 }
 
-pub(crate) async fn record(connection: &mut Connection, change: Change<'_>) -> Result<(), StorageError> {
-    let (kind, key, node) = match change {
-        Change::Node(name) => ("node", name.to_string(), None),
-        Change::Identity(id) => ("identity", id.to_string(), None),
-        Change::Registration(id, node) => ("registration", id.to_string(), Some(node.as_str())),
-        Change::Cluster => ("cluster", String::new(), None),
-        Change::Bundle => ("bundle", String::new(), None),
-        Change::Foreign(trust_domain) => ("bundle", trust_domain.to_string(), None),
-        Change::Revocation(target) => ("revocation", target.to_string(), None),
-    };
-    sql::query("INSERT INTO changes (kind, key, node, mark) VALUES (?, ?, ?, ?)")
-        .bind(kind)
-        .bind(key)
-        .bind(node)
-        .bind(Mark::draw()?.as_bytes().as_slice())
-        .execute(connection)
-        .await?;
+/// Notes changes, in this order.
+pub(crate) async fn record(connection: &mut Connection, changes: &[Change<'_>]) -> Result<(), StorageError> {
+    let mut rest = changes;
+    while let Some((now, later)) = next(rest) {
+        let mut query = sql::query(many("INSERT INTO changes (kind, key, node, mark)", 4, now.len()));
+        for change in now {
+            let (kind, key, node) = change.line();
+            query = query
+                .bind(kind)
+                .bind(key)
+                .bind(node)
+                .bind(Mark::draw()?.as_bytes().as_slice());
+        }
+        query.execute(&mut *connection).await?;
+        rest = later;
+    }
     Ok(())
 }
 
@@ -243,10 +258,93 @@ pub(crate) async fn delta(
     .fetch_all(&mut *connection)
     .await?;
     let mut changes = Changes::default();
-    for (kind, key) in lines.into_iter().collect::<BTreeSet<_>>() {
-        resolve(connection, &mut changes, &kind, &key).await?;
+    let mut by_kind = BTreeMap::<String, BTreeSet<String>>::new();
+    for (kind, key) in lines {
+        by_kind.entry(kind).or_default().insert(key);
+    }
+    for (kind, keys) in by_kind {
+        match kind.as_str() {
+            // Of these there may be thousands, and they are looked up together.
+            "node" => resolve_nodes(connection, &mut changes, &keys).await?,
+            "identity" => resolve_identities(connection, &mut changes, &keys).await?,
+            "registration" => resolve_registrations(connection, &mut changes, &keys).await?,
+            _ => {
+                for key in keys {
+                    resolve(connection, &mut changes, &kind, &key).await?;
+                }
+            }
+        }
     }
     Ok(changes)
+}
+
+fn parse<T>(keys: &BTreeSet<String>, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, StorageError> {
+    let corrupt = StorageError::Corrupt {
+        column: "changes.key",
+    };
+    let parsed: Option<_> = keys.iter().map(|key| parse(key)).collect();
+    parsed.ok_or(corrupt)
+}
+
+async fn resolve_nodes(
+    connection: &mut Connection,
+    changes: &mut Changes,
+    keys: &BTreeSet<String>,
+) -> Result<(), StorageError> {
+    let names = parse(keys, |key| NodeName::parse(key).ok())?;
+    let banned = revocations::banned(connection, &names).await?;
+    let mut found: BTreeMap<_, _> = nodes::find_all(connection, &names)
+        .await?
+        .into_iter()
+        .map(|node| (node.name.clone(), node))
+        .collect();
+    for name in names {
+        match found.remove(&name).filter(|_| !banned.contains(&name)) {
+            Some(node) => changes.nodes.push(node),
+            None => changes.removed_nodes.push(name),
+        }
+    }
+    Ok(())
+}
+
+async fn resolve_identities(
+    connection: &mut Connection,
+    changes: &mut Changes,
+    keys: &BTreeSet<String>,
+) -> Result<(), StorageError> {
+    let ids = parse(keys, |key| SpiffeId::parse(key).ok())?;
+    let mut found: BTreeMap<_, _> = identities::live_of(connection, &ids)
+        .await?
+        .into_iter()
+        .map(|identity| (identity.spiffe_id.clone(), identity))
+        .collect();
+    for id in ids {
+        match found.remove(&id) {
+            Some(identity) => changes.identities.push(identity),
+            None => changes.removed_identities.push(id),
+        }
+    }
+    Ok(())
+}
+
+async fn resolve_registrations(
+    connection: &mut Connection,
+    changes: &mut Changes,
+    keys: &BTreeSet<String>,
+) -> Result<(), StorageError> {
+    let ids = parse(keys, |key| key.parse::<RegistrationId>().ok())?;
+    let mut found: BTreeMap<_, _> = registration_rows::find_all(connection, &ids)
+        .await?
+        .into_iter()
+        .map(|registration| (registration.id, registration))
+        .collect();
+    for id in ids {
+        match found.remove(&id) {
+            Some(registration) => changes.registrations.push(registration),
+            None => changes.removed_registrations.push(id),
+        }
+    }
+    Ok(())
 }
 
 async fn resolve(
@@ -259,28 +357,6 @@ async fn resolve(
         column: "changes.key",
     };
     match kind {
-        "node" => {
-            let name = NodeName::parse(key).map_err(|_| corrupt())?;
-            let banned = revocations::ban(connection, &name).await?.is_some();
-            match nodes::find(connection, &name).await? {
-                Some(node) if !banned => changes.nodes.push(node),
-                Some(_) | None => changes.removed_nodes.push(name),
-            }
-        }
-        "identity" => {
-            let id = SpiffeId::parse(key).map_err(|_| corrupt())?;
-            match identities::find_live(connection, &id).await? {
-                Some(identity) => changes.identities.push(identity),
-                None => changes.removed_identities.push(id),
-            }
-        }
-        "registration" => {
-            let id: RegistrationId = key.parse().map_err(|_| corrupt())?;
-            match registration_rows::find(connection, id).await? {
-                Some(registration) => changes.registrations.push(registration),
-                None => changes.removed_registrations.push(id),
-            }
-        }
         "cluster" => {
             changes.encryption = Some(settings::encryption(connection).await?);
             changes.availability_target = Some(settings::availability_target(connection).await?);

@@ -495,8 +495,13 @@ impl Write<'_> {
 
     /// Notes a change in the log.
     pub(crate) async fn record(&mut self, change: Change<'_>) -> Result<(), StorageError> {
-        self.changed = true;
-        changes::record(&mut self.transaction, change).await
+        self.record_all(&[change]).await
+    }
+
+    /// The same of many, in this order.
+    pub(crate) async fn record_all(&mut self, changes: &[Change<'_>]) -> Result<(), StorageError> {
+        self.changed |= !changes.is_empty();
+        changes::record(&mut self.transaction, changes).await
     }
 
     /// Notes a change in the issuance log, as digests of what was and what is.

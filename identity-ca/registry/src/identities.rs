@@ -1,11 +1,12 @@
 //! Security identities: the numbers that stand for SPIFFE IDs in kernel maps.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use signet_spiffe::{NodeName, SpiffeId, UnixTime};
 
 use crate::database::{Registry, StorageError, seconds};
+use crate::many::{any_of, many, next};
 use crate::sql::{self, Connection};
 
 /// The first number that is handed out; those below are reserved.
@@ -52,27 +53,6 @@ pub(crate) async fn live(connection: &mut Connection) -> Result<Vec<Identity>, S
     rows.collect()
 }
 
-pub(crate) async fn find_live(
-    connection: &mut Connection,
-    id: &SpiffeId,
-) -> Result<Option<Identity>, StorageError> {
-    let row: Option<(i64, String)> =
-        sql::query_as("SELECT number, spiffe_id FROM identities WHERE spiffe_id = ? AND released_at IS NULL")
-            .bind(id.as_str())
-            .fetch_optional(&mut *connection)
-            .await?;
-    let Some(row) = row else {
-        return Ok(None);
-    };
-    let nodes: Vec<(String,)> =
-        sql::query_as("SELECT DISTINCT node FROM registrations WHERE spiffe_id = ? ORDER BY node")
-            .bind(id.as_str())
-            .fetch_all(connection)
-            .await?;
-    let nodes: Vec<_> = nodes.into_iter().map(|(node,)| node).collect();
-    parse(row, &nodes).map(Some)
-}
-
 /// Whether a SPIFFE ID is registered on a node.
 pub(crate) async fn is_on_node(
     connection: &mut Connection,
@@ -88,26 +68,77 @@ pub(crate) async fn is_on_node(
     Ok(is)
 }
 
-/// Makes sure that a SPIFFE ID has a number. One that had one gets the same again, for as long as it was not forgotten.
-pub(crate) async fn acquire(
+/// The number of a SPIFFE ID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) number: i64,
+    /// Whether it is registered. One that was gets the same number again, for as long as it was not forgotten.
+    pub(crate) live: bool,
+}
+
+/// The numbers of those of several SPIFFE IDs that have one, or had.
+pub(crate) async fn held(
     connection: &mut Connection,
-    id: &SpiffeId,
-    now: UnixTime,
-) -> Result<(), StorageError> {
-    if find_live(connection, id).await?.is_some() {
-        return Ok(());
+    ids: &BTreeSet<&SpiffeId>,
+) -> Result<BTreeMap<SpiffeId, Held>, StorageError> {
+    let ids: Vec<_> = ids.iter().collect();
+    let mut held = BTreeMap::new();
+    let mut rest = ids.as_slice();
+    while let Some((now, later)) = next(rest) {
+        let query = sql::query_as(any_of(
+            "SELECT number, spiffe_id, released_at FROM identities WHERE spiffe_id",
+            now.len(),
+        ));
+        let query = now.iter().fold(query, |query, id| query.bind(id.as_str()));
+        let rows: Vec<(i64, String, Option<i64>)> = query.fetch_all(&mut *connection).await?;
+        for (number, id, released) in rows {
+            let live = released.is_none();
+            held.insert(spiffe_id(&id)?, Held { number, live });
+        }
+        rest = later;
     }
-    let revived = sql::query("UPDATE identities SET released_at = NULL WHERE spiffe_id = ?")
-        .bind(id.as_str())
-        .execute(&mut *connection)
-        .await?;
-    if revived.rows_affected() == 0 {
-        let number = free(connection, now).await?;
-        sql::query("INSERT INTO identities (number, spiffe_id) VALUES (?, ?)")
-            .bind(number)
-            .bind(id.as_str())
-            .execute(connection)
-            .await?;
+    Ok(held)
+}
+
+/// These are registered again.
+pub(crate) async fn revive(connection: &mut Connection, ids: &[SpiffeId]) -> Result<(), StorageError> {
+    let mut rest = ids;
+    while let Some((now, later)) = next(rest) {
+        let query = sql::query(any_of(
+            "UPDATE identities SET released_at = NULL WHERE spiffe_id",
+            now.len(),
+        ));
+        let query = now.iter().fold(query, |query, id| query.bind(id.as_str()));
+        query.execute(&mut *connection).await?;
+        rest = later;
+    }
+    Ok(())
+}
+
+/// The last holders of these numbers do not get them back.
+pub(crate) async fn forget(connection: &mut Connection, numbers: &[i64]) -> Result<(), StorageError> {
+    let mut rest = numbers;
+    while let Some((now, later)) = next(rest) {
+        let query = sql::query(any_of("DELETE FROM identities WHERE number", now.len()));
+        let query = now.iter().fold(query, |query, number| query.bind(*number));
+        query.execute(&mut *connection).await?;
+        rest = later;
+    }
+    Ok(())
+}
+
+/// Gives numbers to SPIFFE IDs that have none.
+pub(crate) async fn insert(
+    connection: &mut Connection,
+    given: &[(i64, SpiffeId)],
+) -> Result<(), StorageError> {
+    let mut rest = given;
+    while let Some((now, later)) = next(rest) {
+        let query = sql::query(many("INSERT INTO identities (number, spiffe_id)", 2, now.len()));
+        let bind =
+            |query: sql::Query<()>, (number, id): &(i64, SpiffeId)| query.bind(*number).bind(id.as_str());
+        now.iter().fold(query, bind).execute(&mut *connection).await?;
+        rest = later;
     }
     Ok(())
 }
@@ -130,30 +161,92 @@ pub(crate) async fn release_if_unused(
     Ok(())
 }
 
-/// The lowest number whose quarantine is over, or else one above all others. Either is found at once, however many there are.
-async fn free(connection: &mut Connection, now: UnixTime) -> Result<i64, StorageError> {
-    let quarantine = i64::try_from(QUARANTINE.as_secs()).unwrap_or(i64::MAX);
-    let (over,): (Option<i64>,) = sql::query_as("SELECT MIN(number) FROM identities WHERE released_at <= ?")
-        .bind(seconds(now).saturating_sub(quarantine))
-        .fetch_one(&mut *connection)
-        .await?;
-    if let Some(number) = over {
-        sql::query("DELETE FROM identities WHERE number = ?")
-            .bind(number)
-            .execute(connection)
-            .await?;
-        return Ok(number);
+/// Numbers that may be given.
+#[derive(Debug, Default)]
+pub(crate) struct Free {
+    /// As many as were asked for, in order.
+    pub(crate) numbers: Vec<i64>,
+    /// Those among them that somebody had.
+    pub(crate) freed: Vec<i64>,
+}
+
+/// So many numbers whose quarantine is over, those first that were released first, or else above all others; none of `but`. Either is found at
+/// once, however many there are: by the index of what was released, in its order. Asked for the lowest, PostgreSQL walks along all numbers
+/// where it has not counted yet that hardly one is free.
+pub(crate) async fn free(
+    connection: &mut Connection,
+    count: usize,
+    but: &BTreeSet<i64>,
+    now: UnixTime,
+) -> Result<Free, StorageError> {
+    if count == 0 {
+        return Ok(Free::default());
     }
-    let (highest,): (Option<i64>,) = sql::query_as("SELECT MAX(number) FROM identities")
-        .fetch_one(connection)
-        .await?;
-    Ok(highest.map_or(FIRST_IDENTITY.into(), |highest| highest.saturating_add(1)))
+    let quarantine = i64::try_from(QUARANTINE.as_secs()).unwrap_or(i64::MAX);
+    let over: Vec<(i64,)> =
+        sql::query_as("SELECT number FROM identities WHERE released_at <= ? ORDER BY released_at LIMIT ?")
+            .bind(seconds(now).saturating_sub(quarantine))
+            .bind(i64::try_from(count.saturating_add(but.len())).unwrap_or(i64::MAX))
+            .fetch_all(&mut *connection)
+            .await?;
+    let freed = over.into_iter().map(|(number,)| number);
+    let mut freed: Vec<_> = freed.filter(|number| !but.contains(number)).take(count).collect();
+    freed.sort_unstable();
+    let mut numbers = freed.clone();
+    if numbers.len() < count {
+        let (highest,): (Option<i64>,) = sql::query_as("SELECT MAX(number) FROM identities")
+            .fetch_one(connection)
+            .await?;
+        let first = highest.map_or(FIRST_IDENTITY.into(), |highest| highest.saturating_add(1));
+        numbers.extend((first..).take(count - numbers.len()));
+    }
+    Ok(Free { numbers, freed })
+}
+
+/// Of several, those that are registered.
+pub(crate) async fn live_of(
+    connection: &mut Connection,
+    ids: &[SpiffeId],
+) -> Result<Vec<Identity>, StorageError> {
+    let mut found = Vec::with_capacity(ids.len());
+    let mut rest = ids;
+    while let Some((now, later)) = next(rest) {
+        let query = sql::query_as(any_of(
+            "SELECT number, spiffe_id FROM identities WHERE released_at IS NULL AND spiffe_id",
+            now.len(),
+        ));
+        let query = now.iter().fold(query, |query, id| query.bind(id.as_str()));
+        let rows: Vec<(i64, String)> = query.fetch_all(&mut *connection).await?;
+        let query = sql::query_as(any_of(
+            "SELECT DISTINCT spiffe_id, node FROM registrations WHERE spiffe_id",
+            now.len(),
+        ));
+        let query = now.iter().fold(query, |query, id| query.bind(id.as_str()));
+        let places: Vec<(String, String)> = query.fetch_all(&mut *connection).await?;
+        let mut nodes = BTreeMap::<String, Vec<String>>::new();
+        for (id, node) in places {
+            nodes.entry(id).or_default().push(node);
+        }
+        for row in rows {
+            let mut nodes = nodes.remove(&row.1).unwrap_or_default();
+            nodes.sort_unstable();
+            found.push(parse(row, &nodes)?);
+        }
+        rest = later;
+    }
+    Ok(found)
+}
+
+fn spiffe_id(text: &str) -> Result<SpiffeId, StorageError> {
+    SpiffeId::parse(text).map_err(|_| StorageError::Corrupt {
+        column: "identities.spiffe_id",
+    })
 }
 
 fn parse((number, spiffe_id): (i64, String), nodes: &[String]) -> Result<Identity, StorageError> {
     let corrupt = |column| StorageError::Corrupt { column };
     Ok(Identity {
-        spiffe_id: SpiffeId::parse(&spiffe_id).map_err(|_| corrupt("identities.spiffe_id"))?,
+        spiffe_id: self::spiffe_id(&spiffe_id)?,
         number: number.try_into().map_err(|_| corrupt("identities.number"))?,
         nodes: nodes
             .iter()

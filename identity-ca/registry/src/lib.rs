@@ -27,6 +27,7 @@ mod nodes;
 mod places;
 mod position;
 mod postgres;
+mod registering;
 mod registration_changes;
 mod registration_id;
 mod registration_rows;

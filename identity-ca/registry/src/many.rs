@@ -10,6 +10,26 @@ pub(crate) fn batch(rows: usize) -> usize {
     rows.checked_ilog2().map_or(0, |power| 1 << power).min(ROWS)
 }
 
+/// Those that go into the next statement, and those that are left after it; nothing where there are none.
+pub(crate) fn next<T>(rows: &[T]) -> Option<(&[T], &[T])> {
+    rows.split_at_checked(batch(rows.len()))
+        .filter(|(now, _)| !now.is_empty())
+}
+
+/// The statement for what belongs to so many rows of so many columns, which are called `wanted`.
+pub(crate) fn joined(
+    select: &'static str,
+    columns: usize,
+    rows: usize,
+    join: &'static str,
+) -> AssertSqlSafe<String> {
+    // Texts of ours, and question marks.
+    AssertSqlSafe(format!(
+        "{select} ({}) AS wanted {join}",
+        many("", columns, rows).0
+    ))
+}
+
 /// The statement for so many rows of so many columns.
 pub(crate) fn many(insert: &'static str, columns: usize, rows: usize) -> AssertSqlSafe<String> {
     let row = format!("({})", vec!["?"; columns].join(", "));

@@ -12,6 +12,7 @@ use crate::changes::Change;
 use crate::cidr::PodCidr;
 use crate::database::{Registry, StorageError, moment, seconds};
 use crate::lists;
+use crate::many::{any_of, next};
 use crate::places::Places;
 use crate::sql::{self, Connection};
 
@@ -373,6 +374,39 @@ pub(crate) async fn find(connection: &mut Connection, name: &NodeName) -> Result
     .fetch_optional(connection)
     .await?;
     row.map(parse).transpose()
+}
+
+/// Of several, those that there are.
+pub(crate) async fn find_all(
+    connection: &mut Connection,
+    names: &[NodeName],
+) -> Result<Vec<Node>, StorageError> {
+    let mut found = Vec::with_capacity(names.len());
+    let mut rest = names;
+    while let Some((now, later)) = next(rest) {
+        let query = sql::query_as(any_of(
+            "SELECT number, name, pod_cidrs, addresses, session_port, svid_not_after FROM nodes
+             WHERE evicted_at IS NULL AND name",
+            now.len(),
+        ));
+        let query = now.iter().fold(query, |query, name| query.bind(name.as_str()));
+        let rows: Vec<Row> = query.fetch_all(&mut *connection).await?;
+        for row in rows {
+            found.push(parse(row)?);
+        }
+        rest = later;
+    }
+    Ok(found)
+}
+
+/// Of several, the names of those that there are.
+pub(crate) async fn which_attested(
+    connection: &mut Connection,
+    names: &BTreeSet<&NodeName>,
+) -> Result<BTreeSet<NodeName>, StorageError> {
+    let names: Vec<_> = names.iter().map(|name| (*name).clone()).collect();
+    let found = find_all(connection, &names).await?;
+    Ok(found.into_iter().map(|node| node.name).collect())
 }
 
 pub(crate) async fn all(connection: &mut Connection) -> Result<Vec<Node>, StorageError> {

@@ -5,10 +5,12 @@ use signet_spiffe::{DnsName, Hint, KeyType, TrustDomain, UnixTime};
 
 use crate::changes::Change;
 use crate::database::{Registry, StorageError};
+use crate::federation;
 use crate::nested;
+use crate::registering::{check_domains, fits, register};
 use crate::registration_id::RegistrationId;
 use crate::registration_rows::{self, find};
-use crate::registrations::{NewRegistration, RegisterError, Registration, Surroundings, in_order, register};
+use crate::registrations::{NewRegistration, RegisterError, Registration, in_order};
 use crate::selector::Selector;
 use crate::terms::{Role, SvidTerms};
 
@@ -78,8 +80,8 @@ impl Registry {
         let found = find(write.connection(), id).await?;
         let before = found.ok_or(UpdateError::Unknown(id))?;
         let to = in_order(&update.applied(&before))?;
-        let surroundings = Surroundings::look(write.connection(), now).await?;
-        surroundings.check_domains(&to.federates_with)?;
+        let followed = federation::names(write.connection()).await?.into_iter().collect();
+        check_domains(&followed, &to.federates_with)?;
         let same = registration_rows::find_same(write.connection(), &to.spiffe_id, &to.node, &to.selectors);
         if let Some(existing) = same.await?.filter(|existing| *existing != id) {
             return Err(RegisterError::Exists { existing }.into());
@@ -110,22 +112,19 @@ impl Registry {
         rehearse: bool,
         now: UnixTime,
     ) -> Result<Registered, StorageError> {
+        let ordered: Vec<_> = new.iter().map(in_order).collect();
+        // What is none at all keeps the rest from being made.
+        let rehearse = rehearse || ordered.iter().any(Result::is_err);
+        let judged: Vec<_> = ordered.iter().filter_map(|one| one.as_ref().ok()).collect();
         let mut write = self.write().await?;
-        let mut surroundings = Surroundings::look(write.connection(), now).await?;
-        let mut outcomes = Vec::with_capacity(new.len());
-        for new in new {
-            let outcome = match in_order(new) {
-                Ok(new) => register(&mut write, &new, &mut surroundings, now).await,
-                Err(refused) => Err(refused),
-            };
-            match outcome {
-                // The transaction is of no more use.
-                Err(RegisterError::Storage(error)) => return Err(error),
-                outcome => outcomes.push(outcome),
-            }
-        }
-        let fits =
-            |outcome: &Result<_, RegisterError>| matches!(outcome, Ok(_) | Err(RegisterError::Exists { .. }));
+        let mut judged = register(&mut write, &judged, rehearse, now).await?.into_iter();
+        let outcomes: Vec<_> = ordered
+            .into_iter()
+            .filter_map(|one| match one {
+                Ok(_) => judged.next(),
+                Err(refused) => Some(Err(refused)),
+            })
+            .collect();
         let committed = !rehearse && outcomes.iter().all(fits);
         if committed {
             write.commit().await?;

@@ -1,9 +1,12 @@
 //! Registrations as the database has them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use signet_spiffe::{NodeName, SpiffeId, UnixTime};
 
 use crate::database::{StorageError, seconds};
 use crate::lists;
+use crate::many::{any_of, joined, many, next};
 use crate::registration_id::RegistrationId;
 use crate::registrations::{NewRegistration, Registration};
 use crate::selector::Selector;
@@ -98,33 +101,103 @@ pub(crate) async fn find_same(
     row.map(|(id,)| id.parse().map_err(corrupt)).transpose()
 }
 
-/// Behind all that are there.
+/// Of several, those that there are, in no order.
+pub(crate) async fn find_all(
+    connection: &mut Connection,
+    ids: &[RegistrationId],
+) -> Result<Vec<Registration>, StorageError> {
+    let mut found = Vec::with_capacity(ids.len());
+    let mut rest = ids;
+    while let Some((now, later)) = next(rest) {
+        let query = sql::query_as(any_of(select!("WHERE id"), now.len()));
+        let query = now.iter().fold(query, |query, id| query.bind(id.to_string()));
+        let rows: Vec<Row> = query.fetch_all(&mut *connection).await?;
+        for row in rows {
+            found.push(parse(row)?);
+        }
+        rest = later;
+    }
+    Ok(found)
+}
+
+/// The selectors of a registration, as they are kept, and its name.
+type Placed = (String, RegistrationId);
+
+/// What is registered there: of each SPIFFE ID on its node.
+pub(crate) async fn at_places(
+    connection: &mut Connection,
+    places: &BTreeSet<(&SpiffeId, &NodeName)>,
+) -> Result<BTreeMap<(SpiffeId, NodeName), Vec<Placed>>, StorageError> {
+    let places: Vec<_> = places.iter().collect();
+    let corrupt = |column| StorageError::Corrupt { column };
+    let mut found = BTreeMap::<_, Vec<_>>::new();
+    let mut rest = places.as_slice();
+    while let Some((now, later)) = next(rest) {
+        // As a join, each pair is looked up by the index that has both. Of `OR`s with one node in all of them PostgreSQL would read that node's.
+        let query = sql::query_as(joined(
+            "SELECT id, spiffe_id, node, selectors FROM",
+            2,
+            now.len(),
+            "JOIN registrations ON spiffe_id = wanted.column1 AND node = wanted.column2",
+        ));
+        let query = now.iter().fold(query, |query, (id, node)| {
+            query.bind(id.as_str()).bind(node.as_str())
+        });
+        let rows: Vec<(String, String, String, String)> = query.fetch_all(&mut *connection).await?;
+        for (id, spiffe_id, node, selectors) in rows {
+            let id: RegistrationId = id.parse().map_err(|_| corrupt("registrations.id"))?;
+            let spiffe_id = SpiffeId::parse(&spiffe_id).map_err(|_| corrupt("registrations.spiffe_id"))?;
+            let node = NodeName::parse(&node).map_err(|_| corrupt("registrations.node"))?;
+            found.entry((spiffe_id, node)).or_default().push((selectors, id));
+        }
+        rest = later;
+    }
+    Ok(found)
+}
+
+/// The place of the last of all that are there; zero where there are none.
+pub(crate) async fn last_ordinal(connection: &mut Connection) -> Result<i64, StorageError> {
+    let (last,): (i64,) = sql::query_as("SELECT COALESCE(MAX(ordinal), 0) FROM registrations")
+        .fetch_one(connection)
+        .await?;
+    Ok(last)
+}
+
+/// Enters new ones.
 pub(crate) async fn insert(
     connection: &mut Connection,
-    new: &NewRegistration,
+    new: &[Registration],
     now: UnixTime,
 ) -> Result<(), StorageError> {
-    let terms = &new.terms;
-    sql::query(
-        "INSERT INTO registrations (id, spiffe_id, node, selectors, ttl, created_at, federates_with, hint, dns_names,
-                                    key_type, jwt_ttl, role, downstream, ordinal)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT COALESCE(MAX(ordinal), 0) + 1 FROM registrations))",
-    )
-    .bind(new.id.to_string())
-    .bind(new.spiffe_id.as_str())
-    .bind(new.node.as_str())
-    .bind(lists::join(&new.selectors))
-    .bind(new.ttl)
-    .bind(seconds(now))
-    .bind(lists::join(&new.federates_with))
-    .bind(hint(terms))
-    .bind(lists::join(&terms.dns_names))
-    .bind(terms.key_type.as_str())
-    .bind(terms.jwt_ttl)
-    .bind(role(new.role))
-    .bind(terms.downstream)
-    .execute(connection)
-    .await?;
+    let mut rest = new;
+    while let Some((these, later)) = next(rest) {
+        let mut query = sql::query(many(
+            "INSERT INTO registrations (id, spiffe_id, node, selectors, ttl, created_at, federates_with, hint, dns_names,
+                                        key_type, jwt_ttl, role, downstream, ordinal)",
+            14,
+            these.len(),
+        ));
+        for one in these {
+            let terms = &one.terms;
+            query = query
+                .bind(one.id.to_string())
+                .bind(one.spiffe_id.as_str())
+                .bind(one.node.as_str())
+                .bind(lists::join(&one.selectors))
+                .bind(one.ttl)
+                .bind(seconds(now))
+                .bind(lists::join(&one.federates_with))
+                .bind(hint(terms))
+                .bind(lists::join(&terms.dns_names))
+                .bind(terms.key_type.as_str())
+                .bind(terms.jwt_ttl)
+                .bind(role(one.role))
+                .bind(terms.downstream)
+                .bind(i64::try_from(one.ordinal).unwrap_or(i64::MAX));
+        }
+        query.execute(&mut *connection).await?;
+        rest = later;
+    }
     Ok(())
 }
 

@@ -6,18 +6,17 @@ use signet_log::{Change as Logged, ChangeKind, Hash};
 use signet_spiffe::{DnsName, NodeName, SpiffeId, TrustDomain, UnixTime};
 
 use crate::changes::Change;
-use crate::database::{Registry, StorageError, Write};
-use crate::federation::{self, MAX_RELATIONSHIPS};
+use crate::database::{Registry, StorageError};
+use crate::federation::MAX_RELATIONSHIPS;
 use crate::identities;
 use crate::lists;
 use crate::nested;
-use crate::nodes;
+use crate::registering::register;
 use crate::registration_id::RegistrationId;
 use crate::registration_rows::{self, count, find};
 use crate::selector::Selector;
-use crate::sql::{self, Connection};
+use crate::sql;
 use crate::terms::{MAX_DNS_NAMES, Role, SvidTerms};
-use crate::tokens;
 
 /// Most registrations.
 pub const MAX_REGISTRATIONS: i64 = 100_000;
@@ -191,8 +190,11 @@ impl Registry {
     ) -> Result<Registration, RegisterError> {
         let new = in_order(new)?;
         let mut write = self.write().await?;
-        let mut surroundings = Surroundings::look(write.connection(), now).await?;
-        let made = register(&mut write, &new, &mut surroundings, now).await?;
+        let mut outcomes = register(&mut write, &[&new], false, now).await?;
+        let corrupt = StorageError::Corrupt {
+            column: "registrations.id",
+        };
+        let made = outcomes.pop().ok_or(corrupt)??;
         write.commit().await?;
         Ok(made)
     }
@@ -291,80 +293,4 @@ pub(crate) fn in_order(new: &NewRegistration) -> Result<NewRegistration, Registe
         terms,
         ..new.clone()
     })
-}
-
-/// What a registration is checked against: the same for all of one transaction.
-pub(crate) struct Surroundings {
-    expected: BTreeSet<NodeName>,
-    followed: BTreeSet<TrustDomain>,
-    /// For so many more.
-    room: i64,
-}
-
-impl Surroundings {
-    pub(crate) async fn look(connection: &mut Connection, now: UnixTime) -> Result<Self, StorageError> {
-        let followed = federation::names(connection).await?.into_iter().collect();
-        let tokens = tokens::outstanding(connection, now).await?;
-        let expected = tokens.into_iter().map(|(node, _)| node).collect();
-        let room = MAX_REGISTRATIONS - count(connection).await?;
-        Ok(Self {
-            expected,
-            followed,
-            room,
-        })
-    }
-
-    pub(crate) fn check_domains(&self, domains: &[TrustDomain]) -> Result<(), RegisterError> {
-        match domains.iter().find(|name| !self.followed.contains(name)) {
-            Some(unknown) => Err(RegisterError::UnknownTrustDomain(unknown.clone())),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Registers what is [`in_order`].
-pub(crate) async fn register(
-    write: &mut Write<'_>,
-    new: &NewRegistration,
-    surroundings: &mut Surroundings,
-    now: UnixTime,
-) -> Result<Registration, RegisterError> {
-    // A node that attested, or that a token is out for.
-    let attested = nodes::find(write.connection(), &new.node).await?.is_some();
-    if !attested && !surroundings.expected.contains(&new.node) {
-        return Err(RegisterError::UnknownNode(new.node.clone()));
-    }
-    surroundings.check_domains(&new.federates_with)?;
-    let same = registration_rows::find_same(write.connection(), &new.spiffe_id, &new.node, &new.selectors);
-    if let Some(existing) = same.await? {
-        return Err(RegisterError::Exists { existing });
-    }
-    if !new.terms.downstream && nested::is_downstream(write.connection(), &new.spiffe_id).await? {
-        return Err(RegisterError::Downstream {
-            id: new.spiffe_id.clone(),
-        });
-    }
-    if surroundings.room <= 0 {
-        return Err(RegisterError::TooMany);
-    }
-    surroundings.room -= 1;
-    identities::acquire(write.connection(), &new.spiffe_id, now).await?;
-    if !identities::is_on_node(write.connection(), &new.spiffe_id, &new.node).await? {
-        write.record(Change::Identity(&new.spiffe_id)).await?;
-    }
-    registration_rows::insert(write.connection(), new, now).await?;
-    write.record(Change::Registration(new.id, &new.node)).await?;
-    let registration = find(write.connection(), new.id)
-        .await?
-        .ok_or(StorageError::Corrupt {
-            column: "registrations.id",
-        })?;
-    let digest = registration.digest();
-    write.log(
-        ChangeKind::Registration,
-        registration.subject(),
-        None,
-        Some(digest),
-    );
-    Ok(registration)
 }

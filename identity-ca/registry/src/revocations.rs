@@ -1,5 +1,7 @@
 //! The table of revocations.
 
+use std::collections::BTreeSet;
+
 use signet_log::ChangeKind;
 use signet_spiffe::{NodeName, SpiffeId, UnixTime};
 
@@ -8,6 +10,7 @@ use crate::changes::Change;
 use crate::database::{Registry, StorageError, Write, moment, seconds};
 use crate::issued;
 use crate::log;
+use crate::many::{any_of, next};
 use crate::nested;
 use crate::node_entries;
 use crate::nodes::{self, NodeNumber};
@@ -297,6 +300,27 @@ pub(crate) async fn ban(
 ) -> Result<Option<Revocation>, StorageError> {
     let found = find(connection, &Target::Node(node.clone())).await?;
     Ok(found.filter(|revocation| revocation.banned))
+}
+
+/// Of several nodes, those that are kept out.
+pub(crate) async fn banned(
+    connection: &mut Connection,
+    nodes: &[NodeName],
+) -> Result<BTreeSet<NodeName>, StorageError> {
+    let mut banned = BTreeSet::new();
+    let mut rest = nodes;
+    while let Some((now, later)) = next(rest) {
+        let query = sql::query_as(any_of(
+            "SELECT subject FROM revocations WHERE kind = 'node' AND banned = 1 AND subject",
+            now.len(),
+        ));
+        let query = now.iter().fold(query, |query, name| query.bind(name.as_str()));
+        let rows: Vec<(String,)> = query.fetch_all(&mut *connection).await?;
+        let kept_out = |name: &&NodeName| rows.iter().any(|(subject,)| subject == name.as_str());
+        banned.extend(now.iter().filter(kept_out).cloned());
+        rest = later;
+    }
+    Ok(banned)
 }
 
 fn parse(row: Found) -> Result<Revocation, StorageError> {

@@ -1,5 +1,6 @@
 //! Signing certificates of CAs below this one.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use signet_log::{Change as Logged, ChangeKind};
@@ -8,6 +9,7 @@ use signet_spiffe::{KeyId, SerialNumber, SpiffeId, UnixTime};
 use super::below_keys;
 use super::instances::INSTANCE_KEPT;
 use crate::database::{Registry, StorageError, Write, moment, seconds};
+use crate::many::{any_of, next};
 use crate::nodes::{self, NodeNumber};
 use crate::revocation::{NewRevocation, Target};
 use crate::revocations;
@@ -173,13 +175,41 @@ async fn put(connection: &mut Connection, new: &Intermediate) -> Result<(), Stor
 }
 
 /// Whether all registrations of an ID say so. Who registers it once more without takes it from all.
-pub(crate) async fn is_downstream(connection: &mut Connection, id: &SpiffeId) -> Result<bool, StorageError> {
+pub(super) async fn is_downstream(connection: &mut Connection, id: &SpiffeId) -> Result<bool, StorageError> {
     let (all,): (Option<i64>,) =
         sql::query_as("SELECT MIN(downstream) FROM registrations WHERE spiffe_id = ?")
             .bind(id.as_str())
             .fetch_one(connection)
             .await?;
     Ok(all == Some(1))
+}
+
+/// The same of several: those of which it is so.
+pub(crate) async fn which_downstream(
+    connection: &mut Connection,
+    ids: &BTreeSet<&SpiffeId>,
+) -> Result<BTreeSet<SpiffeId>, StorageError> {
+    let ids: Vec<_> = ids.iter().map(|id| (*id).clone()).collect();
+    let mut some = BTreeSet::new();
+    let mut rest = ids.as_slice();
+    while let Some((now, later)) = next(rest) {
+        // Nearly all have none, and what else is registered of them is not looked at.
+        let query = sql::query_as(any_of(
+            "SELECT DISTINCT spiffe_id FROM registrations WHERE downstream = 1 AND spiffe_id",
+            now.len(),
+        ));
+        let query = now.iter().fold(query, |query, id| query.bind(id.as_str()));
+        let rows: Vec<(String,)> = query.fetch_all(&mut *connection).await?;
+        some.extend(rows.into_iter().map(|(id,)| id));
+        rest = later;
+    }
+    let mut all = BTreeSet::new();
+    for id in ids.into_iter().filter(|id| some.contains(id.as_str())) {
+        if is_downstream(connection, &id).await? {
+            all.insert(id);
+        }
+    }
+    Ok(all)
 }
 
 /// Until when an authority of ours has to stay in the bundle for those that it signed for CAs below.

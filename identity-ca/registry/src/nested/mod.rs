@@ -11,5 +11,5 @@ pub use below_keys::{MAX_DOWNSTREAM_KEYS, TokenKeys};
 pub use instances::{INSTANCE_KEPT, INSTANCE_LEFT};
 
 pub(crate) use above::find as above;
-pub(crate) use below::{is_downstream, lives_until, revoke_meant, withdraw};
+pub(crate) use below::{lives_until, revoke_meant, which_downstream, withdraw};
 pub(crate) use below_keys::{KeysBelow, all as keys_below};

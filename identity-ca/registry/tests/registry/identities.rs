@@ -136,3 +136,95 @@ async fn workloads_are_registered_on_nodes_that_are_there_or_expected() {
         .unwrap();
     desk.register(1, "web", "n1").await.unwrap();
 }
+
+#[tokio::test]
+async fn hundreds_at_once_are_as_if_they_had_been_made_one_by_one() {
+    let desk = Desk::with_two_nodes().await;
+    // Two that were there yesterday: one comes back, and has its number although its time is over.
+    for (number, name) in [(1, "gone"), (2, "back"), (3, "stays")] {
+        let made = desk.register(number, name, "n1").await.unwrap();
+        if name != "stays" {
+            desk.registry.deregister(made.id, now()).await.unwrap();
+        }
+    }
+    let day = at(NOW + QUARANTINE.as_secs());
+    let new = |number: u8, place: u8, name: String, on: &str| NewRegistration {
+        id: RegistrationId::from_random([number, place, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7]),
+        spiffe_id: id(&name),
+        node: node(on),
+        selectors: vec!["unix:uid:1".parse().unwrap()],
+        ttl: 0,
+        federates_with: Vec::new(),
+        terms: SvidTerms::default(),
+        role: None,
+    };
+    let mut all: Vec<_> = (0..150)
+        .map(|number| new(1, number, format!("w{number}"), "n1"))
+        .collect();
+    all.extend((0..50).map(|number| new(2, number, format!("w{number}"), "n2")));
+    all.extend([
+        new(3, 0, "back".to_owned(), "n2"),
+        new(3, 1, "stays".to_owned(), "n2"),
+    ]);
+    let since = desk.position(desk.registry.revision()).await;
+    let done = desk.registry.register_all(&all, false, day).await.unwrap();
+    assert!(done.committed);
+    let made: Vec<_> = done.outcomes.into_iter().map(Result::unwrap).collect();
+    for (asked, made) in all.iter().zip(&made) {
+        let kept = desk.registry.registration(asked.id).await.unwrap();
+        assert_eq!(kept.as_ref(), Some(made));
+    }
+    let ordinals: Vec<_> = made.iter().map(|made| made.ordinal).collect();
+    assert!(ordinals.windows(2).all(|pair| pair[0] < pair[1]));
+    let identities = desk.registry.identities().await.unwrap();
+    assert_eq!(identities.len(), 152);
+    let number = |name: &str| {
+        let found = identities.iter().find(|one| one.spiffe_id == id(name));
+        found.map(|one| one.number)
+    };
+    assert_eq!(
+        number("w0"),
+        Some(FIRST_IDENTITY),
+        "that of the one that has gone"
+    );
+    assert_eq!(number("back"), Some(FIRST_IDENTITY + 1));
+    assert_eq!(number("w1"), Some(FIRST_IDENTITY + 3));
+    // All hear of it at once.
+    let changes = desk
+        .registry
+        .changes_since(&node("n2"), since)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((changes.identities.len(), changes.registrations.len()), (152, 52));
+    let places = |name: &str| {
+        let found = changes.identities.iter().find(|one| one.spiffe_id == id(name));
+        found.unwrap().nodes.len()
+    };
+    assert_eq!((places("w0"), places("w60"), places("stays")), (2, 1, 2));
+}
+
+#[tokio::test]
+async fn one_that_may_run_a_ca_is_not_taken_that_by_another_one_of_the_same_call() {
+    let desk = Desk::with_two_nodes().await;
+    let new = |number: u8, on: &str, downstream| NewRegistration {
+        id: RegistrationId::from_random([number; 16]),
+        spiffe_id: id("ca"),
+        node: node(on),
+        selectors: vec!["unix:uid:1".parse().unwrap()],
+        ttl: 0,
+        federates_with: Vec::new(),
+        terms: SvidTerms {
+            downstream,
+            ..SvidTerms::default()
+        },
+        role: None,
+    };
+    let refused = [new(1, "n1", true), new(2, "n2", false)];
+    let done = desk.registry.register_all(&refused, false, now()).await.unwrap();
+    assert!(!done.committed && matches!(done.outcomes[1], Err(RegisterError::Downstream { .. })));
+    // Where the first one has not, it is nobody's.
+    let plain = [new(1, "n1", false), new(2, "n2", true)];
+    let done = desk.registry.register_all(&plain, false, now()).await.unwrap();
+    assert!(done.committed);
+}
