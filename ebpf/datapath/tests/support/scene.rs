@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use signet_abi::{Direction, MARK_LOCAL, NodeId, PolicyId, PolicyKey, SecurityIdentity, endpoint_flags};
+use signet_abi::{
+    Direction, MARK_LOCAL, MARK_RETURNED, NodeId, PolicyId, PolicyKey, SecurityIdentity, endpoint_flags,
+};
 use signet_datapath::Hook;
 use signet_maps::PolicyPrefix;
 
@@ -19,6 +21,8 @@ pub(crate) const REDIRECT: i32 = 7;
 pub(crate) const INTERFACE: u32 = 1;
 /// An interface that is not the workload's.
 pub(crate) const OTHER_INTERFACE: u32 = 9_999;
+/// The parking device.
+pub(crate) const PARKING: u32 = 77;
 
 pub(crate) const OWN_NODE: NodeId = NodeId(1);
 pub(crate) const PEER_NODE: NodeId = NodeId(2);
@@ -90,6 +94,20 @@ impl Origin {
         Self {
             mark: MARK_LOCAL,
             received_by: index,
+        }
+    }
+
+    /// Back from the parking device: to the workload it is known by the device that it comes from, from the workload by its mark.
+    pub(crate) const fn returned(direction: Direction) -> Self {
+        match direction {
+            Direction::Ingress => Self {
+                mark: 0,
+                received_by: PARKING,
+            },
+            Direction::Egress => Self {
+                mark: MARK_RETURNED,
+                received_by: INTERFACE,
+            },
         }
     }
 

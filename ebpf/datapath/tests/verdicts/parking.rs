@@ -10,14 +10,11 @@ use signet_datapath::Hook;
 
 use crate::support::node::{Node, everywhere};
 use crate::support::scene::{
-    BOTH_ENFORCED, DROP, Family, INTERFACE, LOCAL, MINUTE, OTHER_INTERFACE, OWN_NODE, Origin, PEER_NODE,
-    REDIRECT, REMOTE, Transport,
+    BOTH_ENFORCED, DROP, Family, INTERFACE, LOCAL, MINUTE, OTHER_INTERFACE, OWN_NODE, Origin, PARKING,
+    PEER_NODE, REDIRECT, REMOTE, Transport,
 };
 
 const SECRET: u64 = 0x1122_3344_5566_7788;
-/// The parking device.
-pub(crate) const PARKING: u32 = 77;
-
 pub(crate) fn with_parking(node: &mut Node, direction: Direction) {
     node.configure(|config| (config.parking_ifindex, config.parking_secret) = (PARKING, SECRET));
     node.enforce(BOTH_ENFORCED);
@@ -64,17 +61,7 @@ fn what_has_waited_is_judged_anew_and_does_not_wait_again() {
         with_parking(node, direction);
         let packet = Transport::Tcp.opening(family, direction);
         assert_eq!(node.judge(direction, &packet), Reason::Parked);
-        // To the workload it is known by the device that it comes from, from the workload by its mark.
-        let back = match direction {
-            Direction::Ingress => Origin {
-                mark: 0,
-                received_by: PARKING,
-            },
-            Direction::Egress => Origin {
-                mark: MARK_RETURNED,
-                received_by: INTERFACE,
-            },
-        };
+        let back = Origin::returned(direction);
         assert_eq!(
             node.judge_from(back, direction, &packet),
             Reason::AuthenticationRequired,

@@ -1,26 +1,22 @@
 //! What signet-agent tells the sender of a refused packet: it passes where nothing else would, and nothing else passes with it.
 
 use signet_abi::{
-    Authentication, Direction, MARK_LOCAL, MARK_REFUSAL, MARK_RETURNED, ParkingTicket, Reason, Verdict,
-    ticket_flags,
+    Authentication, Direction, MARK_LOCAL, MARK_REFUSAL, ParkingTicket, Reason, Verdict, ticket_flags,
 };
 use signet_datapath::Hook;
 
-use crate::parking::{PARKING, returned, ticket, with_parking};
+use crate::parking::{returned, ticket, with_parking};
 use crate::support::node::{Node, everywhere};
 use crate::support::packet;
 use crate::support::scene::{
-    BOTH_ENFORCED, DROP, Family, INTERFACE, LOCAL, Origin, REDIRECT, REMOTE, Transport, ends, hook,
+    BOTH_ENFORCED, DROP, Family, INTERFACE, LOCAL, Origin, PARKING, REDIRECT, REMOTE, Transport, ends, hook,
 };
 
 /// A refusal reaches its hook like this: from the parking device, and marked by `from_parking`.
 fn marked(direction: Direction) -> Origin {
     Origin {
         mark: MARK_REFUSAL,
-        received_by: match direction {
-            Direction::Ingress => PARKING,
-            Direction::Egress => INTERFACE,
-        },
+        ..Origin::returned(direction)
     }
 }
 
@@ -103,18 +99,8 @@ fn what_merely_looks_like_a_refusal_is_judged_like_everything_else() {
                 );
             }
             // From the parking device, but given back and not answered: it has waited, and is refused itself.
-            let back = match direction {
-                Direction::Ingress => Origin {
-                    mark: 0,
-                    received_by: PARKING,
-                },
-                Direction::Egress => Origin {
-                    mark: MARK_RETURNED,
-                    received_by: INTERFACE,
-                },
-            };
             assert_eq!(
-                node.judge_from(back, direction, refusal),
+                node.judge_from(Origin::returned(direction), direction, refusal),
                 Reason::AuthenticationRequired
             );
         }
