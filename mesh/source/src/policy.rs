@@ -120,6 +120,7 @@ fn rule(
         .enumerate()
         .map(|(index, at)| peer(&at.value, at.place, peers_field.index(index), namespace, to))
         .collect();
+    refuse_unprovable(written, peers_field, to);
     let ports_field = field.name("ports");
     let traffic: Vec<_> = written
         .ports
@@ -139,6 +140,22 @@ fn rule(
     let peers = peers.into_iter().collect::<Option<_>>()?;
     let traffic = traffic.into_iter().collect::<Option<_>>()?;
     to.take(field, place, Rule::new(peers, traffic, effect?))
+}
+
+/// Nobody is the ingress gateway, so a rule that asks it for a proof would wait for ever for somebody to speak of.
+fn refuse_unprovable(written: &Written<'_>, field: Field<'_>, to: &mut Converter<'_>) {
+    match written.authentication {
+        AuthenticationSpec::Required => {}
+        AuthenticationSpec::Disabled | AuthenticationSpec::AlwaysFail => return,
+    }
+    for (index, at) in written.peers.iter().enumerate() {
+        if matches!(at.value.entity, Some(EntitySpec::Ingress)) {
+            let message = "the ingress gateway can prove nothing: this version has none with an SVID of its own; name the proxy that \
+                           takes connections in by `workload` or `spiffeId`, as any other workload, or leave out \
+                           `authentication: required` here";
+            to.error(field.index(index).name("entity"), at.place, message);
+        }
+    }
 }
 
 fn peer(

@@ -104,6 +104,25 @@ fn who_is_refused_is_told_only_where_a_rule_that_asks_for_a_proof_says_so() {
 }
 
 #[test]
+fn a_proof_of_the_ingress_gateway_is_not_asked_for_while_nobody_is_it() {
+    let told = policy_error("    - entity: remote-node\n", "    - entity: ingress\n");
+    assert!(
+        told.contains("spec.ingress[0].from[3].entity: the ingress gateway can prove nothing"),
+        "{told}"
+    );
+    assert!(told.contains("`workload` or `spiffeId`"), "{told}");
+    for mode in ["disabled", "always-fail"] {
+        let text = POLICY.replace("entity: remote-node", "entity: ingress");
+        let text = text.replace("authentication: required", &format!("authentication: {mode}"));
+        assert!(parse(&text).is_ok(), "{mode}");
+    }
+    // Also towards it, and also where others are named beside it.
+    let egress = "  egress:\n  - to: [{entity: host}, {entity: ingress}]\n    authentication: required\n";
+    let told = policy_error("  egress: []\n", egress);
+    assert!(told.contains("spec.egress[0].to[1].entity"), "{told}");
+}
+
+#[test]
 fn a_policy_is_read_as_it_is_written() {
     let set = parse(POLICY).unwrap();
     let [policy] = set.policies() else {
