@@ -12,7 +12,7 @@ pub struct FragmentKey {
     pub destination: Address,
     /// The number that its pieces share, as it stands in the header (IPv4: zeros behind).
     pub id: u32,
-    /// IP protocol number.
+    /// IPv4: IP protocol number. IPv6: 0, for the pieces' own next headers mean nothing but the first one's (RFC 8200 section 4.5).
     pub protocol: u8,
     /// [`crate::Direction`] as `u8`: the hook.
     pub direction: u8,
@@ -34,8 +34,10 @@ pub struct FragmentValue {
     pub kind: u8,
     /// ICMP type.
     pub icmp_type: u8,
+    /// IP protocol number: what the first piece says is what the whole carries.
+    pub protocol: u8,
     /// Always 0.
-    pub reserved: u16,
+    pub reserved: u8,
 }
 
 layout!(FragmentKey, 40);

@@ -41,7 +41,7 @@ pub use policy::{Authentication, Direction, PolicyKey, PolicyValue, Verdict};
 pub use reason::{METRICS_LEN, Metric, Reason, metrics_index};
 
 /// Version of every layout in this crate. A daemon refuses pinned maps that carry another one.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Implements the user-space half of a layout: plain old data for aya, and the size it must have.
 macro_rules! layout {

@@ -3,12 +3,15 @@
 //!
 //! Only a first piece that passes, or is parked, leaves an entry. So later ones of a refused datagram, and those that overtake their
 //! first, are dropped, and the receiver never has a whole.
+//!
+//! In IPv6 the first piece also says what the whole carries: what the others say of it means nothing (RFC 8200 section 4.5). Two first
+//! pieces that contradict each other make the others nobody's: which of the two a receiver takes them to belong to, nobody knows.
 
 use signet_abi::{Direction, FragmentKey, FragmentValue, Reason};
 
 use crate::conntrack::Change;
 use crate::maps::FRAGMENTS;
-use crate::parse::{Kind, Packet, Piece, protocol};
+use crate::parse::{Family, Kind, Packet, Piece, protocol};
 use crate::verdict::Scene;
 
 /// How long later pieces are known by their first, ns. A parked datagram's pieces come back in order, and begin anew.
@@ -32,13 +35,19 @@ pub fn remember(packet: &Packet, scene: &Scene, direction: Direction, outcome: &
     }
 }
 
+/// In the place of a [`Kind`]: the first pieces contradict each other.
+const CONTRADICTED: u8 = u8::MAX;
+
 #[inline(always)]
 fn key(packet: &Packet, direction: u32) -> FragmentKey {
     FragmentKey {
         source: packet.tuple.source.abi(),
         destination: packet.tuple.destination.abi(),
         id: packet.fragment_id,
-        protocol: packet.tuple.protocol,
+        protocol: match packet.family {
+            Family::V6 => 0,
+            Family::V4 | Family::Arp | Family::Other => packet.tuple.protocol,
+        },
         direction: direction.to_le_bytes()[0],
         reserved: 0,
     }
@@ -64,9 +73,10 @@ extern "C" fn signet_complete(packet: *mut Packet, direction: u32, now: u64) -> 
     let Some(first) = (unsafe { FRAGMENTS.get(&key) }) else {
         return 1;
     };
-    if now >= first.expires {
+    if now >= first.expires || first.kind == CONTRADICTED {
         return 1;
     }
+    packet.tuple.protocol = first.protocol;
     packet.tuple.source_port = u16::from_ne_bytes(first.source_port);
     packet.tuple.destination_port = u16::from_ne_bytes(first.destination_port);
     packet.icmp_type = first.icmp_type;
@@ -76,6 +86,22 @@ extern "C" fn signet_complete(packet: *mut Packet, direction: u32, now: u64) -> 
         _ => Kind::Segment,
     };
     0
+}
+
+/// Whether another first piece says something else of the same datagram. Not asked in IPv4, whose 16 bits of identification come round
+/// within the life of an entry on a busy path; in IPv6 they are 32.
+#[inline(always)]
+fn contradicts(key: &FragmentKey, value: &FragmentValue, now: u64) -> bool {
+    #[expect(unsafe_code, reason = "map values are shared with other processors")]
+    // SAFETY: the kernel keeps the memory valid while the program runs, and any bits are a value.
+    let Some(before) = (unsafe { FRAGMENTS.get(key) }) else {
+        return false;
+    };
+    let is_same = before.protocol == value.protocol
+        && before.kind == value.kind
+        && before.source_port == value.source_port
+        && before.destination_port == value.destination_port;
+    now < before.expires && !is_same
 }
 
 /// As above.
@@ -93,14 +119,19 @@ extern "C" fn signet_remember(packet: *const Packet, direction: u32, now: u64) -
         // A later piece opens nothing.
         _ => Kind::Segment as u8,
     };
-    let value = FragmentValue {
+    let key = key(packet, direction);
+    let mut value = FragmentValue {
         expires: now + LIFE,
         source_port: packet.tuple.source_port.to_ne_bytes(),
         destination_port: packet.tuple.destination_port.to_ne_bytes(),
         kind,
         icmp_type: packet.icmp_type,
+        protocol: packet.tuple.protocol,
         reserved: 0,
     };
+    if packet.family == Family::V6 && contradicts(&key, &value, now) {
+        value.kind = CONTRADICTED;
+    }
     // If there is no room the later pieces are dropped.
-    u32::from(FRAGMENTS.insert(&key(packet, direction), &value, 0).is_err())
+    u32::from(FRAGMENTS.insert(&key, &value, 0).is_err())
 }

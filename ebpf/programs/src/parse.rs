@@ -283,11 +283,13 @@ impl Packet {
     }
 
     /// What can be said of a fragment that is not the first. One that would overwrite the TCP header of the first is an attack
-    /// (RFC 3128), and so is one beyond the end of every datagram.
+    /// (RFC 3128), and so is one beyond the end of every datagram. What an IPv6 piece says of its protocol means nothing, and no
+    /// sender has so little room in its first one.
     #[inline(always)]
     fn read_later(&self, payload: u32, offset: u16) -> Result<(), Reason> {
         let start = u32::from(offset) * 8;
-        let overwrites = self.tuple.protocol == protocol::TCP && start < size_of::<Tcp>() as u32;
+        let may_be_tcp = self.family == Family::V6 || self.tuple.protocol == protocol::TCP;
+        let overwrites = may_be_tcp && start < size_of::<Tcp>() as u32;
         if overwrites || payload == 0 || start + payload > u32::from(u16::MAX) {
             return Err(Reason::InvalidPacket);
         }

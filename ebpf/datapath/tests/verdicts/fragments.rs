@@ -134,13 +134,109 @@ fn a_piece_that_overtakes_the_first_is_dropped_and_so_is_one_of_another_datagram
                 "other ends"
             );
             let tcp = cut(&large(Transport::Tcp, family, direction), family, 9, PIECE);
-            assert_eq!(
-                node.judge(direction, &tcp[1]),
-                Reason::FragmentNotFound,
-                "other protocol"
-            );
+            // In IPv6 the first piece says what the whole carries.
+            let other_protocol = match family {
+                Family::V4 => Reason::FragmentNotFound,
+                Family::V6 => Reason::Forwarded,
+            };
+            assert_eq!(node.judge(direction, &tcp[1]), other_protocol, "other protocol");
         }
     });
+}
+
+/// RFC 8200 section 4.5: of the next headers that the pieces of one datagram name, the first one's counts. A rule that lets one
+/// protocol pass lets nothing pass into a datagram of another.
+#[test]
+fn a_later_ipv6_piece_is_what_the_first_one_says_whatever_it_says_itself() {
+    let mut node = Node::new();
+    let family = Family::V6;
+    for direction in [Direction::Ingress, Direction::Egress] {
+        node.reset();
+        node.enforce(BOTH_ENFORCED);
+        let allow = |node: &mut Node, transport: Transport, mode: Authentication| {
+            node.rule_at(
+                &transport.rule(family, direction),
+                Verdict::Allow as u8,
+                mode as u8,
+            );
+        };
+        allow(&mut node, Transport::Udp, Authentication::Required);
+        allow(&mut node, Transport::Tcp, Authentication::Disabled);
+        node.prove(MINUTE.cast_signed());
+        let udp = pieces(&large(Transport::Udp, family, direction), family, 9);
+        let posing = as_if(&udp[1], packet::TCP);
+        assert_eq!(node.judge(direction, &udp[0]), Reason::Forwarded);
+        assert_eq!(
+            node.judge(direction, &posing),
+            Reason::Forwarded,
+            "as the UDP that it is"
+        );
+        let _ = node.flows();
+        // The datagram's own rule has to be kept to, also by a piece that calls itself something that needs no proof.
+        node.prove(-1);
+        assert_eq!(node.judge(direction, &posing), Reason::AuthenticationRequired);
+        assert_eq!(node.flows()[0].protocol, packet::UDP);
+    }
+}
+
+/// A stack that does not drop what overlaps could put the pieces of the one into the other.
+#[test]
+fn two_first_ipv6_pieces_that_contradict_each_other_leave_the_rest_nobodys() {
+    let mut node = Node::new();
+    let family = Family::V6;
+    for direction in [Direction::Ingress, Direction::Egress] {
+        node.reset();
+        node.enforce(BOTH_ENFORCED);
+        for (transport, mode) in [
+            (Transport::Udp, Authentication::Required),
+            (Transport::Tcp, Authentication::Disabled),
+        ] {
+            node.rule_at(
+                &transport.rule(family, direction),
+                Verdict::Allow as u8,
+                mode as u8,
+            );
+        }
+        node.prove(MINUTE.cast_signed());
+        let udp = pieces(&large(Transport::Udp, family, direction), family, 9);
+        let tcp = pieces(&large(Transport::Tcp, family, direction), family, 9);
+        assert_eq!(node.judge(direction, &udp[0]), Reason::Forwarded);
+        // The same once more is no contradiction: it has waited, or was sent again.
+        assert_eq!(node.judge(direction, &udp[0]), Reason::Forwarded);
+        assert_eq!(node.judge(direction, &udp[1]), Reason::Forwarded);
+        assert_eq!(node.judge(direction, &tcp[0]), Reason::Forwarded);
+        for later in [&udp[1], &udp[2], &tcp[1], &as_if(&udp[1], packet::TCP)] {
+            assert_eq!(node.judge(direction, later), Reason::FragmentNotFound);
+        }
+        // Nor does a third one mend it.
+        assert_eq!(node.judge(direction, &udp[0]), Reason::Forwarded);
+        assert_eq!(node.judge(direction, &udp[1]), Reason::FragmentNotFound);
+    }
+}
+
+/// An IPv6 piece that names another protocol.
+fn as_if(piece: &[u8], protocol: u8) -> Vec<u8> {
+    let mut piece = piece.to_vec();
+    piece[packet::ETHERNET + 40] = protocol;
+    piece
+}
+
+#[test]
+fn a_later_ipv6_piece_never_reaches_into_the_first_ones_header_whatever_it_calls_itself() {
+    let mut node = Node::new();
+    let family = Family::V6;
+    for direction in [Direction::Ingress, Direction::Egress] {
+        node.reset();
+        let whole = large(Transport::Tcp, family, direction);
+        let header = &whole[..packet::ETHERNET + 40];
+        let first = fragment(header, family, 9, 0, true, &whole[header.len()..][..32]);
+        assert_eq!(node.judge(direction, &first), Reason::Forwarded);
+        for offset in [8, 16] {
+            let piece = fragment(header, family, 9, offset, true, &[0; 32]);
+            let piece = as_if(&piece, packet::UDP);
+            assert_eq!(node.judge(direction, &piece), Reason::InvalidPacket, "{offset}");
+        }
+    }
 }
 
 #[test]
