@@ -4,6 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
+use signet_abi::SecurityIdentity;
 use signet_agent::auth::MemoryAuth;
 use signet_agent::mesh::Endpoints;
 use signet_agent::svids::WorkloadSvid;
@@ -40,6 +41,21 @@ async fn what_is_worth_a_proof_is_proven_without_a_signal_and_nothing_else() {
     proven(one, two, (301, 401)).await;
     assert_eq!(one.pairs.report().await.len(), 4);
     assert_eq!(one.auth.get(&key(300, 401, 2)), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_themselves_are_proven_ahead_and_known_as_such_to_the_other_side() {
+    let world = World::new(vec![ahead(), ahead()], &[(1, 300), (2, 400)]).await;
+    let (one, two) = (world.node(1), world.node(2));
+    let (host, remote) = (SecurityIdentity::HOST.0, SecurityIdentity::REMOTE_NODE.0);
+    one.want(&[(300, host, 1), (300, remote, 2)]);
+    eventually("proven with its own node and the other one", || {
+        one.auth.get(&key(300, host, 1)).is_some()
+            && one.auth.get(&key(300, remote, 2)).is_some()
+            && two.auth.get(&key(host, 300, 1)).is_some()
+    })
+    .await;
+    assert_eq!(one.ahead_failed(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

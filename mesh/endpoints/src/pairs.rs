@@ -41,7 +41,7 @@ pub struct Pairs {
 impl Pairs {
     /// The pairs of a desired state. Of the other side's rules nothing is asked: a proof that is not needed permits nothing.
     pub fn of(desired: &Desired, worth: Worth) -> Self {
-        let places = places(desired);
+        let (places, nodes) = (places(desired), nodes(desired));
         let mut groups = BTreeMap::<*const Compiled, (Arc<Compiled>, BTreeSet<SecurityIdentity>)>::new();
         let workloads = desired.endpoints.values();
         for endpoint in workloads.filter(|endpoint| endpoint.identity.is_workload()) {
@@ -56,9 +56,11 @@ impl Pairs {
         let groups = groups.into_values().map(|(rules, locals)| {
             let asked = Asked::by(&rules);
             let is_worth = |place: &&Place| worth == Worth::Every || asked.of(place.identity);
+            let workloads = places.iter().filter(is_worth);
+            let nodes = nodes.iter().filter(|place| asked.of_node(place.identity));
             PairGroup {
                 locals,
-                remotes: places.iter().filter(is_worth).copied().collect(),
+                remotes: workloads.chain(nodes).copied().collect(),
             }
         });
         let mut groups: Vec<_> = groups.filter(|group| !group.remotes.is_empty()).collect();
@@ -104,7 +106,16 @@ fn places(desired: &Desired) -> BTreeSet<Place> {
     .collect()
 }
 
-/// Of whom rules ask for a proof, in either direction.
+/// Nodes themselves: their own processes.
+fn nodes(desired: &Desired) -> BTreeSet<Place> {
+    let is_node = |place: &&Place| {
+        [SecurityIdentity::HOST, SecurityIdentity::REMOTE_NODE].contains(&place.identity)
+            && place.node != NodeId::NONE
+    };
+    desired.ipcache.values().filter(is_node).copied().collect()
+}
+
+/// Of whom rules ask for a proof: on the way in, on the way out.
 struct Asked([Direct; 2]);
 
 #[derive(Default)]
@@ -139,6 +150,14 @@ impl Asked {
             }
         }
         Self([ingress, egress])
+    }
+
+    /// Nodes by their own names alone: a rule for everyone would have each workload proven with every node, which few ever talk to. What
+    /// another node opens is refused, whatever is proven; so of that one only the way out counts.
+    fn of_node(&self, identity: SecurityIdentity) -> bool {
+        let Self([ingress, egress]) = self;
+        egress.asked.contains(&identity)
+            || identity == SecurityIdentity::HOST && ingress.asked.contains(&identity)
     }
 
     fn of(&self, identity: SecurityIdentity) -> bool {

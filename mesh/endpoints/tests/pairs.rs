@@ -46,7 +46,7 @@ fn view() -> View {
     }
     let node = |id: u32| Node {
         id: NodeId(id),
-        addresses: Vec::new(),
+        addresses: vec![format!("192.0.2.{id}").parse().unwrap()],
         pod_cidrs: vec![Cidr::parse(&format!("10.244.{id}.0/24")).unwrap()],
     };
     View {
@@ -194,4 +194,36 @@ fn without_a_rule_that_asks_there_is_none_and_all_means_all() {
         ("other", 2),
     ];
     assert_eq!(pairs(open(), None, Worth::Every), with_both(&all));
+}
+
+#[test]
+fn nodes_are_among_them_where_a_rule_names_them_and_a_proof_lets_something_pass() {
+    let (host, remote) = (SecurityIdentity::HOST.0, SecurityIdentity::REMOTE_NODE.0);
+    let entity = |entity| Some(vec![required(vec![Peer::Entity(entity)])]);
+    let found = |ingress, egress| {
+        let found = pairs(ingress, egress, Worth::Asked);
+        let web = found.into_iter().filter(|(local, ..)| *local == number("web"));
+        web.map(|(_, remote, node)| (remote, node)).collect::<Vec<_>>()
+    };
+    assert_eq!(found(entity(Entity::Host), None), [(host, 1)]);
+    assert_eq!(found(None, entity(Entity::Host)), [(host, 1)]);
+    assert_eq!(
+        found(None, entity(Entity::RemoteNode)),
+        [(remote, 2), (remote, 3)]
+    );
+    assert_eq!(
+        found(entity(Entity::RemoteNode), None),
+        [],
+        "refused all the same"
+    );
+    let everyone = found(entity(Entity::All), entity(Entity::All));
+    assert!(
+        everyone.iter().all(|(identity, _)| *identity >= 256),
+        "{everyone:?}"
+    );
+    let without = Some(vec![with(
+        vec![Peer::Entity(Entity::Host)],
+        Effect::Allow(Authentication::Disabled),
+    )]);
+    assert_eq!(found(without, None), []);
 }

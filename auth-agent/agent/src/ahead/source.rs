@@ -20,7 +20,7 @@ const OPEN: Duration = Duration::from_secs(5);
 /// Most numbers of all groups together; what is beyond is left to first packets.
 const MOST: usize = 131_072;
 
-/// From meshd's word. Numbers that no workload has are left out.
+/// From meshd's word. Numbers are left out that nobody here has, or that nobody elsewhere can prove.
 pub fn parse(wire: &Wire) -> Demand {
     let mut room = MOST;
     let mut groups = Vec::new();
@@ -29,7 +29,11 @@ pub fn parse(wire: &Wire) -> Demand {
         let is_workload = |identity: &SecurityIdentity| identity.is_workload();
         let locals = workloads(&group.locals).into_iter().filter(is_workload);
         let places = workloads(&group.remotes).into_iter().zip(&group.nodes);
-        let places = places.filter(|(identity, node)| identity.is_workload() && **node != NodeId::NONE.0);
+        let can_prove = |identity: &SecurityIdentity| {
+            let nodes = [SecurityIdentity::HOST, SecurityIdentity::REMOTE_NODE];
+            identity.is_workload() || nodes.contains(identity)
+        };
+        let places = places.filter(|(identity, node)| can_prove(identity) && **node != NodeId::NONE.0);
         let group = Group {
             locals: locals.take(room).collect(),
             remotes: places
@@ -117,8 +121,8 @@ mod tests {
                     nodes: vec![2, 2, 0],
                 },
                 PairGroup {
-                    locals: vec![301],
-                    remotes: vec![1],
+                    locals: vec![301, 1],
+                    remotes: vec![2],
                     nodes: vec![2],
                 },
             ],
@@ -129,5 +133,22 @@ mod tests {
             unreachable!("one group has pairs: {demand:?}")
         };
         assert_eq!((demand.len(), group.locals.len()), (1, 1));
+    }
+
+    #[test]
+    fn nodes_may_be_on_the_other_side_and_on_no_other() {
+        let wire = Wire {
+            groups: vec![PairGroup {
+                locals: vec![300, 1, 6],
+                remotes: vec![1, 6, 8, 255],
+                nodes: vec![1, 2, 2, 2],
+            }],
+            cut: false,
+        };
+        let demand = parse(&wire);
+        let [group] = demand.groups() else {
+            unreachable!("one group has pairs: {demand:?}")
+        };
+        assert_eq!((group.locals.len(), group.remotes.len()), (1, 2));
     }
 }
