@@ -142,6 +142,10 @@ const fn explain(reason: Reason) -> (&'static str, &'static str) {
             "The rule asks for a proof, and the connection was opened from another node's own address. That node masquerades others behind it, and they cannot be told from its processes.",
             "Let a workload with a registration ask instead, or let the rule not ask for a proof of `entity: remote-node`.",
         ),
+        Reason::SeveralIdentities => (
+            "Several workloads claim the address, so nobody can tell which of their SPIFFE IDs it is. On the node of one of them nothing leaves from it or gets to it; elsewhere it is dropped where the rule asks for a proof, and counts as `unmanaged` where it does not.",
+            "`signet status` and `signet explain SRC DST PORT` name the workloads and their SPIFFE IDs. Give each an address of its own; once one claimant is left, the address is its at once.",
+        ),
     }
 }
 

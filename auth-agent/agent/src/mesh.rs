@@ -24,6 +24,8 @@ const OPEN: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(5);
 /// Most endpoints of one node.
 const MOST: usize = 16_384;
+/// Most characters of what signet-meshd says about one of them.
+const MOST_WORDS: usize = 8_192;
 
 /// The endpoints of this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +34,17 @@ pub struct Endpoints {
     names: BTreeSet<EndpointName>,
     namespaces: EndpointTable,
     addresses: BTreeMap<IpAddr, SpiffeId>,
+    homes: BTreeMap<EndpointName, Home>,
+    /// Identities none of whose addresses is believed, because others claim them too, and in which words.
+    contested: BTreeMap<SpiffeId, String>,
+}
+
+/// Where an identity lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Home {
+    pub(crate) id: SpiffeId,
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) netns: Option<NetnsInode>,
 }
 
 impl Endpoints {
@@ -41,25 +54,39 @@ impl Endpoints {
         let mut names = BTreeSet::new();
         let mut namespaces = Vec::new();
         let mut addresses = Vec::new();
+        let mut homes = BTreeMap::new();
         for endpoint in wire.endpoints.iter().take(MOST) {
-            if let Ok(id) = SpiffeId::parse(&endpoint.spiffe_id) {
-                let its = endpoint.addresses.iter().filter_map(|text| text.parse().ok());
-                addresses.extend(its.map(|address: IpAddr| (address.to_canonical(), id.clone())));
-                identities.insert(id);
+            let id = SpiffeId::parse(&endpoint.spiffe_id).ok();
+            let its = endpoint.addresses.iter().filter_map(|text| text.parse().ok());
+            let its: Vec<IpAddr> = its.map(|address: IpAddr| address.to_canonical()).collect();
+            if let Some(id) = &id {
+                addresses.extend(its.iter().map(|address| (*address, id.clone())));
+                identities.insert(id.clone());
             }
             let Ok(name) = EndpointName::new(&endpoint.namespace, &endpoint.name) else {
                 continue;
             };
             names.insert(name.clone());
-            if let Some(netns) = NetnsInode::new(endpoint.netns_inode) {
-                namespaces.push((netns, name));
-            }
+            let netns = NetnsInode::new(endpoint.netns_inode);
+            namespaces.extend(netns.map(|netns| (netns, name.clone())));
+            let home = id.map(|id| Home {
+                id,
+                addresses: its,
+                netns,
+            });
+            homes.extend(home.map(|home| (name, home)));
         }
+        let contested = wire.contested.iter().take(MOST).filter_map(|contested| {
+            let id = SpiffeId::parse(&contested.spiffe_id).ok()?;
+            Some((id, contested.why.chars().take(MOST_WORDS).collect()))
+        });
         Self {
             identities,
             names,
             namespaces: namespaces.into_iter().collect(),
             addresses: unambiguous(addresses),
+            homes,
+            contested: contested.collect(),
         }
     }
 
@@ -102,6 +129,21 @@ impl Endpoints {
     /// Whether this node has an endpoint of that name.
     pub fn has_named(&self, name: &EndpointName) -> bool {
         self.names.contains(name)
+    }
+
+    /// Where identities live, by the endpoint's name.
+    pub(crate) fn homes(&self) -> impl Iterator<Item = (&EndpointName, &Home)> {
+        self.homes.iter()
+    }
+
+    /// Who lives at an endpoint.
+    pub(crate) fn home(&self, name: &EndpointName) -> Option<&Home> {
+        self.homes.get(name)
+    }
+
+    /// Why no address of this identity is believed here, if others claim them, too.
+    pub fn contest(&self, id: &SpiffeId) -> Option<&str> {
+        self.contested.get(id).map(String::as_str)
     }
 
     /// Which network namespace is which endpoint.

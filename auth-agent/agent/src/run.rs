@@ -72,11 +72,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let (access, access_watch) = watch::channel(None);
     let (svids, svids_watch) = watch::channel(Arc::new(SvidSet::default()));
     let (endpoints, endpoints_watch) = watch::channel(None);
-    let knowledge = Knowledge {
-        view: view.subscribe(),
-        svids: svids_watch.clone(),
-        endpoints: endpoints_watch.clone(),
-    };
+    let knowledge = Knowledge::new(view.subscribe(), svids_watch.clone(), endpoints_watch.clone());
     let kernel_leases = KernelLeases::new(args.bpffs.clone());
     let leases = Leases::new(view.subscribe(), kernel_leases, status.clone());
     let broker_api = Endpoint::new(&args, trust_domain.clone(), view.clone(), access_watch.clone())?;

@@ -153,7 +153,7 @@ fn told(heartbeat: u64) -> Wire {
             ..LocalEndpoint::default()
         }],
         heartbeat,
-        unchanged: false,
+        ..Wire::default()
     }
 }
 

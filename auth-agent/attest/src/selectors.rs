@@ -84,6 +84,11 @@ impl RequiredSelectors {
         self.0.iter()
     }
 
+    /// Whether whoever satisfies these satisfies `others`, too.
+    pub fn imply(&self, others: &Self) -> bool {
+        !others.0.is_empty() && others.0.is_subset(&self.0)
+    }
+
     /// The endpoints among them: who satisfies all of these lives in each.
     pub fn endpoints(&self) -> impl Iterator<Item = &EndpointName> {
         self.0.iter().filter_map(|selector| {
@@ -152,6 +157,18 @@ mod tests {
     fn a_registration_that_asks_for_nothing_matches_nobody() {
         assert!(!satisfied(&[]));
         assert!(!Selectors::default().satisfies(&RequiredSelectors::default()));
+    }
+
+    #[test]
+    fn selectors_imply_those_that_are_among_them_and_nothing_implies_none() {
+        let parse = |texts: &[&str]| RequiredSelectors::parse(texts).unwrap();
+        let (endpoint, both) = (
+            parse(&["endpoint:shop/web"]),
+            parse(&["endpoint:shop/web", "unix:uid:33"]),
+        );
+        assert!(both.imply(&endpoint) && endpoint.imply(&endpoint));
+        assert!(!endpoint.imply(&both) && !both.imply(&parse(&["unix:uid:34"])));
+        assert!(!both.imply(&parse(&[])), "which nobody satisfies");
     }
 
     #[test]

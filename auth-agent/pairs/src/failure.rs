@@ -28,6 +28,9 @@ pub enum ProveError {
     /// One of the identities, or the node, may not prove anything.
     #[error("revoked: {0}")]
     Revoked(String),
+    /// Nobody can tell which of several SPIFFE IDs an address here is: in words, with the addresses and what to do.
+    #[error("several SPIFFE IDs: {0}")]
+    SeveralIds(String),
     /// Nobody here has the identity.
     #[error("no endpoint of this node has the local identity")]
     NoEndpoint,
@@ -77,7 +80,7 @@ impl ProveError {
             Self::UnknownIdentity(_) | Self::UnknownNode(_) | Self::NotThere { .. } | Self::NoView => {
                 AbortCause::UnknownIdentity
             }
-            Self::NoEndpoint => AbortCause::NoEndpoint,
+            Self::NoEndpoint | Self::SeveralIds(_) => AbortCause::NoEndpoint,
             Self::Busy => AbortCause::Busy,
             Self::Deadline | Self::Handshake(HandshakeError::Deadline) => AbortCause::Deadline,
             Self::Handshake(HandshakeError::Binding) => AbortCause::Binding,
@@ -112,6 +115,7 @@ impl ProveError {
             Self::NoView => "no-view",
             Self::NotThere { .. } => "not-registered-there",
             Self::Revoked(_) => "revoked",
+            Self::SeveralIds(_) => "several-ids",
             Self::NoEndpoint => "no-endpoint",
             Self::NoSvid => "no-svid",
             Self::NoSession { .. } => "no-session",
@@ -139,7 +143,7 @@ impl ProveError {
     /// before they have waited for long: a restart, an SVID or a view on its way.
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Revoked(_) => true,
+            Self::Revoked(_) | Self::SeveralIds(_) => true,
             // A number that no SPIFFE ID ever gets: whoever it is, is not registered.
             Self::UnknownIdentity(number) => !SecurityIdentity(*number).is_workload(),
             Self::Refused { cause, .. } => match cause {

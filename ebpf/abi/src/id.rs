@@ -26,6 +26,9 @@ impl SecurityIdentity {
     pub const KUBE_APISERVER: Self = Self(7);
     /// The ingress gateway.
     pub const INGRESS: Self = Self(8);
+    /// An address that several workloads claim, which nobody can therefore tell. Stands in `IPCACHE` alone: judged like
+    /// [`Self::UNMANAGED`], and by a rule that asks for a proof refused for what it is.
+    pub const CONTESTED: Self = Self(255);
     /// The first number that a workload can have.
     pub const FIRST_WORKLOAD: Self = Self(256);
 

@@ -55,11 +55,13 @@ pub enum Reason {
     NotRegistered = 224,
     /// The rule asks for a proof, and it came from another node's own address, which that node lends to others as well.
     SharedNodeAddress = 225,
+    /// Several workloads claim one of the two addresses: nobody can tell which of their SPIFFE IDs it is.
+    SeveralIdentities = 228,
 }
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Forwarded,
         Self::Encrypted,
         Self::Decrypted,
@@ -84,6 +86,7 @@ impl Reason {
         Self::Rejected,
         Self::NotRegistered,
         Self::SharedNodeAddress,
+        Self::SeveralIdentities,
     ];
 
     /// The reason with this number.
@@ -126,6 +129,7 @@ impl Reason {
             Self::Rejected => "rejected",
             Self::NotRegistered => "workload not registered",
             Self::SharedNodeAddress => "node address is shared",
+            Self::SeveralIdentities => "address of several identities",
         }
     }
 }

@@ -55,8 +55,27 @@ pub fn local(address: &Words, ifindex: u32, otherwise: Reason) -> Result<Endpoin
             }
             Ok(endpoint)
         }
+        Some(_) | None if is_contested(address) => Err(Reason::SeveralIdentities),
         Some(_) | None => Err(otherwise),
     }
+}
+
+/// Whether several workloads claim the address, so that it is nobody's endpoint and has no identity of its own.
+#[inline(always)]
+pub fn is_contested(address: &Words) -> bool {
+    signet_is_contested(address) != 0
+}
+
+/// A function that the verifier looks at once, as in `parse`. It has a stack of its own, of which the hooks have little left.
+#[expect(unsafe_code, reason = "a name that stays makes the function global")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn signet_is_contested(address: *const Words) -> u32 {
+    #[expect(unsafe_code, reason = "the verifier asks for a pointer that may be null")]
+    // SAFETY: `is_contested` is the only caller and passes a reference.
+    let address = unsafe { address.as_ref() };
+    let found = address.and_then(known);
+    u32::from(found.is_some_and(|found| found.identity == SecurityIdentity::CONTESTED))
 }
 
 /// What an address stands for, if anything says so.
@@ -66,7 +85,8 @@ pub fn known(address: &Words) -> Option<IpcacheValue> {
     IPCACHE.get(&key).copied()
 }
 
-/// The other side: from the ipcache, else a local endpoint, else the world.
+/// The other side: from the ipcache, else a local endpoint, else the world. Rules speak of an address that several claim as of one
+/// without a registration.
 #[inline(always)]
 pub fn remote(address: &Words, node: NodeId) -> Result<IpcacheValue, Reason> {
     let value = match known(address) {
@@ -79,10 +99,14 @@ pub fn remote(address: &Words, node: NodeId) -> Result<IpcacheValue, Reason> {
             None => WORLD,
         },
     };
-    if value.identity == SecurityIdentity::ANY {
-        return Err(Reason::InvalidIdentity);
+    match value.identity {
+        SecurityIdentity::ANY => Err(Reason::InvalidIdentity),
+        SecurityIdentity::CONTESTED => Ok(IpcacheValue {
+            identity: SecurityIdentity::UNMANAGED,
+            ..value
+        }),
+        _ => Ok(value),
     }
-    Ok(value)
 }
 
 const WORLD: IpcacheValue = IpcacheValue {

@@ -15,10 +15,12 @@ pub fn judge(packet: &Packet, scene: &Scene, direction: Direction, trace: &mut T
     const REJECTED: u32 = Reason::Rejected as u32;
     const SOURCE: u32 = Reason::InvalidSourceIp as u32;
     const NOT_READY: u32 = Reason::EndpointNotReady as u32;
+    const SEVERAL: u32 = Reason::SeveralIdentities as u32;
     match signet_refusal(packet, trace, scene.ifindex, scene.node.0, direction as u32) {
         REJECTED => Reason::Rejected,
         SOURCE => Reason::InvalidSourceIp,
         NOT_READY => Reason::EndpointNotReady,
+        SEVERAL => Reason::SeveralIdentities,
         _ => Reason::InvalidPacket,
     }
 }

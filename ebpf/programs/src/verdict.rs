@@ -214,6 +214,9 @@ fn decide<K: ConnectionKey>(
         port,
         &mut trace.rule,
     )?;
+    if rule.authentication().asks_for_proof() && identity::is_contested(remote) {
+        return Err(Reason::SeveralIdentities);
+    }
     // Another node lends its address to whom it masquerades: who opens a connection from there need not be a process of the node's.
     if opener == Direction::Ingress
         && other.identity == SecurityIdentity::REMOTE_NODE
@@ -385,7 +388,8 @@ fn action(reason: Reason, parking_ifindex: u32) -> i32 {
         | Reason::AuthenticationAlwaysFails
         | Reason::LeaseExpired
         | Reason::NotRegistered
-        | Reason::SharedNodeAddress => TC_ACT_SHOT as i32,
+        | Reason::SharedNodeAddress
+        | Reason::SeveralIdentities => TC_ACT_SHOT as i32,
     }
 }
 

@@ -11,11 +11,14 @@ use crate::cidr::Cidr;
 use crate::desired::{Inputs, Place};
 use crate::problem::{Problem, list};
 use crate::view::View;
+use crate::workload::Workload;
 
 /// The claims that are believed.
 pub(crate) struct Claims {
     /// Owner of each believed address, as an index into the workloads.
     pub(crate) owners: BTreeMap<WorkloadAddress, usize>,
+    /// Addresses that several claim with equal right, so that nobody has them.
+    pub(crate) contested: BTreeSet<WorkloadAddress>,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -55,6 +58,7 @@ pub(crate) fn settle(inputs: &Inputs<'_>) -> Claims {
         }
     }
     let mut owners = BTreeMap::new();
+    let mut contested = BTreeSet::new();
     let claimed: BTreeSet<_> = confirmed.keys().chain(unconfirmed.keys()).copied().collect();
     for address in claimed {
         let strong = confirmed.get(&address).map_or(&[][..], Vec::as_slice);
@@ -64,14 +68,65 @@ pub(crate) fn settle(inputs: &Inputs<'_>) -> Claims {
                 .iter()
                 .chain(weak)
                 .filter_map(|&index| inputs.workloads.get(index));
-            let claimants = list(names.map(|workload| &workload.name));
+            let claimants = bounded(names.map(|workload| claimant(inputs, workload)));
             problems.push(Problem::AddressConflict { address, claimants });
         }
         if let [owner] = if strong.is_empty() { weak } else { strong } {
             owners.insert(address, *owner);
+        } else {
+            contested.insert(address);
         }
     }
-    Claims { owners, problems }
+    Claims {
+        owners,
+        contested,
+        problems,
+    }
+}
+
+/// Who claims an address, and as whom.
+fn claimant(inputs: &Inputs<'_>, workload: &Workload) -> String {
+    let id = inputs.view.and_then(|view| {
+        let identities = &view.identities;
+        identities.workload(&workload.name.namespace, &workload.service_account)
+    });
+    match id {
+        Some(id) => format!("{} ({id})", workload.name),
+        None => workload.name.to_string(),
+    }
+}
+
+/// The first few of them.
+fn bounded(claimants: impl Iterator<Item = String>) -> String {
+    const MOST: usize = 8;
+    let claimants: Vec<_> = claimants.collect();
+    let more = claimants.len().saturating_sub(MOST);
+    let named = list(claimants.iter().take(MOST));
+    if more > 0 {
+        format!("{named} and {more} more")
+    } else {
+        named
+    }
+}
+
+/// What contested addresses stand for: nobody, in the place of whatever they lie in. A node's own address stays the node's.
+pub(crate) fn contested_places(
+    contested: &BTreeSet<WorkloadAddress>,
+    places: &BTreeMap<Cidr, Place>,
+) -> BTreeMap<Cidr, Place> {
+    let place = |address: &WorkloadAddress| {
+        let host = Cidr::host(address.abi());
+        let around = host.lineage().find_map(|block| places.get(&block));
+        let place = Place {
+            identity: SecurityIdentity::CONTESTED,
+            node: around.map_or(NodeId::NONE, |around| around.node),
+        };
+        let is_free = places
+            .get(&host)
+            .is_none_or(|place| place.identity == SecurityIdentity::UNMANAGED);
+        is_free.then_some((host, place))
+    };
+    contested.iter().filter_map(place).collect()
 }
 
 /// The places of nodes: their pod CIDRs, where whoever has no workload's address is unmanaged, and their own addresses.

@@ -9,7 +9,7 @@ use signet_policy::{Compiled, Identities, Policy, RuleTable, Selection, compile,
 use signet_spiffe::NodeName;
 
 use crate::cidr::Cidr;
-use crate::claims::{node_places, settle};
+use crate::claims::{contested_places, node_places, settle};
 use crate::interface::{Ifindex, InterfaceName};
 use crate::problem::{EndpointReport, EndpointState, Problem, list};
 use crate::view::View;
@@ -82,11 +82,34 @@ pub struct Desired {
 }
 
 impl Desired {
+    /// Whether several workloads claim the address, so that nobody has it.
+    pub fn is_contested(&self, address: Address) -> bool {
+        let place = self.ipcache.get(&Cidr::host(address));
+        place.is_some_and(|place| place.identity == SecurityIdentity::CONTESTED)
+    }
+
+    /// Who claims a contested address, in words.
+    pub fn contest(&self, address: Address) -> Option<&Problem> {
+        let is_it = |problem: &&Problem| match problem {
+            Problem::AddressConflict { address: other, .. } => other.abi() == address,
+            Problem::OutsideCidrs { .. }
+            | Problem::NodeAddress { .. }
+            | Problem::AnnouncedForeign { .. }
+            | Problem::CidrConflict { .. }
+            | Problem::InterfaceConflict { .. }
+            | Problem::Policy { .. } => false,
+        };
+        let contested = self.is_contested(address).then_some(&self.problems)?;
+        contested.iter().find(is_it)
+    }
+
     /// Works out the desired state.
     pub fn new(inputs: &Inputs<'_>) -> Self {
         let claims = settle(inputs);
         let mut problems = claims.problems;
         let mut ipcache = node_places(inputs, &mut problems);
+        let contested = contested_places(&claims.contested, &ipcache);
+        ipcache.extend(contested);
         let shared = shared_interfaces(inputs, &mut problems);
         let mut believed = vec![Vec::new(); inputs.workloads.len()];
         for (address, owner) in claims.owners {

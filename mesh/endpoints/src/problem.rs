@@ -30,7 +30,7 @@ pub enum Problem {
         /// What the node has, for the message.
         cidrs: String,
     },
-    /// Several workloads claim an address; it is believed of none.
+    /// Several workloads claim an address; unless the CA's CIDRs confirm one of them alone, it is believed of none.
     #[error("address {address} is claimed by {claimants}: none of them is believed, give each its own")]
     AddressConflict {
         /// The address.

@@ -85,6 +85,12 @@ fn treatment(
         Direction::Ingress => endpoint_flags::INGRESS_ENFORCED,
         Direction::Egress => endpoint_flags::EGRESS_ENFORCED,
     };
+    // As in the kernel.
+    let identity = if identity == SecurityIdentity::CONTESTED {
+        SecurityIdentity::UNMANAGED
+    } else {
+        identity
+    };
     let of = |identity| entries_of(policy, id, direction, identity).collect();
     (flags & enforced != 0).then(|| [of(identity), of(SecurityIdentity::ANY)])
 }

@@ -190,17 +190,70 @@ fn of_two_workloads_with_one_address_neither_is_believed() {
         workload("b", "n1", &["10.244.1.10"]),
     ];
     let desired = desired(Some(&two_nodes()), &workloads, &[]);
-    assert_eq!(place(&desired, "10.244.1.10/32"), None);
+    let nobody = Place {
+        identity: SecurityIdentity::CONTESTED,
+        node: NodeId(1),
+    };
+    assert_eq!(place(&desired, "10.244.1.10/32"), Some(nobody));
     assert!(desired.endpoints.is_empty());
-    assert_eq!(
-        problems(&desired),
-        ["address 10.244.1.10 is claimed by shop/a, shop/b: none of them is believed, give each its own"]
+    let id = "spiffe://cluster.local/ns/shop/sa/web";
+    let words = format!(
+        "address 10.244.1.10 is claimed by shop/a ({id}), shop/b ({id}): none of them is believed, give each its own"
     );
+    assert_eq!(problems(&desired), [words.as_str()]);
+    let told = desired.contest(abi("10.244.1.10")).map(ToString::to_string);
+    assert_eq!(told, Some(words));
     assert!(
         desired
             .reports
             .iter()
             .all(|report| report.state == EndpointState::NoAddress)
+    );
+}
+
+#[test]
+fn who_comes_first_does_not_decide_whose_a_contested_address_is_and_it_is_somebody_s_again_once_the_others_have_gone()
+ {
+    let one = workload("a", "n1", &["10.244.1.10"]);
+    let other = workload("b", "n1", &["10.244.1.10", "10.244.1.11"]);
+    for order in [[one.clone(), other.clone()], [other.clone(), one.clone()]] {
+        let both = desired(Some(&two_nodes()), &order, &[]);
+        assert!(both.is_contested(abi("10.244.1.10")));
+        assert!(!both.endpoints.contains_key(&abi("10.244.1.10")));
+        assert!(
+            both.endpoints.contains_key(&abi("10.244.1.11")),
+            "what one alone has is its own"
+        );
+        assert!(!both.is_contested(abi("10.244.1.11")));
+        assert_eq!(both.contest(abi("10.244.1.11")), None);
+    }
+    let alone = desired(Some(&two_nodes()), std::slice::from_ref(&one), &[]);
+    assert!(!alone.is_contested(abi("10.244.1.10")));
+    assert!(alone.endpoints.contains_key(&abi("10.244.1.10")));
+}
+
+#[test]
+fn a_contested_address_takes_a_node_s_own_from_nobody_and_its_way_into_the_tunnel_stays() {
+    let twice = |address| [workload("a", "n9", &[address]), workload("b", "n9", &[address])];
+    let node = desired(Some(&two_nodes()), &twice("192.0.2.2"), &[]);
+    let place_of = |desired: &Desired, cidr| place(desired, cidr).map(|place| (place.identity, place.node));
+    assert_eq!(
+        place_of(&node, "192.0.2.2/32"),
+        Some((SecurityIdentity::REMOTE_NODE, NodeId(2)))
+    );
+    let far = [
+        workload("a", "n2", &["10.244.2.9"]),
+        workload("b", "n2", &["10.244.2.9"]),
+    ];
+    let far = desired(Some(&two_nodes()), &far, &[]);
+    assert_eq!(
+        place_of(&far, "10.244.2.9/32"),
+        Some((SecurityIdentity::CONTESTED, NodeId(2)))
+    );
+    let outside = desired(Some(&two_nodes()), &twice("198.51.100.7"), &[]);
+    assert_eq!(
+        place_of(&outside, "198.51.100.7/32"),
+        Some((SecurityIdentity::CONTESTED, NodeId::NONE))
     );
 }
 

@@ -77,6 +77,13 @@ fn between(
 ) {
     source.describe("source", known, answer);
     destination.describe("destination", known, answer);
+    // As in the kernel: such an address is no endpoint, so nothing leaves from it, or gets to it, here.
+    if [source, destination]
+        .iter()
+        .any(|side| side.is_contested_here(known))
+    {
+        return judgement::contested(answer);
+    }
     if !source.is_local() && !destination.is_local() {
         let homes: Vec<String> = [source, destination]
             .iter()

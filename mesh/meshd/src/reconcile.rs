@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use signet_endpoints::{Desired, Ifindex, Inputs, InterfaceName, KernelState, Step, Workload, finish, plan};
+use signet_endpoints::{
+    Desired, Ifindex, Inputs, InterfaceName, KernelState, Problem, Step, Workload, finish, plan,
+};
 use signet_maps::MapError;
 use signet_source::{Set, Snapshot, Source};
 use signet_spiffe::NodeName;
@@ -164,6 +166,7 @@ impl Reconciler {
         let netns = self.namespaces.inodes();
         self.publish(agent, |known| {
             if let Some(desired) = desired {
+                tell_beyond(&known.desired.problems, &desired.problems);
                 known.desired = Arc::new(desired);
                 known.complete |= agent.view.is_some();
             }
@@ -260,5 +263,23 @@ impl Reconciler {
         }
         change(&mut known);
         self.publish.send_replace(Arc::new(known));
+    }
+}
+
+/// Logs that something else is left out than before.
+fn tell_beyond(before: &[Problem], now: &[Problem]) {
+    if before == now {
+        return;
+    }
+    for problem in now {
+        tracing::debug!(problem = chain(problem), "left out");
+    }
+    if now.is_empty() {
+        tracing::info!("all of the configuration is in force again");
+    } else {
+        tracing::warn!(
+            problems = now.len(),
+            "some of the configuration is left out: `signet status` says what"
+        );
     }
 }

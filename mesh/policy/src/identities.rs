@@ -90,6 +90,7 @@ fn reserved_name(number: SecurityIdentity) -> String {
         SecurityIdentity::REMOTE_NODE => "remote-node",
         SecurityIdentity::KUBE_APISERVER => "kube-apiserver",
         SecurityIdentity::INGRESS => "ingress",
+        SecurityIdentity::CONTESTED => "claimed by several",
         SecurityIdentity(other) => return format!("identity {other}"),
     };
     name.to_owned()

@@ -13,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::handle::Leases;
 use crate::mesh::Endpoints;
+use crate::pairs::Several;
 use crate::view::View;
 
 /// Lapses are looked for this often; the kernel judges them itself.
@@ -29,6 +30,7 @@ pub async fn keep(
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut compared = Instant::now();
+    let mut several = Several::default();
     loop {
         tokio::select! {
             changed = view.changed() => {
@@ -55,13 +57,17 @@ pub async fn keep(
         // Not marked as seen: a view that has come meanwhile is yet to be reviewed by.
         let trust = view.borrow().clone();
         if let (Some(known), Some(trust)) = (known, trust) {
-            leases.set_own(own(&known, &trust));
+            let now = Several::of(&trust, &known);
+            leases.set_own(own(&known, &trust, &now));
+            now.tell_beyond(&several);
+            several = now;
         }
     }
 }
 
-/// What this node says: its own addresses, and those of its endpoints whose identity is registered here.
-fn own(endpoints: &Endpoints, view: &View) -> Table {
+/// What this node says: its own addresses, and those of its endpoints whose identity is registered here, unless others are behind one
+/// of them, too.
+fn own(endpoints: &Endpoints, view: &View, several: &Several) -> Table {
     let registered: BTreeSet<&SpiffeId> = view
         .registrations()
         .map(|registration| &registration.spiffe_id)
@@ -75,7 +81,7 @@ fn own(endpoints: &Endpoints, view: &View) -> Table {
     let workloads = endpoints
         .addresses()
         .iter()
-        .filter(|(_, id)| registered.contains(id));
+        .filter(|(address, id)| registered.contains(id) && !several.has(address));
     addresses.extend(workloads.map(|(address, id)| (*address, id.clone())));
     if addresses.len() > ADDRESSES {
         tracing::warn!(

@@ -16,11 +16,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::handle::Event;
 use super::how::How;
-use super::local;
 use super::report::PairReport;
-use super::resolve::{Knowledge, Resolved, Target};
+use super::resolve::Knowledge;
 use crate::auth::{AuthError, AuthStore};
-use crate::clock::{now, random, seconds};
+use crate::clock::{random, seconds};
 use crate::parking::Parking;
 use crate::sessions::Sessions;
 use crate::status::Status;
@@ -29,12 +28,14 @@ use crate::view::{RevocationTable, ViewStore};
 
 mod ahead;
 mod flushing;
+mod handshake;
 mod leasing;
 mod revoking;
 mod telling;
 
 use ahead::Ahead;
 pub use flushing::Which;
+use handshake::handshake;
 
 /// From the request to the proof, opening a session included.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -188,6 +189,8 @@ impl<A: AuthStore> Actor<A> {
                         return;
                     }
                     self.sweep(true);
+                    self.table.forgive();
+                    self.relent_ahead();
                     self.wake_ahead();
                 }
                 () = Self::demand_changed(&mut demand) => self.on_demand(),
@@ -451,7 +454,7 @@ impl<A: AuthStore> Actor<A> {
                 let why = if self.knowledge.is_possible(key) {
                     "it has expired"
                 } else {
-                    "an identity, an endpoint or the node has gone"
+                    "an identity, an endpoint or the node has gone, or several SPIFFE IDs are behind one address"
                 };
                 why.to_owned()
             });
@@ -570,30 +573,5 @@ impl<A: AuthStore> Actor<A> {
     fn answer(&self, key: AuthKey, reply: oneshot::Sender<PairReport>) {
         // It may have gone away.
         let _ = reply.send(self.report(key));
-    }
-}
-
-async fn handshake(
-    resolved: Resolved,
-    sessions: &Arc<Sessions>,
-    bundles: &Arc<dyn BundleSource>,
-) -> Result<Outcome, ProveError> {
-    let node = match &resolved.target {
-        Target::Here(remote) => {
-            let own = sessions.own_id();
-            let (proof, mirrored) = local::prove(&resolved.local, remote, &own, bundles, now())?;
-            return Ok(Outcome::Both(proof, mirrored));
-        }
-        Target::Node(node) => node,
-    };
-    match sessions
-        .prove(node, resolved.local.clone(), resolved.remote.clone())
-        .await
-    {
-        // The session was replaced by the peer's own, or fell over: the next one is at hand.
-        Err(error) if error.is_transient() => Ok(Outcome::One(
-            sessions.prove(node, resolved.local, resolved.remote).await?,
-        )),
-        result => Ok(Outcome::One(result?)),
     }
 }

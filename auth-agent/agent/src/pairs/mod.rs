@@ -7,6 +7,7 @@ mod how;
 mod local;
 mod report;
 mod resolve;
+mod several;
 
 pub use actor::{Actor, Which};
 pub use handle::{Event, Pairs};
@@ -16,5 +17,6 @@ pub use how::{How, Tally};
 pub use report::PairReport;
 pub(crate) use report::to_unix;
 pub use resolve::{Knowledge, Resolved, Target};
+pub(crate) use several::Several;
 pub(crate) use signet_pairs::chain;
 pub use signet_pairs::{Bounds, Decision, Kind, Made, Pair, ProveError, Refusal, Table};

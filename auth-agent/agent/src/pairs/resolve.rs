@@ -11,6 +11,7 @@ use signet_spiffe::{SpiffeId, VerifiedSvid};
 use tokio::sync::watch;
 
 use super::hosts;
+use super::several::Latest;
 use crate::mesh::Endpoints;
 use crate::svids::SvidSet;
 use crate::view::{Node, View};
@@ -24,6 +25,7 @@ pub struct Knowledge {
     pub svids: watch::Receiver<Arc<SvidSet>>,
     /// The endpoints of this node; nothing before meshd has told.
     pub endpoints: watch::Receiver<Option<Arc<Endpoints>>>,
+    several: Arc<Latest>,
 }
 
 /// Where the other side of a pair is.
@@ -47,6 +49,20 @@ pub struct Resolved {
 }
 
 impl Knowledge {
+    /// What is told by these.
+    pub fn new(
+        view: watch::Receiver<Option<Arc<View>>>,
+        svids: watch::Receiver<Arc<SvidSet>>,
+        endpoints: watch::Receiver<Option<Arc<Endpoints>>>,
+    ) -> Self {
+        Self {
+            view,
+            svids,
+            endpoints,
+            several: Arc::default(),
+        }
+    }
+
     /// What a handshake for `key` needs.
     pub fn resolve(&self, key: &AuthKey) -> Result<Resolved, ProveError> {
         let view = self.view()?;
@@ -182,32 +198,30 @@ impl Knowledge {
         self.view.borrow().clone().ok_or(ProveError::NoView)
     }
 
-    fn may_live(&self, view: &View, id: &SpiffeId) -> bool {
+    fn may_live(&self, view: &Arc<View>, id: &SpiffeId) -> bool {
         if hosts::is_own(view, id) {
             return true;
         }
-        let has_endpoint = self
-            .endpoints
-            .borrow()
-            .as_ref()
-            .is_none_or(|endpoints| endpoints.has(id));
-        has_endpoint && view.is_registered_here(id)
+        let endpoints = self.endpoints.borrow().clone();
+        let may_be = endpoints
+            .is_none_or(|endpoints| endpoints.has(id) && self.several.of(view, &endpoints).why(id).is_none());
+        may_be && view.is_registered_here(id)
     }
 
-    fn live(&self, view: &View, id: &SpiffeId) -> Result<Arc<Credentials>, ProveError> {
+    fn live(&self, view: &Arc<View>, id: &SpiffeId) -> Result<Arc<Credentials>, ProveError> {
         if hosts::is_own(view, id) {
             return self.svids.borrow().credentials(id).ok_or(ProveError::NoSvid);
         }
-        if !self
-            .endpoints
-            .borrow()
-            .as_ref()
-            .is_some_and(|endpoints| endpoints.has(id))
-        {
-            return Err(ProveError::NoEndpoint);
+        let endpoints = self.endpoints.borrow().clone().ok_or(ProveError::NoEndpoint)?;
+        if !endpoints.has(id) {
+            let why = endpoints.contest(id).map(str::to_owned);
+            return Err(why.map_or(ProveError::NoEndpoint, ProveError::SeveralIds));
         }
         if !view.is_registered_here(id) {
             return Err(ProveError::NoSvid);
+        }
+        if let Some(why) = self.several.of(view, &endpoints).why(id) {
+            return Err(ProveError::SeveralIds(why.to_owned()));
         }
         let svids = self.svids.borrow();
         svids.credentials(id).ok_or_else(|| match svids.revoked(id) {

@@ -258,11 +258,7 @@ impl TestNode {
         let (access, access_watch) = watch::channel(Some(ca.access(&name)));
         let (svids, svids_watch) = watch::channel(Arc::new(SvidSet::default()));
         let (endpoints, endpoints_watch) = watch::channel(None);
-        let knowledge = Knowledge {
-            view: view.subscribe(),
-            svids: svids_watch,
-            endpoints: endpoints_watch,
-        };
+        let knowledge = Knowledge::new(view.subscribe(), svids_watch, endpoints_watch);
         let (pairs, events) = Pairs::channel();
         let byte = u8::try_from(number).expect("small");
         let status = Arc::new(Status::default());
@@ -375,11 +371,11 @@ impl TestNode {
 
     /// What the node knows at the moment.
     pub(crate) fn knowledge(&self) -> Knowledge {
-        Knowledge {
-            view: self.view.subscribe(),
-            svids: self.svids.subscribe(),
-            endpoints: self.endpoints.subscribe(),
-        }
+        Knowledge::new(
+            self.view.subscribe(),
+            self.svids.subscribe(),
+            self.endpoints.subscribe(),
+        )
     }
 
     /// The SVID of a workload of this node.

@@ -22,6 +22,7 @@
 mod support;
 
 mod connections;
+mod contested;
 mod errors;
 mod fragments;
 mod hooks;

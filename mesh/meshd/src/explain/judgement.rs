@@ -115,6 +115,9 @@ pub(super) fn judge(
             rule: number,
         } => {
             answer.ok(step, allows(&rule(number), mode));
+            if remote.contest.is_some() {
+                return contested(answer);
+            }
             if packet.direction == Direction::Ingress && remote.identity == SecurityIdentity::REMOTE_NODE {
                 return shared_address(remote, answer);
             }
@@ -191,6 +194,12 @@ fn is_meant(selection: &Selection<'_>, identities: &Identities, packet: Packet, 
     rules.iter().any(|selected| {
         selected.rule.covers(packet.protocol, packet.port) && selected.rule.peers().iter().any(names)
     })
+}
+
+/// Nobody can tell which of several SPIFFE IDs it is.
+pub(super) fn contested(answer: &mut Answer) {
+    let next = "give each of the workloads an address of its own, or take the address from all but one of them: it is that one's at once";
+    answer.conclude(Verdict::Refused, Some(Reason::SeveralIdentities), next);
 }
 
 /// As in the kernel: whom another node masquerades looks like its processes.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use signet_endpoints::{EndpointReport, WorkloadName};
+use signet_endpoints::{EndpointReport, Workload, WorkloadName};
 use signet_policy::{Name, Namespace, Protocol};
 use signet_proto::mesh::v1::ExplainRequest;
 use thiserror::Error;
@@ -142,11 +142,23 @@ fn addresses(party: &Party, known: &Known) -> Result<Vec<IpAddr>, String> {
     else {
         return Err(format!("there is no workload {wanted}"));
     };
-    if report.addresses.is_empty() {
+    if !report.addresses.is_empty() {
+        return Ok(sorted(report));
+    }
+    let contested = contested(report, known);
+    if contested.is_empty() {
         Err(unbelieved(report, known))
     } else {
-        Ok(sorted(report))
+        Ok(contested)
     }
+}
+
+/// The addresses that it claims and others, too.
+fn contested(report: &EndpointReport, known: &Known) -> Vec<IpAddr> {
+    let claimed = known.workload(&report.workload).map(Workload::addresses);
+    let addresses = claimed.unwrap_or_default().iter();
+    let contested = addresses.filter(|address| known.desired.is_contested(address.abi()));
+    contested.map(|address| address.ip()).collect()
 }
 
 fn sorted(report: &EndpointReport) -> Vec<IpAddr> {

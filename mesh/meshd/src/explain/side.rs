@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use signet_abi::{NodeId, SecurityIdentity};
-use signet_endpoints::EndpointReport;
+use signet_endpoints::{EndpointReport, Problem, Workload};
 
 use super::Maps;
 use super::answer::Answer;
@@ -18,6 +18,8 @@ pub(crate) struct Side<'a> {
     pub(crate) node: NodeId,
     /// The workload that has it.
     pub(crate) report: Option<&'a EndpointReport>,
+    /// Who claims it, where several do, so that nobody has it.
+    pub(crate) contest: Option<&'a Problem>,
 }
 
 /// Something that the operator has taken back: in words, and what gives it back.
@@ -30,12 +32,32 @@ pub(crate) struct Bar {
 impl<'a> Side<'a> {
     pub(crate) fn new(address: IpAddr, known: &'a Known, maps: &impl Maps) -> Self {
         let place = maps.place(address);
+        let identity = place.map_or(SecurityIdentity::WORLD, |place| place.identity);
+        let is_contested = identity == SecurityIdentity::CONTESTED;
         Self {
             address,
-            identity: place.map_or(SecurityIdentity::WORLD, |place| place.identity),
+            // As rules speak of it.
+            identity: if is_contested {
+                SecurityIdentity::UNMANAGED
+            } else {
+                identity
+            },
+            contest: known.desired.contest(address.into()),
             node: place.map_or(NodeId::NONE, |place| place.node),
             report: known.report_of(address),
         }
+    }
+
+    /// Whether one of those who claim the address is a workload of this node.
+    pub(crate) fn is_contested_here(&self, known: &Known) -> bool {
+        let Some(set) = self.contest.and(known.set()) else {
+            return false;
+        };
+        let claims = |workload: &Workload| {
+            let mut addresses = workload.addresses().iter();
+            workload.node == known.node && addresses.any(|address| address.ip() == self.address)
+        };
+        set.workloads().iter().any(claims)
     }
 
     pub(crate) fn is_local(&self) -> bool {
@@ -96,6 +118,9 @@ impl<'a> Side<'a> {
         } else {
             format!("on {node}")
         };
+        if let Some(contest) = self.contest {
+            return answer.missing(title, &contest.to_string());
+        }
         match self.report {
             Some(report) if self.identity.is_workload() => {
                 let number = self.identity.0;

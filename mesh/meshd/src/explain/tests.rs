@@ -60,6 +60,9 @@ spec:
     authentication: required
   - from: [{workload: {serviceAccount: ghost}}]
     ports: [{protocol: TCP, port: 7001}]
+  - from: [{entity: unmanaged}]
+    ports: [{protocol: TCP, port: 7002}]
+    authentication: required
 ";
 
 #[derive(Default)]
@@ -106,6 +109,10 @@ impl Maps for Kernel {
 
 /// What a node knows once everything is set up, and what its kernel says.
 fn node(own: &str) -> (Known, Kernel) {
+    configured(own, YAML)
+}
+
+fn configured(own: &str, yaml: &str) -> (Known, Kernel) {
     let domain = TrustDomain::parse("cluster.local").unwrap();
     let mut view = View {
         identities: Identities::new(domain.clone()),
@@ -128,7 +135,7 @@ fn node(own: &str) -> (Known, Kernel) {
         view.identities.insert(id.clone(), SecurityIdentity(number));
         view.places.insert(id, [NodeName::parse(node).unwrap()].into());
     }
-    let set = Set::parse([("f.yaml", YAML)]).unwrap();
+    let set = Set::parse([("f.yaml", yaml)]).unwrap();
     let interfaces: BTreeMap<_, _> = ["sgv-client", "sgv-web", "sgv-ghost"]
         .into_iter()
         .zip(5..)
@@ -435,6 +442,49 @@ fn no_rule_is_refused_with_the_rule_that_would_help() {
     assert_eq!(verdict(&world), ("refused", 133));
     assert!(world.next_step.contains("`entity: world`"));
     assert!(detail(&world, "source").contains("no workload's: world, outside the mesh"));
+}
+
+#[test]
+fn an_address_of_several_is_refused_with_all_who_claim_it_and_what_to_do() {
+    let twin = "\
+---
+apiVersion: signet.io/v1alpha1
+kind: Workload
+metadata: {name: twin, namespace: shop}
+spec: {node: n1, serviceAccount: twin, addresses: [10.244.1.10, \"fd00:244:1::10\"], interface: sgv-twin}
+";
+    for node_name in ["n1", "n2"] {
+        let on = configured(node_name, &format!("{YAML}{twin}"));
+        // Where no claimant lives the rule decides: 8080 asks for a proof, 80 does not, and there it may pass.
+        let rows = match node_name {
+            "n1" => [(8080, "refused", 228), (80, "refused", 228)],
+            _ => [(7002, "refused", 228), (80, "allowed", 0)],
+        };
+        for (port, says, reason) in rows {
+            for source in ["shop/client", "shop/twin", "10.244.1.10"] {
+                let answer = ask(&on, source, "shop/web", port);
+                assert_eq!(
+                    verdict(&answer),
+                    (says, reason),
+                    "{node_name} {source} {port}: {answer:?}"
+                );
+                let words = detail(&answer, "source");
+                for part in [
+                    "address 10.244.1.10",
+                    "shop/client (spiffe://cluster.local/ns/shop/sa/client)",
+                    "shop/twin (spiffe://cluster.local/ns/shop/sa/twin)",
+                ] {
+                    assert!(words.contains(part), "{part} is not in {words}");
+                }
+                assert_eq!(answer.next_step.contains("an address of its own"), reason == 228);
+            }
+        }
+    }
+    // It is somebody's again as soon as the others have gone.
+    assert_eq!(
+        verdict(&ask(&node("n2"), "shop/client", "shop/web", 8080)),
+        ("waiting", 189)
+    );
 }
 
 #[test]

@@ -20,9 +20,26 @@ pub(crate) fn local_endpoints(known: &Known) -> Option<Endpoints> {
             .filter(|report| report.local && report.ifindex.is_some() && !report.addresses.is_empty());
         Endpoints {
             endpoints: ready.map(|report| endpoint(report, known)).collect(),
+            contested: contested(known),
             ..Endpoints::default()
         }
     })
+}
+
+fn contested(known: &Known) -> Vec<wire::ContestedIdentity> {
+    let local = known.desired.reports.iter().filter(|report| report.local);
+    let nowhere = local.filter(|report| report.addresses.is_empty());
+    let entry = |report: &EndpointReport| {
+        let addresses = known.workload(&report.workload)?.addresses();
+        let why = addresses
+            .iter()
+            .find_map(|address| known.desired.contest(address.abi()))?;
+        Some(wire::ContestedIdentity {
+            spiffe_id: report.spiffe_id.as_ref()?.to_string(),
+            why: why.to_string(),
+        })
+    };
+    nowhere.filter_map(entry).collect()
 }
 
 fn endpoint(report: &EndpointReport, known: &Known) -> LocalEndpoint {

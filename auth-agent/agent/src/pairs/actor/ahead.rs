@@ -288,6 +288,7 @@ fn cause(error: &ProveError) -> Cause {
         | ProveError::NoView
         | ProveError::NotThere { .. }
         | ProveError::Revoked(_)
+        | ProveError::SeveralIds(_)
         | ProveError::NoEndpoint
         | ProveError::NoSvid
         | ProveError::Busy
