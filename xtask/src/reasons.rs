@@ -131,7 +131,7 @@ const fn explain(reason: Reason) -> (&'static str, &'static str) {
             "Nothing.",
         ),
         Reason::Rejected => (
-            "Not a workload's packet, but the answer to one that was dropped with 189: the rule says `onFailure: reject`, so its sender is told.",
+            "Not a workload's packet, but the answer to one that was dropped (189, 221, 225 or 228): the rule says `onFailure: reject`, so its sender is told.",
             "See the event of the dropped packet; `signet auth list` has the cause.",
         ),
         Reason::NotRegistered => (

@@ -44,6 +44,11 @@ pub mod ticket_flags {
     pub const TELL: u8 = 1;
     /// This is what the sender of a parked frame is told. Set by signet-agent.
     pub const REFUSAL: u8 = 2;
+    /// It waits for nothing: it is refused for good, and is here for its sender to be told. Set by the kernel programs.
+    pub const REFUSED: u8 = 4;
+    /// It lacks the word of the node that owns the other side's address, which may be on its way. If that does not come soon, its sender
+    /// is to be told. Set by the kernel programs.
+    pub const LAPSED: u8 = 8;
 }
 
 layout!(ParkingTicket, 32);

@@ -1,7 +1,7 @@
 //! Tells user space: counters, flows, signals. Nothing is lost without being counted.
 
 use signet_abi::{
-    Direction, Flow, Metric, NodeId, Reason, SecurityIdentity, Signal, SignalCause, metrics_index,
+    AuthKey, Direction, Flow, Metric, NodeId, Reason, SecurityIdentity, Signal, SignalCause, metrics_index,
 };
 
 use crate::maps::{FLOWS, METRICS, SIGNALLED, SIGNALS};
@@ -11,6 +11,8 @@ use crate::zero::zero;
 
 /// Least time between two signals of a pair, ns.
 const SIGNAL_INTERVAL: u64 = 200_000_000;
+/// In the node of a pair in `SIGNALLED`: the time is that of a packet whose sender was to be told. No node's number has it.
+const TOLD: u32 = 1 << 31;
 
 /// What came to light about a packet, for its flow event.
 #[derive(Clone, Copy)]
@@ -160,4 +162,33 @@ pub fn signal(claim: &Claim<'_>, cause: SignalCause, now: u64) {
     add(Metric::SignalSent as u8, direction, 0);
     // If there is no room the pair is merely signalled again.
     let _ = SIGNALLED.insert(pair, &now, 0);
+}
+
+/// Whether the sender of a refused packet of this pair may be told: not so often that to refuse becomes dear.
+#[inline(always)]
+pub fn may_tell(pair: &AuthKey, now: u64) -> bool {
+    signet_may_tell(pair, now) != 0
+}
+
+/// A function that the verifier looks at once, as in `parse`. It has a stack of its own, of which the hooks have little left.
+#[expect(unsafe_code, reason = "a name that stays makes the function global")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn signet_may_tell(pair: *const AuthKey, now: u64) -> u32 {
+    #[expect(unsafe_code, reason = "the verifier asks for a pointer that may be null")]
+    // SAFETY: `may_tell` is the only caller and passes a reference.
+    let Some(pair) = (unsafe { pair.as_ref() }) else {
+        return 0;
+    };
+    let key = AuthKey {
+        node: NodeId(pair.node.0 | TOLD),
+        ..*pair
+    };
+    #[expect(unsafe_code, reason = "map values are shared between CPUs")]
+    // SAFETY: one aligned word is read.
+    let last = unsafe { SIGNALLED.get(&key).copied() };
+    if last.is_some_and(|last| now.wrapping_sub(last) < SIGNAL_INTERVAL) {
+        return 0;
+    }
+    u32::from(SIGNALLED.insert(&key, &now, 0).is_ok())
 }

@@ -12,7 +12,7 @@ use crate::address::Words;
 use crate::conntrack::{self, Change, ConnectionKey, Found};
 use crate::events::{self, Judged, Trace};
 use crate::maps::{CONFIG, NODES};
-use crate::parse::{self, Kind, Packet, Tuple};
+use crate::parse::{self, Kind, Packet, Tuple, protocol};
 use crate::proof::Claim;
 use crate::{fragment, identity, mark, parking, policy, proof};
 
@@ -167,7 +167,10 @@ fn decide<K: ConnectionKey>(
         note(trace, case.hook, &pair, value.rule);
         let authentication = policy::authentication(value.authentication);
         trace.ticket = ticket(authentication);
-        let _proven = proof::demand(authentication, &case.claim(&pair), scene)?;
+        let _proven = match proof::demand(authentication, &case.claim(&pair), scene) {
+            Ok(proven) => proven,
+            Err(reason) => return Err(lapsed(reason, case, &pair, scene, trace)),
+        };
         if !case.is_tracked() {
             return Ok(Change::None);
         }
@@ -214,18 +217,33 @@ fn decide<K: ConnectionKey>(
         port,
         &mut trace.rule,
     )?;
+    trace.ticket = ticket(rule.authentication());
     if rule.authentication().asks_for_proof() && identity::is_contested(remote) {
-        return Err(Reason::SeveralIdentities);
+        return Err(told(
+            Reason::SeveralIdentities,
+            ticket_flags::REFUSED,
+            &pair,
+            scene,
+            trace,
+        ));
     }
     // Another node lends its address to whom it masquerades: who opens a connection from there need not be a process of the node's.
     if opener == Direction::Ingress
         && other.identity == SecurityIdentity::REMOTE_NODE
         && rule.authentication().asks_for_proof()
     {
-        return Err(Reason::SharedNodeAddress);
+        return Err(told(
+            Reason::SharedNodeAddress,
+            ticket_flags::REFUSED,
+            &pair,
+            scene,
+            trace,
+        ));
     }
-    trace.ticket = ticket(rule.authentication());
-    let _proven = proof::demand(rule.authentication(), &case.claim(&pair), scene)?;
+    let _proven = match proof::demand(rule.authentication(), &case.claim(&pair), scene) {
+        Ok(proven) => proven,
+        Err(reason) => return Err(lapsed(reason, case, &pair, scene, trace)),
+    };
     if !case.is_tracked() {
         return Ok(Change::None);
     }
@@ -250,6 +268,30 @@ fn decide<K: ConnectionKey>(
         scene.now,
         value,
     )
+}
+
+/// A packet that is refused for good, and whose rule wants its sender told, goes by way of signet-agent: that one tells the sender and
+/// gives the packet back, to be dropped for what it is. A few of each pair: the others are dropped at once.
+#[inline(always)]
+fn told(reason: Reason, flag: u8, pair: &AuthKey, scene: &Scene, trace: &mut Trace) -> Reason {
+    let wanted = trace.ticket & u32::from(ticket_flags::TELL) != 0;
+    if wanted && scene.parking_ifindex != 0 && events::may_tell(pair, scene.now) {
+        trace.ticket |= u32::from(flag);
+        return Reason::Parked;
+    }
+    reason
+}
+
+/// The same for what lacks a lease alone. A lapse ends by itself, and connections outlive it: only who opens one is told.
+#[inline(always)]
+fn lapsed(reason: Reason, case: &Case<'_>, pair: &AuthKey, scene: &Scene, trace: &mut Trace) -> Reason {
+    let packet = case.packet;
+    let opens = packet.tuple.protocol != protocol::TCP || packet.kind == Kind::Opening;
+    if reason == Reason::LeaseExpired && opens {
+        told(reason, ticket_flags::LAPSED, pair, scene, trace)
+    } else {
+        reason
+    }
 }
 
 /// What signet-agent has to know of a packet, should it be parked.

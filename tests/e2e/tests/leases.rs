@@ -1,7 +1,8 @@
 //! An address is believed while its owner says so, and not a moment longer than it said.
 
 use std::fs;
-use std::net::IpAddr;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -213,6 +214,16 @@ fn a_node_that_is_cut_off_is_refused_and_comes_back_without_a_handshake(stage: &
     let explained = explain(stage)?;
     ensure!(explained.0 == 221, "{explained:?}");
     ensure!(explained.1.contains("n1 has not said for"), "{explained:?}");
+    // Who opens a connection is told where the rule says so, and not before the lease could have come.
+    let told = SocketAddr::new(stage.address("web", Family::V4)?, 8081);
+    let patience = stage.patience();
+    let heard = stage.lab().within("client", || {
+        TcpStream::connect_timeout(&told, patience).map_err(|error| error.kind())
+    })?;
+    ensure!(
+        heard.err() == Some(ErrorKind::ConnectionRefused),
+        "the client was not told"
+    );
     // What needs no lease goes on.
     Ask::udp("near", "web", 8080).answered(stage, stage.patience())?;
     reach(stage, true)?;

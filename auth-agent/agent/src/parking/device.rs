@@ -1,6 +1,7 @@
 //! The parking device: what the kernel parks is read from it.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +9,11 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketType, socket};
-use signet_abi::{AuthKey, Direction, PARKING_DEVICE, ParkingTicket, Signal, SignalCause};
-use signet_maps::{AuthMap, ConfigMap, MapError, boottime_now};
+use signet_abi::{
+    AuthKey, Direction, LeaseEndKey, LeaseKey, PARKING_DEVICE, ParkingTicket, Signal, SignalCause, stands_by,
+    ticket_flags,
+};
+use signet_maps::{AuthMap, ConfigMap, LeaseEndsMap, LeasesMap, MapError, boottime_now};
 use signet_parking::Parked;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tun_rs::{AsyncDevice, DeviceBuilder, Layer};
@@ -71,6 +75,7 @@ fn open(directory: &Path) -> Result<Option<Reader>, DeviceError> {
         return Ok(None);
     }
     let auth = AuthMap::open(directory)?;
+    let (leases, ends) = (LeasesMap::open(directory)?, LeaseEndsMap::open(directory)?);
     let device = DeviceBuilder::default()
         .name(PARKING_DEVICE)
         .layer(Layer::L2)
@@ -84,6 +89,8 @@ fn open(directory: &Path) -> Result<Option<Reader>, DeviceError> {
         looked: Instant::now(),
         config,
         auth,
+        leases,
+        ends,
     }))
 }
 
@@ -104,6 +111,8 @@ struct Reader {
     looked: Instant,
     config: ConfigMap,
     auth: AuthMap,
+    leases: LeasesMap,
+    ends: LeaseEndsMap,
 }
 
 impl Reader {
@@ -126,6 +135,9 @@ impl Reader {
                 },
                 _ = tick.tick() => {
                     parking.expire();
+                    if let Err(error) = self.review(parking) {
+                        return error;
+                    }
                     match self.config.get() {
                         Ok(config) => parking.lock().known = config.parking_ifindex != 0,
                         Err(error) => return error.into(),
@@ -134,15 +146,46 @@ impl Reader {
                         // Too many at once: the next tick asks again.
                         pairs.signal(signal(pair, None));
                     }
-                    if !self.config.is_current() || !self.auth.is_current() {
-                        match (ConfigMap::open(&self.directory), AuthMap::open(&self.directory)) {
-                            (Ok(config), Ok(auth)) => (self.config, self.auth) = (config, auth),
-                            (Err(error), _) | (_, Err(error)) => return error.into(),
-                        }
+                    if let Err(error) = self.renew() {
+                        return error.into();
                     }
                 }
             }
         }
+    }
+
+    /// Opens the maps anew where they are others now.
+    fn renew(&mut self) -> Result<(), MapError> {
+        if !self.config.is_current() || !self.auth.is_current() || !self.leases.is_current() {
+            self.config = ConfigMap::open(&self.directory)?;
+            self.auth = AuthMap::open(&self.directory)?;
+            self.leases = LeasesMap::open(&self.directory)?;
+            self.ends = LeaseEndsMap::open(&self.directory)?;
+        }
+        Ok(())
+    }
+
+    /// Looks after what lacks a lease: it has come meanwhile, or the sender is told.
+    fn review(&self, parking: &Parking) -> Result<(), DeviceError> {
+        let mut state = parking.lock();
+        if state.lapsed.is_empty() {
+            return Ok(());
+        }
+        let (now, own) = (boottime_now(), self.config.get()?.node);
+        let stands = |pair: &AuthKey, address: IpAddr| {
+            let lease = || self.leases.get(&LeaseKey(address.into())).ok().flatten();
+            let end = || self.ends.get(&LeaseEndKey(pair.node)).ok().flatten();
+            // On one node there is nothing to be waited for.
+            stands_by(pair, own, now, || false, lease, end)
+        };
+        let settled = state.lapsed.review(now, stands);
+        for frame in settled.back {
+            state.give_back(&frame);
+        }
+        for frame in settled.refused {
+            state.turn_away(&frame);
+        }
+        Ok(())
     }
 
     /// Takes one frame in. What does not come from a kernel program of ours is nobody's, and dropped.
@@ -162,6 +205,17 @@ impl Reader {
         let source = if egress { ticket.local } else { ticket.remote };
         let now = boottime_now();
         let mut state = parking.lock();
+        if ticket.flags & ticket_flags::REFUSED != 0 {
+            // Nothing can be waited for.
+            state.turn_away(frame);
+            return Ok(());
+        }
+        if ticket.flags & ticket_flags::LAPSED != 0 {
+            if let Some(frame) = state.lapsed.hold(pair, frame, now) {
+                state.turn_away(&frame);
+            }
+            return Ok(());
+        }
         // Under the lock: what is proven after this look releases what is parked after it.
         let proven = self.auth.get(&pair)?.is_some_and(|proof| now < proof.not_after);
         if proven && !state.lot.holds(&pair) {

@@ -8,12 +8,16 @@ use signet_parking::{Bounds, Counts, Fill, Lot};
 use signet_refusal::{Budget, Limits, answer};
 use tun_rs::AsyncDevice;
 
+use super::lapsed::Lapsed;
+
 /// The packets that wait on this node. Clones share them.
 #[derive(Clone)]
 pub struct Parking(Arc<Mutex<State>>);
 
 pub(super) struct State {
     pub(super) lot: Lot,
+    /// What lacks a lease, and whose senders are told if none comes.
+    pub(super) lapsed: Lapsed,
     pub(super) device: Option<Arc<AsyncDevice>>,
     /// The kernel programs know of the device.
     pub(super) known: bool,
@@ -37,6 +41,7 @@ impl Default for Parking {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(State {
             lot: Lot::new(Bounds::default()),
+            lapsed: Lapsed::default(),
             device: None,
             known: false,
             lost: 0,
@@ -139,7 +144,7 @@ impl State {
 
     /// The same for one that there is no proof for. The kernel drops it; its sender is told if the rule wants it, in the name of the
     /// one who was to have it, and never more than the budget allows.
-    fn turn_away(&mut self, frame: &[u8]) {
+    pub(super) fn turn_away(&mut self, frame: &[u8]) {
         self.give_back(frame);
         let Some(ticket) = ParkingTicket::read(frame).filter(|ticket| ticket.flags & ticket_flags::TELL != 0)
         else {

@@ -2,6 +2,7 @@
 
 mod device;
 mod handle;
+mod lapsed;
 
 pub use device::watch;
 pub use handle::{Answers, Parking};

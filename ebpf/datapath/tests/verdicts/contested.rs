@@ -1,11 +1,15 @@
 //! An address that several workloads claim: nobody's.
 
-use signet_abi::{Authentication, Direction, Reason, SecurityIdentity, Verdict};
+use signet_abi::{
+    Authentication, Direction, NodeId, ParkingTicket, Reason, SecurityIdentity, Verdict, ticket_flags,
+};
 use signet_maps::PolicyPrefix;
 
+use crate::parking::with_parking;
 use crate::support::node::{Node, everywhere};
 use crate::support::scene::{
-    BOTH_ENFORCED, LOCAL, MINUTE, OTHER_INTERFACE, OWN_NODE, PEER_NODE, POLICY, REMOTE, Transport,
+    BOTH_ENFORCED, LOCAL, MINUTE, OTHER_INTERFACE, OWN_NODE, Origin, PEER_NODE, POLICY, REMOTE, Transport,
+    hook,
 };
 
 /// Rules speak of it as of an address without a registration.
@@ -67,5 +71,35 @@ fn nothing_leaves_from_it_or_gets_to_it_on_its_own_node_whatever_the_rules_say()
             Direction::Egress => Reason::InvalidSourceIp,
         };
         assert_eq!(node.judge(direction, &packet), expected);
+    });
+}
+
+#[test]
+fn a_sender_is_told_where_the_rule_says_so_by_way_of_the_agent_and_a_few_times_a_second_at_most() {
+    // Each time another pair, of whom nobody was told a moment ago.
+    let mut peer = 10;
+    everywhere(|node, family, direction| {
+        peer += 1;
+        with_parking(node, direction);
+        node.know(family.remote(), SecurityIdentity::CONTESTED, NodeId(peer));
+        let packet = Transport::Tcp.opening(family, direction);
+        rule(node, direction, Authentication::Required);
+        assert_eq!(
+            node.judge(direction, &packet),
+            Reason::SeveralIdentities,
+            "not asked for"
+        );
+        rule(node, direction, Authentication::RequiredOrRejected);
+        let parked = node.output(hook(direction), &packet);
+        let ticket = ParkingTicket::read(&parked).expect("parked");
+        assert_eq!(ticket.flags, ticket_flags::TELL | ticket_flags::REFUSED);
+        assert_eq!(ParkingTicket::frame(&parked), Some(packet.as_slice()));
+        assert_eq!(
+            node.judge(direction, &packet),
+            Reason::SeveralIdentities,
+            "a moment later"
+        );
+        let back = node.judge_from(Origin::returned(direction), direction, &packet);
+        assert_eq!(back, Reason::SeveralIdentities, "it is dropped for what it is");
     });
 }

@@ -6,6 +6,7 @@ use signet_abi::{AuthKey, Authentication, Direction, NodeId, Reason, SecurityIde
 use signet_datapath::Hook;
 use signet_maps::PolicyPrefix;
 
+use crate::parking::with_parking;
 use crate::support::node::{Node, everywhere};
 use crate::support::scene::{
     BOTH_ENFORCED, Family, LOCAL, MINUTE, OWN_NODE, Origin, PEER_NODE, POLICY, Transport,
@@ -140,6 +141,39 @@ fn whom_another_node_lends_its_address_to_is_not_that_node() {
             node.rule_at(&prefix, Verdict::Allow as u8, Authentication::Disabled as u8);
             node.next_epoch();
             assert_eq!(node.judge(Direction::Ingress, &packet), Reason::Forwarded);
+        }
+    }
+}
+
+#[test]
+fn whom_another_node_lends_its_address_to_is_told_where_the_rule_says_so_a_few_times_a_second() {
+    let mut node = Node::new();
+    let direction = Direction::Ingress;
+    for family in Family::BOTH {
+        for (mode, first) in [
+            (Authentication::Required, Reason::SharedNodeAddress),
+            (Authentication::RequiredOrRejected, Reason::Parked),
+        ] {
+            node.reset();
+            with_parking(&mut node, direction);
+            let other = family.stranger();
+            node.know(
+                other,
+                SecurityIdentity::REMOTE_NODE,
+                if family == Family::V4 {
+                    PEER_NODE
+                } else {
+                    NodeId(3)
+                },
+            );
+            let prefix = PolicyPrefix::everything(POLICY, SecurityIdentity::REMOTE_NODE, direction);
+            node.rule_at(&prefix, Verdict::Allow as u8, mode as u8);
+            let packet = opening(family, direction, other);
+            assert_eq!(node.judge(direction, &packet), first, "{family:?} {mode:?}");
+            // The next one a moment later is dropped at once, and so is the one that comes back.
+            assert_eq!(node.judge(direction, &packet), Reason::SharedNodeAddress);
+            let back = node.judge_from(Origin::returned(direction), direction, &packet);
+            assert_eq!(back, Reason::SharedNodeAddress);
         }
     }
 }

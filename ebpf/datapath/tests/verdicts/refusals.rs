@@ -1,7 +1,8 @@
 //! What signet-agent tells the sender of a refused packet: it passes where nothing else would, and nothing else passes with it.
 
 use signet_abi::{
-    Authentication, Direction, MARK_LOCAL, MARK_REFUSAL, ParkingTicket, Reason, Verdict, ticket_flags,
+    AuthKey, Authentication, Direction, MARK_LOCAL, MARK_REFUSAL, NodeId, ParkingTicket, Reason, Verdict,
+    ticket_flags,
 };
 use signet_datapath::Hook;
 
@@ -9,7 +10,8 @@ use crate::parking::{returned, ticket, with_parking};
 use crate::support::node::{Node, everywhere};
 use crate::support::packet;
 use crate::support::scene::{
-    BOTH_ENFORCED, DROP, Family, INTERFACE, LOCAL, Origin, PARKING, REDIRECT, REMOTE, Transport, ends, hook,
+    BOTH_ENFORCED, DROP, Family, INTERFACE, LOCAL, MINUTE, Origin, PARKING, REDIRECT, REMOTE, Transport,
+    ends, hook,
 };
 
 /// A refusal reaches its hook like this: from the parking device, and marked by `from_parking`.
@@ -221,5 +223,56 @@ fn the_ticket_says_whether_the_rule_wants_the_sender_told() {
             assert_eq!(ticket.flags, expected, "{mode:?}");
             assert_eq!(ParkingTicket::frame(&parked), Some(packet.as_slice()));
         }
+    });
+}
+
+/// The word of the other node may be on its way, and a connection outlives a lapse: only who opens one is told, by way of the agent,
+/// who waits for it a moment longer.
+#[test]
+fn what_lacks_a_lease_is_told_only_to_who_opens_a_connection_and_not_before_the_agent_has_waited() {
+    let mut peer = 20;
+    everywhere(|node, family, direction| {
+        peer += 1;
+        let other = NodeId(peer);
+        with_parking(node, direction);
+        node.know(family.remote(), REMOTE, other);
+        let pair = AuthKey {
+            local: LOCAL,
+            remote: REMOTE,
+            node: other,
+        };
+        node.prove_pair(pair, MINUTE.cast_signed());
+        let packet = Transport::Tcp.opening(family, direction);
+        assert_eq!(
+            node.judge(direction, &packet),
+            Reason::LeaseExpired,
+            "not asked for"
+        );
+        node.rule(direction, Verdict::Allow, Authentication::RequiredOrRejected);
+        let (source, destination) = ends(family, direction);
+        let segment = packet::tcp(Transport::CLIENT_PORT, Transport::SERVER_PORT, packet::ACK);
+        let segment = packet::ip(source, destination, packet::TCP, &segment);
+        assert_eq!(
+            node.judge(direction, &segment),
+            Reason::LeaseExpired,
+            "of a connection"
+        );
+        let parked = node.output(hook(direction), &packet);
+        let ticket = ParkingTicket::read(&parked).expect("parked");
+        assert_eq!(ticket.flags, ticket_flags::TELL | ticket_flags::LAPSED);
+        assert_eq!(
+            node.judge(direction, &packet),
+            Reason::LeaseExpired,
+            "a moment later"
+        );
+        let back = Origin::returned(direction);
+        assert_eq!(node.judge_from(back, direction, &packet), Reason::LeaseExpired);
+        node.lease(family.remote(), REMOTE, other);
+        node.grant(other, MINUTE.cast_signed());
+        assert_eq!(
+            node.judge_from(back, direction, &packet),
+            Reason::Forwarded,
+            "it has come"
+        );
     });
 }
