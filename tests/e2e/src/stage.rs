@@ -1,13 +1,14 @@
 //! A lab with what the cases ask of it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use signet_abi::{Reason, SecurityIdentity};
 use signet_lab::{Claim, Lab, LabFile, NodeClient, Role, UpOptions};
 use signet_proto::agent::v1::{
-    ListProofsRequest, ProofEntry, StatusRequest as AgentStatusRequest, WatchViewRequest, proof_entry,
+    ListProofsRequest, ProofEntry, ProveRequest, StatusRequest as AgentStatusRequest, WatchViewRequest,
+    proof_entry,
 };
 use signet_proto::ca::v1::{SetEncryptionRequest, StatusRequest as CaStatusRequest};
 use signet_proto::keyd::v1::StatusRequest as KeydStatusRequest;
@@ -152,6 +153,22 @@ impl Stage {
         Ok(self.proofs(node)?.into_iter().find(proven))
     }
 
+    /// Asks a node's agent for the proof of a pair, by service account, as `signet auth prove` does.
+    pub fn prove(&self, node: &str, local: &str, remote: &str, at: &str) -> Result<ProofEntry> {
+        let number = |account| {
+            let found = self.identity(node, account)?;
+            found.with_context(|| format!("{account} has no identity"))
+        };
+        let node_id = self.block_on(self.clients(at)?.mesh.status(MeshStatusRequest {}))?;
+        let request = ProveRequest {
+            local_identity: number(local)?,
+            remote_identity: number(remote)?,
+            node_id: node_id.into_inner().node_id,
+        };
+        let mut client = self.client(node)?;
+        Ok(self.block_on(client.agent.prove(request))?.into_inner())
+    }
+
     /// The number of a service account's identity, as a node's agent knows it.
     pub fn identity(&self, node: &str, account: &str) -> Result<Option<u32>> {
         let mut client = self.client(node)?;
@@ -222,14 +239,19 @@ impl Stage {
 
     /// Waits until a node's flow log has a drop of this conversation with this reason.
     pub fn dropped_because(&self, node: &str, answer: &Answer, reason: Reason) -> Result<()> {
-        let (source, target) = (answer.source.to_string(), answer.target.ip().to_string());
+        self.dropped(node, answer.source, answer.target, reason)
+    }
+
+    /// The same for a conversation that no workload of the lab began.
+    pub fn dropped(&self, node: &str, from: IpAddr, to: SocketAddr, reason: Reason) -> Result<()> {
+        let (source, target) = (from.to_string(), to.ip().to_string());
         let mut reasons = Vec::new();
         let found = self.eventually("the flow log names the drop", |stage| {
             let flows = stage.flows(node)?;
             let mine = flows.iter().filter(|flow| {
                 flow.source == source
                     && flow.destination == target
-                    && flow.destination_port == u32::from(answer.target.port())
+                    && flow.destination_port == u32::from(to.port())
                     && flow.verdict == "dropped"
             });
             reasons = mine.map(|flow| (flow.reason, flow.reason_text.clone())).collect();

@@ -1,16 +1,17 @@
 //! What becomes of packets that are refused, and of datagrams in pieces.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::io::Errno;
 use signet_abi::{Reason, SecurityIdentity};
 use signet_e2e::{Ask, Case, Family, Stage, run};
 use signet_proto::agent::v1::{ProofEntry, proof_entry};
-use signet_proto::mesh::v1::FlowEvent;
+use signet_proto::mesh::v1::{ExplainRequest, FlowEvent};
 
 const CASES: &[Case] = &[
     Case {
@@ -34,8 +35,16 @@ const CASES: &[Case] = &[
         run: nodes_are_proven_to_workloads_by_their_own_svids,
     },
     Case {
+        name: "whom_another_node_speaks_for_is_refused_as_that_and_told",
+        run: whom_another_node_speaks_for_is_refused_as_that_and_told,
+    },
+    Case {
         name: "nobody_can_spend_anothers_refusals",
         run: nobody_can_spend_anothers_refusals,
+    },
+    Case {
+        name: "an_address_of_several_spiffe_ids_is_nobodys_until_one_is_left",
+        run: an_address_of_several_spiffe_ids_is_nobodys_until_one_is_left,
     },
 ];
 
@@ -269,5 +278,133 @@ fn large_datagrams_of_a_cold_pair_arrive(stage: &mut Stage) -> Result<()> {
             })?;
         }
     }
+    Ok(())
+}
+
+/// A workload reaches another node's by way of its own node, which speaks for it with its own address: what arrives is the same as
+/// if that node had masqueraded it. The two nodes' agents have proven each other, which must not serve it.
+fn whom_another_node_speaks_for_is_refused_as_that_and_told(stage: &mut Stage) -> Result<()> {
+    known(stage, "n2", &[("vault", true)])?;
+    let nodes = &stage.lab().plan().nodes;
+    let own = nodes.iter().find(|node| node.name == "n1").context("n1")?;
+    // The address that its agent announces.
+    let own = IpAddr::from(own.ipv4);
+    // 8080 drops in silence, 8081 tells.
+    for (port, expected) in [(8080, ErrorKind::TimedOut), (8081, ErrorKind::ConnectionRefused)] {
+        let vault = SocketAddr::new(stage.address("vault", Family::V4)?, port);
+        let heard = through_its_node(stage, "ghost", own, vault)?;
+        ensure!(heard == Some(expected), "{vault}: {heard:?}");
+        stage.dropped("n2", own, vault, Reason::SharedNodeAddress)?;
+        let (reason, words) = explain(stage, "n2", &own.to_string(), "shop/vault", port)?;
+        let expected = u32::from(Reason::SharedNodeAddress as u8);
+        ensure!(
+            reason == expected && words.contains("lends to others"),
+            "{reason}: {words}"
+        );
+    }
+    Ok(())
+}
+
+/// A workload of n1 asks its node, and that one opens a connection for it; what that came to.
+fn through_its_node(
+    stage: &Stage,
+    workload: &str,
+    node: IpAddr,
+    target: SocketAddr,
+) -> Result<Option<ErrorKind>> {
+    let relay = stage
+        .lab()
+        .within("n1", || TcpListener::bind(SocketAddr::new(node, 0)))??;
+    relay.set_nonblocking(true)?;
+    let near = relay.local_addr()?;
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            stage.lab().within(workload, || -> Result<()> {
+                let mut stream = TcpStream::connect_timeout(&near, stage.patience())?;
+                Ok(stream.write_all(b"let me in\n")?)
+            })
+        });
+        let (mut near, _) = stage.eventually("it asks its own node", |_| Ok(relay.accept().ok()))?;
+        let mut line = String::new();
+        BufReader::new(&mut near).read_line(&mut line)?;
+        let silence = stage.silence();
+        let far = stage
+            .lab()
+            .within("n1", || TcpStream::connect_timeout(&target, silence))?;
+        match asking.join() {
+            Ok(asked) => asked??,
+            Err(_) => bail!("the thread that asked panicked"),
+        }
+        Ok(far.err().map(|error| error.kind()))
+    })
+}
+
+/// The reason, and all that is said.
+fn explain(stage: &Stage, node: &str, source: &str, destination: &str, port: u16) -> Result<(u32, String)> {
+    let mut clients = stage.clients(node)?;
+    let request = ExplainRequest {
+        source: source.to_owned(),
+        destination: destination.to_owned(),
+        port: port.into(),
+        protocol: "tcp".to_owned(),
+    };
+    let answer = stage.block_on(clients.mesh.explain(request))?.into_inner();
+    let details: Vec<_> = answer.steps.into_iter().map(|step| step.detail).collect();
+    Ok((
+        answer.reason,
+        format!("{}\n{}", details.join("\n"), answer.next_step),
+    ))
+}
+
+fn an_address_of_several_spiffe_ids_is_nobodys_until_one_is_left(stage: &mut Stage) -> Result<()> {
+    let several = Reason::SeveralIdentities;
+    known(stage, "n1", &[("client", true), ("caller", true)])?;
+    Ask::tcp("client", "web", 8081).answered(stage, stage.patience())?;
+    let (v4, v6) = (
+        stage.address("client", Family::V4)?,
+        stage.address("client", Family::V6)?,
+    );
+    let twin = format!(
+        "apiVersion: signet.io/v1alpha1\nkind: Workload\nmetadata: {{name: twin, namespace: shop}}\nspec: {{node: n1, serviceAccount: \
+         twin, addresses: [{v4}, \"{v6}\"], interface: sgv-twin}}\n"
+    );
+    let file = stage.lab().paths().config().join("twin.yaml");
+    let beside = stage.lab().paths().config().join(".twin");
+    fs::write(&beside, twin)?;
+    fs::rename(beside, &file)?;
+    stage.eventually("the node has seen both claims", |stage| {
+        let (reason, _) = explain(stage, "n1", "shop/client", "shop/web", 8081)?;
+        Ok((reason == u32::from(several as u8)).then_some(()))
+    })?;
+    for family in Family::BOTH {
+        // From it and to it, whatever rule there is.
+        Ask::tcp("client", "web", 8081)
+            .over(family)
+            .refused(stage, stage.silence(), "n1", several)?;
+        let target = SocketAddr::new(stage.address("client", family)?, 8080);
+        // The caller's own rule asks for a proof, and wants it told.
+        let heard = knock(stage, "caller", target, stage.silence())?;
+        ensure!(
+            heard.tcp == ErrorKind::ConnectionRefused,
+            "{target}: {:?}",
+            heard.tcp
+        );
+        was_told(stage, "n1", target)?;
+    }
+    let (_, words) = explain(stage, "n1", "shop/client", "shop/web", 8081)?;
+    for part in [
+        &v4.to_string(),
+        "/ns/shop/sa/client)",
+        "/ns/shop/sa/twin)",
+        "an address of its own",
+    ] {
+        ensure!(words.contains(part), "{part} is not in {words}");
+    }
+    stage.eventually("the agent says so to who asks for a proof", |stage| {
+        let said = stage.prove("n1", "client", "web", "n2")?;
+        Ok(said.reason.contains("shop/twin").then_some(()))
+    })?;
+    fs::remove_file(file)?;
+    Ask::tcp("client", "web", 8081).answered(stage, stage.patience() * 2)?;
     Ok(())
 }
