@@ -212,6 +212,7 @@ fn cause(error: &ProveError) -> Cause {
         | ProveError::NotThere { .. }
         | ProveError::Revoked(_)
         | ProveError::NoEndpoint
+        | ProveError::SeveralIds(_)
         | ProveError::NoSvid
         | ProveError::Busy
         | ProveError::Refused { .. }
