@@ -74,6 +74,8 @@ enum Part {
     FirstContact,
     /// Memory and idle load of each daemon with 100 workloads on the node.
     Memory,
+    /// Memory and time of an agent with 1 to 512k proven pairs.
+    Pairs,
 }
 
 /// Runs the parts, prints a table for each, and at the end what was aimed at.
@@ -128,6 +130,7 @@ fn measure(part: Part, options: &Options, summary: &Summary) -> anyhow::Result<(
         Part::Path => path::run(figures, options.rounds),
         Part::FirstContact => first_contact::run(figures),
         Part::Memory => memory::run(figures),
+        Part::Pairs => program("signet-agent", "pairs"),
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use signet_metrics::{Buckets, Labels, Page, serve};
 use signet_proto::agent::v1::agent_service_server::AgentService as _;
 use signet_proto::agent::v1::{
-    HandshakeLatency, Handshakes, LeaseStatus, Parking, Preauth, StatusRequest, StatusResponse,
+    HandshakeLatency, Handshakes, LeaseStatus, Parking, Preauth, ProofRoom, StatusRequest, StatusResponse,
 };
 use tokio::net::TcpListener;
 use tonic::Request;
@@ -63,6 +63,7 @@ pub fn page(status: &StatusResponse) -> Page {
     );
     page.gauge("sessions", "Sessions with other nodes", status.sessions);
     page.gauge("proofs", "Pairs with a proof", status.proofs);
+    room(&mut page, &status.room.unwrap_or_default());
     let by_result = [("ok", status.handshakes_ok), ("failed", status.handshakes_failed)];
     page.counters(
         "handshakes",
@@ -84,6 +85,29 @@ pub fn page(status: &StatusResponse) -> Page {
     handshakes(&mut page, &status.handshakes.clone().unwrap_or_default());
     preauth(&mut page, &status.preauth.clone().unwrap_or_default());
     page
+}
+
+fn room(page: &mut Page, room: &ProofRoom) {
+    page.gauge(
+        "proof_slots",
+        "Proofs that the kernel has room for; 0: not known yet",
+        room.slots,
+    );
+    page.gauge(
+        "proof_pressure_percent",
+        "80 or 95 while at least so many percent of the room for proofs are taken; 0: less",
+        room.pressure,
+    );
+    page.counter(
+        "proofs_given_way",
+        "Proofs that no packet had passed for 30 s or more and that gave way to others",
+        room.gave_way,
+    );
+    page.counter(
+        "proofs_turned_away",
+        "Pairs that no proof was made for, since the kernel's map was full of proofs that were at work",
+        room.turned_away,
+    );
 }
 
 fn parking(page: &mut Page, parking: &Parking) {

@@ -125,12 +125,8 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let auth = KernelAuth::new(args.bpffs.clone());
     let actor = Actor::new(knowledge, sessions.clone(), view.clone(), auth, status.clone());
     let actor = proving_ahead(actor, &mut tasks, &args, &pairs, &status);
-    tasks.spawn(keep(
-        PlaceFile::new(&args.run_dir),
-        view.subscribe(),
-        actor.cleared(),
-        status.clone(),
-    ));
+    let place = PlaceFile::new(&args.run_dir);
+    tasks.spawn(keep(place, view.subscribe(), actor.cleared(), status.clone()));
     let writer = Writer {
         custody,
         view: view.subscribe(),

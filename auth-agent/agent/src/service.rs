@@ -180,6 +180,7 @@ impl AgentService for Service {
             custody: Some(status.custody.to_wire()),
             preauth: Some(status.ahead.to_wire()),
             handshakes: Some(handshakes),
+            room: Some(status.room.to_wire()),
             leases: Some(self.sessions.leases().status_report()),
         }))
     }

@@ -1,7 +1,9 @@
 //! Counters and the last fault, for `signet status`.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+
+use signet_proto::agent::v1::ProofRoom;
 
 use crate::ahead::AheadReport;
 use crate::custody::Report;
@@ -38,7 +40,34 @@ pub struct Status {
     pub ahead: AheadReport,
     /// What is kept for the agent's next life.
     pub custody: Report,
+    /// Room for proofs in the kernel.
+    pub room: RoomReport,
     last_error: Mutex<String>,
+}
+
+/// Room for proofs in the kernel's map.
+#[derive(Debug, Default)]
+pub struct RoomReport {
+    /// How many it has room for; 0: not known yet.
+    pub slots: AtomicU64,
+    /// How many percent, at least, are taken, of those that are worth telling; 0: less.
+    pub pressure: AtomicU32,
+    /// Proofs that gave way to others.
+    pub gave_way: AtomicU64,
+    /// Pairs that were turned away for want of room.
+    pub turned_away: AtomicU64,
+}
+
+impl RoomReport {
+    /// For `Status`.
+    pub(crate) fn to_wire(&self) -> ProofRoom {
+        ProofRoom {
+            slots: self.slots.load(Relaxed),
+            pressure: self.pressure.load(Relaxed),
+            gave_way: self.gave_way.load(Relaxed),
+            turned_away: self.turned_away.load(Relaxed),
+        }
+    }
 }
 
 impl Status {

@@ -83,11 +83,10 @@ async fn what_failed_ahead_holds_back_no_packet() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proof_that_the_kernel_does_not_take_is_a_failure_and_tried_again_by_itself() {
-    let full = Setup {
-        auth: MemoryAuth::new(0),
-        ..ahead()
-    };
-    let world = World::new(vec![full, ahead()], &[(1, 300), (1, 301), (2, 400)]).await;
+    let auth = MemoryAuth::new(1000);
+    auth.refuse(u32::MAX);
+    let refusing = Setup { auth, ..ahead() };
+    let world = World::new(vec![refusing, ahead()], &[(1, 300), (1, 301), (2, 400)]).await;
     let one = world.node(1);
     // With another node, and on one.
     for pair in [(300, 400, 2), (300, 301, 1)] {

@@ -44,6 +44,7 @@ async fn proofs_that_nobody_made_go_the_hundredth_time_and_after_every_fault() {
                 not_after: boottime_now() + FAR,
                 epoch: pass,
                 made: 0,
+                used: 0,
             };
             auth.insert(&stray, &value).expect("room");
         }

@@ -150,6 +150,7 @@ async fn a_restarted_agent_keeps_the_leases_and_has_them_renewed_without_a_hands
         not_after: boottime_now() + 3_600_000_000_000,
         epoch: 7,
         made: 0,
+        used: 0,
     };
     auth.insert(&key(300, 400, 2), &proof).expect("room");
     let mut leases = MemoryLeases::new(1000);

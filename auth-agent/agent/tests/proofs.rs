@@ -245,6 +245,7 @@ async fn a_restarted_agent_keeps_what_still_may_be_and_deletes_the_rest() {
         not_after,
         epoch: 7,
         made: 0,
+        used: 0,
     };
     let later = boottime_now() + FAR;
     for (kept, not_after) in [
@@ -331,6 +332,7 @@ async fn what_an_earlier_life_left_is_not_taken_over_on_another_history() {
         not_after: boottime_now() + FAR,
         epoch: 7,
         made: 0,
+        used: 0,
     };
     auth.clone().insert(&key(300, 400, 2), &left).expect("room");
     let setup = Setup {

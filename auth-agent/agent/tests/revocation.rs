@@ -242,6 +242,7 @@ fn left_behind(auth: &MemoryAuth, local: u32, remote: u32, node: u32) {
         not_after: boottime_now() + 3_600_000_000_000,
         epoch: 7,
         made: 0,
+        used: 0,
     };
     auth.clone()
         .insert(&key(local, remote, node), &value)

@@ -68,6 +68,15 @@ pub enum ProveError {
     /// Ours.
     #[error("signet-agent has a fault, see its log; please report it")]
     Fault,
+    /// The map is full of others.
+    #[error(
+        "AUTH is full at {slots} entries, and packets have passed all of them within {} s: give signet-meshd a larger --map-auth",
+        crate::GRACE / 1_000_000_000
+    )]
+    NoRoom {
+        /// How many it holds.
+        slots: usize,
+    },
     /// The map.
     #[error("the proof could not be written: {0}")]
     Auth(String),
@@ -81,7 +90,7 @@ impl ProveError {
                 AbortCause::UnknownIdentity
             }
             Self::NoEndpoint | Self::SeveralIds(_) => AbortCause::NoEndpoint,
-            Self::Busy => AbortCause::Busy,
+            Self::Busy | Self::NoRoom { .. } => AbortCause::Busy,
             Self::Deadline | Self::Handshake(HandshakeError::Deadline) => AbortCause::Deadline,
             Self::Handshake(HandshakeError::Binding) => AbortCause::Binding,
             Self::NoSvid
@@ -135,6 +144,7 @@ impl ProveError {
             Self::Handshake(_) => "handshake",
             Self::Deadline => "deadline",
             Self::Fault => "fault",
+            Self::NoRoom { .. } => "no-room",
             Self::Auth(_) => "map",
         }
     }
@@ -181,6 +191,7 @@ impl ProveError {
             | Self::Busy
             | Self::Deadline
             | Self::Fault
+            | Self::NoRoom { .. }
             | Self::Auth(_) => false,
         }
     }

@@ -9,6 +9,8 @@ use signet_spiffe::VerifiedSvid;
 
 use crate::failure::ProveError;
 
+mod room;
+
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 /// Renewals of one pair are at least this far apart.
@@ -24,7 +26,7 @@ pub struct Bounds {
     pub in_flight: usize,
     /// Handshakes with one node.
     pub per_node: usize,
-    /// Pairs that are remembered.
+    /// Pairs that are remembered: those with a proof, and some without.
     pub pairs: usize,
 }
 
@@ -76,6 +78,8 @@ pub enum Refusal {
     Backoff,
     /// A bound.
     Busy,
+    /// The kernel's map is full of proofs that are at work.
+    NoRoom,
 }
 
 /// A pair as people see it.
@@ -334,10 +338,13 @@ impl Table {
         let Made { not_after, of } = made;
         let pair = self.pairs.entry(key).or_default();
         pair.epoch = pair.epoch.wrapping_add(1).max(1);
+        let before = pair.proof.filter(|before| before.is_live(now));
         let value = AuthValue {
             not_after,
             epoch: pair.epoch,
             made: u32::try_from(now / SECOND).unwrap_or(u32::MAX),
+            // To be renewed is not to be used.
+            used: before.map_or(now, |before| before.used),
         };
         pair.proof = Some(value);
         pair.made_at = now;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use signet_proto::agent::v1::proof_entry::State;
-use signet_proto::agent::v1::{ProofEntry, SessionEntry, StatusResponse};
+use signet_proto::agent::v1::{ProofEntry, ProofRoom, SessionEntry, StatusResponse};
 use signet_proto::mesh::v1::explain_response::step::Outcome;
 use signet_proto::mesh::v1::{ExplainResponse, ProofKey};
 
@@ -162,6 +162,7 @@ pub(crate) fn agent_steps(
         }
         None => step("handshake", "nobody has asked for one yet".to_owned(), "info"),
     });
+    steps.extend(room(&status.room.unwrap_or_default()));
     let preauth = status.preauth.clone().unwrap_or_default();
     let ahead = match preauth.mode.as_str() {
         "policy" => "proofs that rules of this node's workloads ask for are made before their first packet",
@@ -174,6 +175,18 @@ pub(crate) fn agent_steps(
     };
     steps.push(step("preauth", format!("{ahead}{more}"), "info"));
     steps
+}
+
+/// Whether there is room for another proof, where that is worth a word.
+fn room(room: &ProofRoom) -> Option<StepRow> {
+    (room.pressure >= 95).then(|| StepRow {
+        title: "room".to_owned(),
+        detail: format!(
+            "AUTH, for {} proofs, is all but full: newcomers need one that is not used to give way",
+            room.slots
+        ),
+        outcome: "info",
+    })
 }
 
 impl ExplainView {
@@ -315,5 +328,20 @@ mod tests {
             ..StatusResponse::default()
         };
         assert_eq!(agent_steps(&key, &[], &[], &here)[0].outcome, "ok");
+        // And that there is hardly room for another proof, where it is so.
+        let told = |pressure| {
+            let room = Some(ProofRoom {
+                slots: 4,
+                pressure,
+                ..ProofRoom::default()
+            });
+            let status = StatusResponse {
+                room,
+                ..StatusResponse::default()
+            };
+            let steps = agent_steps(&key, &[], &[], &status);
+            steps.into_iter().any(|step| step.title == "room")
+        };
+        assert!(told(95) && !told(80));
     }
 }

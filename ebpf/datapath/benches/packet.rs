@@ -18,12 +18,15 @@
 #[expect(dead_code, reason = "the tests use the rest")]
 mod support;
 
+use std::fs;
 use std::net::IpAddr;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::time::{Duration, Instant};
 
+use aya::maps::MapInfo;
 use signet_abi::{
     AuthKey, AuthValue, Authentication, Direction, PolicyId, PolicyValue, Reason, SecurityIdentity, Verdict,
-    node_flags,
+    maps, node_flags,
 };
 use signet_datapath::{Capacities, Hook, RunInput};
 use signet_maps::{PolicyPrefix, boottime_now};
@@ -41,11 +44,14 @@ const ROUNDS: usize = 9;
 const SPREAD: u32 = 2_000;
 const HOUR: u64 = 60 * MINUTE;
 const SIZES: [u32; 3] = [1 << 10, 1 << 14, 1 << 17];
+/// How many pairs are proven where the cost of their number is measured.
+const PAIRS: [u32; 3] = [1, 1 << 16, 1 << 19];
 
 fn main() {
     loading();
     programs();
     sizes();
+    pairs();
 }
 
 /// Room for the greatest size and for what the measurements add.
@@ -291,6 +297,44 @@ fn sizes() {
         });
         line(filling.map, cells.to_vec());
     }
+}
+
+/// What the number of proven pairs costs, in a map that they fill: per packet of an established connection, and in memory of the
+/// kernel.
+fn pairs() {
+    println!("\nto_container, IPv4, established with proof, AUTH full");
+    println!("proven pairs   one packet, ns   spread, ns   kernel memory of AUTH, kB   bytes per pair");
+    for pairs in PAIRS {
+        let mut node = Node::with(&Capacities {
+            auth: pairs,
+            ..roomy()
+        });
+        node.enforce(BOTH_ENFORCED);
+        fill_proofs(&mut node, pairs);
+        let one_more = node.auth.insert(&AuthKey::default(), &AuthValue::default());
+        assert!(one_more.is_err_and(|error| error.is_full()));
+        let first = Transport::Tcp.between(peer(0), Family::V4.local(), true);
+        let judged = node.run(Hook::ToContainer, Direction::Ingress, &first);
+        assert_eq!(judged, Some(Reason::Forwarded));
+        let (hot, spread) = both(&mut node, Hook::ToContainer, pairs.min(SPREAD), false);
+        let memory = memory(&node, maps::AUTH);
+        println!(
+            "{pairs:>12}   {:>14}   {:>10}   {:>25}   {:>14}",
+            hot.as_nanos(),
+            spread.as_nanos(),
+            memory / 1_000,
+            memory / u64::from(pairs),
+        );
+    }
+}
+
+/// Bytes that the kernel has set aside for a map (proc(5), `fdinfo`).
+fn memory(node: &Node, map: &str) -> u64 {
+    let info = MapInfo::from_pin(node.directory.join(map)).unwrap();
+    let map = info.fd().unwrap();
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", map.as_fd().as_raw_fd())).unwrap();
+    let bytes = text.lines().find_map(|line| line.strip_prefix("memlock:"));
+    bytes.expect("the kernel says so").trim().parse().unwrap()
 }
 
 /// The rule of [`REMOTE`] asks for a proof, which is there.

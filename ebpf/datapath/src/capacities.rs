@@ -48,7 +48,9 @@ impl Capacities {
             maps::IPCACHE => self.ipcache,
             maps::ENDPOINTS => self.endpoints,
             maps::POLICY => self.policy,
-            maps::AUTH | maps::SIGNALLED => self.auth,
+            maps::AUTH => self.auth,
+            // Also of pairs that find no room for a proof.
+            maps::SIGNALLED => self.auth.max(256),
             maps::CT4 | maps::CT6 => self.connections,
             // In pieces travels little, and each for seconds: a share of the connections.
             maps::FRAGMENTS => (self.connections / 16).max(64),

@@ -73,8 +73,19 @@ fn is_unregistered(pair: &AuthKey) -> bool {
 
 #[inline(always)]
 fn is_live(pair: &AuthKey, now: u64) -> bool {
-    #[expect(unsafe_code, reason = "map values are shared with user space")]
-    // SAFETY: one aligned word is read; user space writes it in one piece.
-    let proof = unsafe { AUTH.get(pair) };
-    proof.is_some_and(|proof| proof.is_live(now))
+    let Some(proof) = AUTH.get_ptr_mut(pair) else {
+        return false;
+    };
+    #[expect(unsafe_code, reason = "map values are raw pointers")]
+    // SAFETY: the kernel keeps the memory valid while the program runs. Each access is one aligned word, and user space writes an entry
+    // in one piece. The word that is written here decides nothing: should the room be another pair's by now, that one seems used.
+    unsafe {
+        if !(*proof).is_live(now) {
+            return false;
+        }
+        if (*proof).is_use_stale(now) {
+            (*proof).used = now;
+        }
+    }
+    true
 }

@@ -99,8 +99,8 @@ pub(crate) struct MapArgs {
     /// Compiled rules of this node's workloads.
     #[arg(long = "map-policy", value_name = "N", default_value_t = Capacities::default().policy, value_parser = entries())]
     pub(crate) policy: u32,
-    /// Proofs of pairs.
-    #[arg(long = "map-auth", value_name = "N", default_value_t = Capacities::default().auth, value_parser = entries())]
+    /// Proofs of pairs. Where it is full, those give way that no packet has passed for longest, and for 30 s at least.
+    #[arg(long = "map-auth", value_name = "N", default_value_t = Capacities::default().auth, value_parser = proofs())]
     pub(crate) auth: u32,
     /// Addresses of workloads on other nodes, by what these nodes say.
     #[arg(long = "map-leases", value_name = "N", default_value_t = Capacities::default().leases, value_parser = entries())]
@@ -147,6 +147,11 @@ pub(crate) struct CleanupArgs {
 /// At most what a node's memory could hold.
 fn entries() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(256..=4_194_304)
+}
+
+/// A few are enough to see in a lab what comes of a full map.
+fn proofs() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(4..=4_194_304)
 }
 
 fn node_name(text: &str) -> Result<NodeName, String> {

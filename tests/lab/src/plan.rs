@@ -32,6 +32,9 @@ pub struct Plan {
     /// What the agents prove before anybody asks.
     #[serde(default)]
     pub preauth: Preauth,
+    /// Proofs that there is room for on each node, if given.
+    #[serde(default)]
+    pub map_auth: Option<u32>,
     /// The nodes, in the file's order.
     pub nodes: Vec<NodePlan>,
     /// The workloads, in the file's order.
@@ -130,6 +133,7 @@ impl Plan {
             svid_ttl: file.svid_ttl.clone(),
             encryption: file.encryption,
             preauth: file.preauth,
+            map_auth: file.map_auth,
             nodes,
             workloads,
             policies: file.policies.clone(),

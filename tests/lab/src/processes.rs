@@ -77,7 +77,11 @@ pub(crate) fn processes(plan: &Plan, paths: &LabPaths, bin_dir: &Path) -> Vec<Pr
     };
     let mut all = vec![daemon("ca", Role::Ca, ca_arguments(plan, paths))];
     for node in &plan.nodes {
-        all.push(daemon(&node.name, Role::Meshd, meshd_arguments(paths, node)));
+        all.push(daemon(
+            &node.name,
+            Role::Meshd,
+            meshd_arguments(plan, paths, node),
+        ));
         all.push(daemon(&node.name, Role::Keyd, keyd_arguments(paths, node)));
         all.push(daemon(
             &node.name,
@@ -135,15 +139,19 @@ fn agent_arguments(plan: &Plan, paths: &LabPaths, node: &NodePlan) -> Vec<String
     ])
 }
 
-fn meshd_arguments(paths: &LabPaths, node: &NodePlan) -> Vec<String> {
-    flags(&[
+fn meshd_arguments(plan: &Plan, paths: &LabPaths, node: &NodePlan) -> Vec<String> {
+    let mut arguments = flags(&[
         ("--node", node.name.clone()),
         ("--config-dir", paths.config().display().to_string()),
         ("--run-dir", paths.node_run(&node.name).display().to_string()),
         ("--bpffs", paths.node_bpffs(&node.name).display().to_string()),
         ("--uplink", "eth0".to_owned()),
         ("--metrics-listen", format!("127.0.0.1:{}", metrics_ports::MESHD)),
-    ])
+    ]);
+    if let Some(proofs) = plan.map_auth {
+        arguments.extend(["--map-auth".to_owned(), proofs.to_string()]);
+    }
+    arguments
 }
 
 fn keyd_arguments(paths: &LabPaths, node: &NodePlan) -> Vec<String> {
@@ -180,7 +188,7 @@ mod tests {
 
     #[test]
     fn every_node_gets_its_daemons_with_folders_of_its_own() {
-        let text = "name: demo\nsvidTtl: 90s\nnodes: [{name: n1}, {name: n2}]\n\
+        let text = "name: demo\nsvidTtl: 90s\nmapAuth: 8\nnodes: [{name: n1}, {name: n2}]\n\
                     workloads: [{name: web, node: n2, command: [sleep, '9']}, {name: idle, node: n1}]\n";
         let plan = Plan::new(&LabFile::parse(text, "test").unwrap()).unwrap();
         let all = processes(&plan, &LabPaths::new(&plan.lab), Path::new("/opt/bin"));
@@ -203,6 +211,7 @@ mod tests {
                 .argv
                 .ends_with(&["--svid-ttl", "90s", "--node-svid-ttl", "90s"].map(str::to_owned))
         );
+        assert!(all[4].argv.ends_with(&["--map-auth", "8"].map(str::to_owned)));
         let agent = all[6].argv.join(" ");
         assert!(
             agent.starts_with("/opt/bin/signet-agent run --node n2 --ca 172.30.0.2:4240 "),

@@ -138,7 +138,7 @@ impl Agent {
                     self.launch(key, context);
                 }
                 Decision::Joined | Decision::Proven => self.put_back(key, End::Taken, context),
-                Decision::Refused(Refusal::Busy | Refusal::Backoff) => {
+                Decision::Refused(Refusal::Busy | Refusal::Backoff | Refusal::NoRoom) => {
                     self.put_back(key, End::Deferred, context);
                 }
             }
@@ -218,6 +218,7 @@ fn cause(error: &ProveError) -> Cause {
         | ProveError::Refused { .. }
         | ProveError::Handshake(_)
         | ProveError::Fault
+        | ProveError::NoRoom { .. }
         | ProveError::Auth(_) => Cause::NotYet,
     }
 }

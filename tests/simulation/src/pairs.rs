@@ -283,7 +283,9 @@ impl Agent {
     fn prove_waiting(&mut self, context: &mut Context<'_>) {
         for key in self.lot.waiting() {
             match self.request(key, context) {
-                Decision::Start | Decision::Joined | Decision::Refused(Refusal::Backoff) => {}
+                Decision::Start
+                | Decision::Joined
+                | Decision::Refused(Refusal::Backoff | Refusal::NoRoom) => {}
                 Decision::Proven => self.rewrite(key, context),
                 Decision::Refused(Refusal::Busy) => return,
             }

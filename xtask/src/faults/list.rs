@@ -17,7 +17,7 @@ const fn fault(
     Fault { what, outcome, tests }
 }
 
-pub(super) const FAULTS: [Fault; 19] = [
+pub(super) const FAULTS: [Fault; 20] = [
     fault(
         "The CA is killed while it issues",
         "What was handed out is in the log and the registry; a caller whose call broke asks again",
@@ -407,6 +407,36 @@ pub(super) const FAULTS: [Fault; 19] = [
             (
                 "tests/e2e/tests/leases.rs",
                 "a_signet_meshd_that_hangs_ends_its_node_s_leases_until_it_goes_on",
+            ),
+        ],
+    ),
+    fault(
+        "The kernel's map of proofs is full",
+        "It is told from 80 % on. What has ended gives way, then what no packet has passed for longest, and for 30 s at least; it is gone before the newcomer is there, and is proven anew with its next packet, which is not lost. What is at work gives way to nobody, and who finds no room is refused with a cause of its own",
+        &[
+            (
+                "auth-agent/pairs/src/room/tests.rs",
+                "what_has_ended_gives_way_first_then_the_oldest_unused_and_never_one_at_work",
+            ),
+            (
+                "auth-agent/agent/tests/room.rs",
+                "the_proof_that_no_packet_has_passed_for_longest_is_gone_before_the_newcomer_is_there",
+            ),
+            (
+                "auth-agent/agent/tests/room.rs",
+                "proofs_at_work_give_way_to_nobody_and_newcomers_are_told_so",
+            ),
+            (
+                "auth-agent/agent/tests/room.rs",
+                "pressure_is_said_before_the_map_is_full_and_nothing_is_proven_ahead_from_then_on",
+            ),
+            (
+                "ebpf/datapath/tests/verdicts/proofs.rs",
+                "a_full_proof_map_lets_nothing_new_through",
+            ),
+            (
+                "tests/e2e/tests/room.rs",
+                "an_unused_pair_gives_way_a_used_one_goes_on_and_the_next_packet_of_the_other_is_not_lost",
             ),
         ],
     ),

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use signet_abi::{AuthKey, SignalCause};
+use signet_abi::{AuthKey, AuthValue, SignalCause};
 use signet_handshake::Proof;
-use signet_maps::{boottime_now, boottime_of};
-use signet_pairs::{Bounds, Decision, Kind, Made, Moment, ProveError, Refusal, Table, Waiting};
-use signet_session::NodeNumber;
+use signet_maps::boottime_now;
+use signet_pairs::{Bounds, Decision, Kind, ProveError, Refusal, Room, Table, Waiting};
 use signet_tls::BundleSource;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
@@ -18,8 +17,8 @@ use super::handle::Event;
 use super::how::How;
 use super::report::PairReport;
 use super::resolve::Knowledge;
-use crate::auth::{AuthError, AuthStore};
-use crate::clock::{random, seconds};
+use crate::auth::AuthStore;
+use crate::clock::random;
 use crate::parking::Parking;
 use crate::sessions::Sessions;
 use crate::status::Status;
@@ -31,11 +30,14 @@ mod flushing;
 mod handshake;
 mod leasing;
 mod revoking;
+mod room;
 mod telling;
+mod writing;
 
 use ahead::Ahead;
 pub use flushing::Which;
 use handshake::handshake;
+use room::Asked;
 
 /// From the request to the proof, opening a session included.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -87,6 +89,9 @@ pub struct Actor<A> {
     doomed: BTreeSet<AuthKey>,
     /// Proofs that wait for a lease of the other side.
     unleased: Waiting,
+    /// Room in the map, and when it was last told that there is none.
+    room: Room,
+    full_told: Option<Instant>,
     /// What is proven before anybody asks.
     ahead: Option<Ahead>,
     /// How each handshake that is under way has found the two nodes.
@@ -111,6 +116,8 @@ impl<A: AuthStore> Actor<A> {
             flush: view.has_unfinished_revocations(),
             doomed: BTreeSet::new(),
             unleased: Waiting::default(),
+            room: Room::default(),
+            full_told: None,
             ahead: None,
             ways: HashMap::new(),
             view,
@@ -231,7 +238,9 @@ impl<A: AuthStore> Actor<A> {
                         waiters.push(reply);
                     }
                 }
-                Decision::Proven | Decision::Refused(Refusal::Backoff) => self.answer(key, reply),
+                Decision::Proven | Decision::Refused(Refusal::Backoff | Refusal::NoRoom) => {
+                    self.answer(key, reply);
+                }
                 Decision::Refused(Refusal::Busy) => {
                     let mut report = self.report(key);
                     report.pair.failure = Some(ProveError::Busy.to_string());
@@ -262,7 +271,15 @@ impl<A: AuthStore> Actor<A> {
     }
 
     fn request(&mut self, key: AuthKey, asked: u64) -> Decision {
-        let decision = self.table.request(key, asked, boottime_now());
+        let now = boottime_now();
+        if let Some(decision) = self.turn_away(key, now) {
+            return decision;
+        }
+        let decision = if self.table.make_place(&key) {
+            self.table.request(key, asked, now)
+        } else {
+            Decision::Refused(Refusal::Busy)
+        };
         match decision {
             Decision::Start => self.launch(key),
             Decision::Joined | Decision::Proven | Decision::Refused(_) => {}
@@ -332,95 +349,11 @@ impl<A: AuthStore> Actor<A> {
     fn prove_waiting(&mut self) {
         for key in self.parking.waiting() {
             match self.request(key, boottime_now()) {
-                Decision::Start | Decision::Joined | Decision::Refused(Refusal::Backoff) => {}
+                Decision::Start
+                | Decision::Joined
+                | Decision::Refused(Refusal::Backoff | Refusal::NoRoom) => {}
                 Decision::Proven => self.rewrite(key),
                 Decision::Refused(Refusal::Busy) => return,
-            }
-        }
-    }
-
-    /// Enters a proof into table and map. `ours`: it ends a flight, which gave a proof only if both take it.
-    fn write(&mut self, key: AuthKey, proof: &Proof, ours: bool) {
-        let written = self.try_write(key, proof, ours);
-        if ours {
-            self.ended_ahead(key, written.err().as_ref());
-        }
-    }
-
-    fn try_write(&mut self, key: AuthKey, proof: &Proof, ours: bool) -> Result<(), ProveError> {
-        if !self.is_about(proof, &key) {
-            let refusal = ProveError::NoSvid;
-            self.table
-                .failed(key, refusal.to_string(), boottime_now(), random());
-            self.parking.refuse(&key);
-            return Err(refusal);
-        }
-        let made = Made {
-            not_after: boottime_of(seconds(proof.not_after())),
-            of: Some(proof.svids().map(Clone::clone)),
-        };
-        let at = Moment {
-            now: boottime_now(),
-            random: random(),
-        };
-        let before = self.table.get(&key).is_some_and(|pair| pair.proof.is_some());
-        let how = ours.then(|| self.how(&key));
-        let judge = self.knowledge.judge(&self.settled);
-        let value = match self.table.enter(key, made, ours, &judge, at) {
-            Ok(value) => value,
-            Err(refusal) => {
-                self.tell_failed(key, how, &refusal);
-                self.parking.refuse(&key);
-                return Err(refusal);
-            }
-        };
-        self.doomed.remove(&key);
-        self.status.handshakes_ok.fetch_add(1, Relaxed);
-        match self.store.insert(&key, &value) {
-            Ok(()) => {
-                self.tell_proven(key, how, before);
-                tracing::debug!(
-                    pair.local = key.local.0,
-                    pair.remote = key.remote.0,
-                    peer.node = key.node.0,
-                    pair.epoch = value.epoch,
-                    "proven"
-                );
-                self.parking.release(&key);
-            }
-            // It will be written as soon as the map is there.
-            Err(error) if error.is_missing() => {}
-            Err(error) => return Err(self.unwritten(key, &error)),
-        }
-        Ok(())
-    }
-
-    /// Whether a proof is one of this very pair, by what its certificates say. Whoever asked for it may have had others at hand.
-    fn is_about(&self, proof: &Proof, key: &AuthKey) -> bool {
-        let node = NodeNumber::new(key.node.0);
-        let of = node.and_then(|node| self.knowledge.key(proof.local(), proof.remote(), node));
-        of == Some(*key)
-    }
-
-    /// What the kernel has not taken is not proven; why.
-    fn unwritten(&mut self, key: AuthKey, error: &AuthError) -> ProveError {
-        let error = ProveError::Auth(error.to_string());
-        let reason = error.to_string();
-        self.status.fail("auth", &anyhow::Error::msg(reason.clone()));
-        self.table.unwritten(key, reason, boottime_now(), random());
-        self.parking.refuse(&key);
-        error
-    }
-
-    fn rewrite(&mut self, key: AuthKey) {
-        let Some(value) = self.table.get(&key).and_then(|pair| pair.proof) else {
-            return;
-        };
-        match self.store.insert(&key, &value) {
-            Ok(()) => self.parking.release(&key),
-            Err(error) if error.is_missing() => {}
-            Err(error) => {
-                self.unwritten(key, &error);
             }
         }
     }
@@ -439,6 +372,7 @@ impl<A: AuthStore> Actor<A> {
             self.launch(key);
         }
         self.keep_sessions();
+        self.watch_room();
         self.tick_ahead();
     }
 
@@ -487,24 +421,6 @@ impl<A: AuthStore> Actor<A> {
         self.clear_ahead();
     }
 
-    /// False: it may still be there.
-    fn remove(&mut self, key: AuthKey) -> bool {
-        let removed = self.store.remove(&key);
-        let gone = removed.as_ref().map_or_else(AuthError::is_missing, |()| true);
-        match removed {
-            Ok(()) => tracing::debug!(
-                pair.local = key.local.0,
-                pair.remote = key.remote.0,
-                peer.node = key.node.0,
-                "proof deleted"
-            ),
-            Err(error) if error.is_missing() => {}
-            // The next reconciliation finds it again.
-            Err(error) => self.status.fail("auth", &anyhow::Error::from(error)),
-        }
-        gone
-    }
-
     /// Makes the map what it should be. The first time it takes over what an earlier run has left and what still may be.
     fn reconcile(&mut self) {
         self.reconciled = Instant::now();
@@ -527,6 +443,9 @@ impl<A: AuthStore> Actor<A> {
         let mut clean = true;
         for (key, value) in &entries {
             if self.table.get(key).is_some_and(|pair| pair.proof.is_some()) {
+                if self.table.saw_used(key, value.used) {
+                    self.used(*key, value.used);
+                }
                 continue;
             }
             let suspect = self.flush || self.doomed.contains(key);
@@ -551,14 +470,20 @@ impl<A: AuthStore> Actor<A> {
             self.finish_revoking();
         }
         let written: HashMap<_, _> = entries.into_iter().collect();
-        let missing: Vec<_> = self
+        let is_written = |key: &AuthKey, value: &AuthValue| {
+            written.get(key).is_some_and(|written| is_same(written, value))
+        };
+        let mut missing: Vec<_> = self
             .table
             .proofs()
-            .filter(|(key, value)| written.get(key) != Some(value))
-            .map(|(key, _)| key)
+            .filter(|(key, value)| !is_written(key, value))
+            .map(|(key, value)| (value.used, key))
             .collect();
-        for key in missing {
-            self.rewrite(key);
+        // The map may be a smaller one than before: what was used last is first.
+        missing.sort_unstable_by(|one, other| other.cmp(one));
+        self.watch_room();
+        for (_, key) in missing {
+            self.write_again(key, Asked::No);
         }
         self.look_ahead();
     }
@@ -574,4 +499,12 @@ impl<A: AuthStore> Actor<A> {
         // It may have gone away.
         let _ = reply.send(self.report(key));
     }
+}
+
+/// Whether the kernel has this proof. When it was used last, is the kernel's to say.
+fn is_same(written: &AuthValue, proof: &AuthValue) -> bool {
+    AuthValue {
+        used: proof.used,
+        ..*written
+    } == *proof
 }

@@ -126,6 +126,100 @@ fn handshakes_are_bounded_per_node_and_in_total_and_landing_makes_room() {
 }
 
 #[test]
+fn a_full_table_forgets_failures_and_neither_proofs_nor_what_is_under_way() {
+    let mut table = table();
+    for (number, at) in [(256, 5), (257, 3)] {
+        table.request(key(number, 1), at, at);
+        table.failed(key(number, 1), "no".to_owned(), at, 0);
+    }
+    let _ = table.proven(key(258, 2), until(100), 0, 0);
+    assert_eq!(table.request(key(259, 3), 6, 6), Decision::Start);
+    assert_eq!(table.request(key(260, 3), 7, 7), Decision::Refused(Refusal::Busy));
+    assert!(table.make_place(&key(256, 1)), "it has one");
+    assert!(table.get(&key(257, 1)).is_some());
+    assert!(table.make_place(&key(260, 3)));
+    assert!(table.get(&key(256, 1)).is_none() && table.get(&key(257, 1)).is_none());
+    assert_eq!(table.request(key(260, 3), 7, 7), Decision::Start);
+    let _ = table.proven(key(261, 2), until(100), 0, 0);
+    assert!(!table.make_place(&key(262, 3)), "proofs and handshakes alone");
+    assert_eq!(
+        table.turn_away(key(262, 3), String::new(), 8),
+        Decision::Refused(Refusal::Busy)
+    );
+    table.fit(4);
+    assert!(
+        table.make_place(&key(262, 3)),
+        "as many as fit into the kernel, and some"
+    );
+}
+
+#[test]
+fn who_finds_no_room_is_told_why_and_may_ask_again_after_a_moment() {
+    let mut table = table();
+    let reason = || "AUTH is full".to_owned();
+    let no_room = Decision::Refused(Refusal::NoRoom);
+    assert_eq!(table.turn_away(key(256, 1), reason(), 5), no_room);
+    assert!(table.is_refused(&key(256, 1)), "its packets need not wait");
+    let pair = table.get(&key(256, 1)).expect("remembered");
+    assert_eq!(
+        (pair.failure.as_deref(), pair.failures),
+        (Some("AUTH is full"), 1)
+    );
+    let backoff = Decision::Refused(Refusal::Backoff);
+    assert_eq!(table.turn_away(key(256, 1), reason(), 6), backoff);
+    assert_eq!(table.request(key(256, 1), 6, 6), backoff);
+    let later = SECOND + 5;
+    assert_eq!(table.turn_away(key(256, 1), reason(), later), no_room);
+    assert_eq!(table.request(key(256, 1), 2 * later, 2 * later), Decision::Start);
+    assert_eq!(
+        table.turn_away(key(256, 1), reason(), 2 * later),
+        Decision::Joined
+    );
+    let _ = table.succeeded(key(256, 1), until(9 * later), 2 * later, 0);
+    assert_eq!(
+        table.turn_away(key(256, 1), reason(), 3 * later),
+        Decision::Proven
+    );
+    // Proven, and then there was no room for it.
+    table.crowded_out(key(256, 1), reason(), 3 * later);
+    assert_eq!(table.proofs().count(), 0);
+    assert!(table.is_refused(&key(256, 1)));
+    assert_eq!(table.request(key(256, 1), 5 * later, 5 * later), Decision::Start);
+}
+
+#[test]
+fn a_pair_that_gave_way_is_forgotten_unless_a_handshake_is_under_way() {
+    let mut table = table();
+    let _ = table.proven(key(256, 1), until(100), 0, 0);
+    let _ = table.proven(key(257, 1), until(100), 0, 0);
+    assert_eq!(table.request(key(257, 1), 100, 100), Decision::Start);
+    for number in [256, 257] {
+        table.give_way(&key(number, 1));
+    }
+    assert!(table.get(&key(256, 1)).is_none());
+    assert!(table.is_under_way(&key(257, 1)) && table.get(&key(257, 1)).is_some());
+    // Its next packet is a first contact.
+    assert_eq!(table.request(key(256, 1), 101, 101), Decision::Start);
+}
+
+#[test]
+fn a_renewed_proof_is_as_unused_as_it_was_and_a_new_one_counts_as_used() {
+    let mut table = table();
+    assert_eq!(table.proven(key(256, 1), until(100), 7, 0).used, 7);
+    assert_eq!(table.proven(key(256, 1), until(200), 50, 0).used, 7);
+    assert!(!table.saw_used(&key(256, 1), 7), "not since it was made");
+    assert!(table.saw_used(&key(256, 1), 60));
+    assert!(!table.saw_used(&key(256, 1), 60), "not since");
+    assert!(!table.saw_used(&key(256, 1), 40) && !table.saw_used(&key(999, 1), 40));
+    assert_eq!(table.proven(key(256, 1), until(300), 70, 0).used, 60);
+    assert_eq!(
+        table.proven(key(256, 1), until(900), 300, 0).used,
+        300,
+        "the one before had ended"
+    );
+}
+
+#[test]
 fn renewals_come_around_half_of_what_is_left_and_once() {
     for random in [0, u64::MAX] {
         let mut table = table();
@@ -186,6 +280,7 @@ fn adopted_proofs_keep_their_epoch_and_end() {
             not_after: 1000,
             epoch: 41,
             made: 0,
+            used: 0,
         },
         0,
         0,

@@ -181,7 +181,7 @@ fn fill((entries, capacity): (u64, u64)) -> Cell {
 
 #[cfg(test)]
 mod tests {
-    use signet_proto::agent::v1::{StatusResponse as AgentStatus, SvidEntry};
+    use signet_proto::agent::v1::{ProofRoom, StatusResponse as AgentStatus, SvidEntry};
     use signet_proto::mesh::v1::{Counter, MapFill, StatusResponse as MeshStatus};
 
     use super::*;
@@ -200,6 +200,12 @@ mod tests {
             node_svid_not_after: 4600,
             svids: 1,
             proofs: 2,
+            room: Some(ProofRoom {
+                slots: 100,
+                pressure: 95,
+                gave_way: 7,
+                turned_away: 3,
+            }),
             ..AgentStatus::default()
         };
         let meshd = MeshStatus {
@@ -263,6 +269,7 @@ AUTH  100       96 (96%)
 DROPPED        REASON  NODE  DIRECTION  PACKETS
 policy denied  133     n1               3
 
+n1: AUTH is at least 95% full: proofs that are not used give way (7 did), newcomers without room are turned away (3 times); give signet-meshd a larger --map-auth
 n1: cannot reach signet-keyd at /x: gone
 is it running?
 ";

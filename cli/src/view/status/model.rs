@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 use signet_abi::Reason;
-use signet_proto::agent::v1::{Custody, Parking, StatusResponse as AgentStatus, SvidEntry, custody};
+use signet_proto::agent::v1::{
+    Custody, Parking, ProofRoom, StatusResponse as AgentStatus, SvidEntry, custody,
+};
 use signet_proto::ca::v1::StatusResponse as CaStatus;
 use signet_proto::keyd::v1::StatusResponse as KeydStatus;
 use signet_proto::mesh::v1::StatusResponse as MeshStatus;
@@ -221,6 +223,7 @@ impl NodePart {
             parking(status.parking.unwrap_or_default()),
             custody(&status.custody.unwrap_or_default()),
         );
+        self.errors.extend(pressure(status.room.unwrap_or_default()));
         self.errors
             .extend(Some(status.last_error).filter(|error| !error.is_empty()));
         self.daemons.push(DaemonRow {
@@ -317,6 +320,22 @@ impl NodePart {
             detail,
         });
     }
+}
+
+/// That the room for proofs comes to an end.
+fn pressure(room: ProofRoom) -> Option<String> {
+    let then = match room.pressure {
+        0 => return None,
+        1..95 => "nothing is proven ahead of traffic".to_owned(),
+        _ => format!(
+            "proofs that are not used give way ({} did), newcomers without room are turned away ({} times)",
+            room.gave_way, room.turned_away
+        ),
+    };
+    Some(format!(
+        "AUTH is at least {}% full: {then}; give signet-meshd a larger --map-auth",
+        room.pressure
+    ))
 }
 
 /// How packets fare that come before their proof.

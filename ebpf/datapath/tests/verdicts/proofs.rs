@@ -7,7 +7,7 @@ use signet_abi::{
     SignalCause, Verdict,
 };
 use signet_datapath::Hook;
-use signet_maps::PolicyPrefix;
+use signet_maps::{PolicyPrefix, boottime_now};
 
 use crate::support::node::{Node, capacities, everywhere};
 use crate::support::scene::{
@@ -328,6 +328,73 @@ fn an_authentication_that_is_not_understood_always_fails() {
     });
 }
 
+fn pair_of_the_peer() -> AuthKey {
+    AuthKey {
+        local: LOCAL,
+        remote: REMOTE,
+        node: PEER_NODE,
+    }
+}
+
+#[test]
+fn a_packet_that_passes_a_proof_is_noted_there_and_one_that_does_not_notes_nothing() {
+    everywhere(|node, family, direction| {
+        let value = |node: &Node| node.auth.get(&pair_of_the_peer()).unwrap().unwrap();
+        guard(node);
+        node.prove(-1);
+        let void = value(node);
+        let packet = Transport::Tcp.opening(family, direction);
+        assert_eq!(node.judge(direction, &packet), Reason::AuthenticationRequired);
+        assert_eq!(value(node), void, "of what has ended nothing is noted");
+        node.prove(MINUTE_FROM_NOW);
+        let before = value(node);
+        let began = boottime_now();
+        assert_eq!(node.judge(direction, &packet), Reason::Forwarded);
+        let after = value(node);
+        assert!((began..=boottime_now()).contains(&after.used), "{after:?}");
+        assert_eq!(AuthValue { used: 0, ..after }, before, "nothing else is touched");
+        // Further packets write nothing for a while, whichever way they go.
+        assert_eq!(node.judge(direction, &packet), Reason::Forwarded);
+        let answer = Transport::Tcp.answer(family, direction);
+        assert_eq!(node.judge(direction.opposite(), &answer), Reason::Forwarded);
+        assert_eq!(value(node), after);
+        // And then they do, on the connection that there is.
+        let earlier = AuthValue {
+            used: after.used - AuthValue::USE_GRANULE,
+            ..after
+        };
+        for (direction, packet) in [(direction, &packet), (direction.opposite(), &answer)] {
+            node.auth.insert(&pair_of_the_peer(), &earlier).unwrap();
+            assert_eq!(node.judge(direction, packet), Reason::Forwarded);
+            assert!(value(node).used >= after.used, "{direction:?}");
+        }
+    });
+}
+
+#[test]
+fn what_is_noted_of_the_use_of_a_proof_decides_nothing() {
+    everywhere(|node, family, direction| {
+        guard(node);
+        let packet = Transport::Tcp.opening(family, direction);
+        // Long ago, just now, and by a clock that is ahead.
+        for (used, not_after, reason) in [
+            (0, u64::MAX, Reason::Forwarded),
+            (boottime_now(), u64::MAX, Reason::Forwarded),
+            (u64::MAX, u64::MAX, Reason::Forwarded),
+            (u64::MAX, 1, Reason::AuthenticationRequired),
+            (boottime_now(), 1, Reason::AuthenticationRequired),
+        ] {
+            let value = AuthValue {
+                not_after,
+                used,
+                ..AuthValue::default()
+            };
+            node.auth.insert(&pair_of_the_peer(), &value).unwrap();
+            assert_eq!(node.judge(direction, &packet), reason, "{value:?}");
+        }
+    });
+}
+
 #[test]
 fn a_full_proof_map_lets_nothing_new_through() {
     let mut node = guarded();
@@ -360,6 +427,28 @@ fn a_full_proof_map_lets_nothing_new_through() {
         Reason::Forwarded,
         "what was proven stays so"
     );
+    // One gives way: it does not pass from then on, whoever has its room, and the newcomer does.
+    let gone = AuthKey {
+        remote: SecurityIdentity(1_000),
+        ..pair
+    };
+    assert!(node.auth.remove(&gone).unwrap());
+    let refused = Reason::AuthenticationRequired;
+    assert_eq!(
+        node.judge(Direction::Ingress, &packet),
+        refused,
+        "its room is empty"
+    );
+    node.prove(MINUTE_FROM_NOW);
+    assert_eq!(
+        node.judge(Direction::Ingress, &packet),
+        refused,
+        "its room is another's"
+    );
+    node.know(Family::V4.remote(), REMOTE, PEER_NODE);
+    node.lease(Family::V4.remote(), REMOTE, PEER_NODE);
+    node.next_epoch();
+    assert_eq!(node.judge(Direction::Ingress, &packet), Reason::Forwarded);
 }
 
 #[test]

@@ -234,6 +234,7 @@ fn proven() -> (Known, Kernel) {
             not_after: 61_000_000_000,
             epoch: 4,
             made: 0,
+            used: 0,
         },
     );
     n2.1.leases.insert(
@@ -346,6 +347,7 @@ fn a_pair_without_a_live_proof_waits() {
             not_after: 1_000_000_000,
             epoch: 4,
             made: 0,
+            used: 0,
         },
     );
     let expired = ask(&n2, "shop/client", "shop/web", 8080);

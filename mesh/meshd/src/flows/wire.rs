@@ -212,6 +212,7 @@ mod tests {
             not_after: at(100),
             epoch: 1,
             made: 40,
+            used: 0,
         };
         assert_eq!(age(Some(proof), at(52)), Some(12));
         assert_eq!(age(Some(proof), at(100)), None);

@@ -314,6 +314,8 @@ fn a_full_map_lets_nothing_through_and_is_said(stage: &mut Stage) -> Result<()> 
         not_after: boottime_now() + 3_600_000_000_000,
         epoch: 1,
         made: 0,
+        // All of them are at work.
+        used: boottime_now(),
     };
     let mut fillers = 0;
     let full = loop {

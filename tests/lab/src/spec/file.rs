@@ -36,6 +36,9 @@ pub struct LabFile {
     /// contact.
     #[serde(default)]
     pub preauth: Preauth,
+    /// Proofs that there is room for on each node, 4 or more. Default: signet-meshd's.
+    #[serde(default)]
+    pub map_auth: Option<u32>,
     /// The nodes, at most 64.
     pub nodes: Vec<NodeFile>,
     /// The workloads. Their names are unique in the lab.

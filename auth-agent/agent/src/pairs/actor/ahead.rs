@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use signet_abi::AuthKey;
 use signet_maps::boottime_now;
-use signet_pairs::{Decision, ProveError, Refusal};
+use signet_pairs::{Decision, Pressure, ProveError, Refusal};
 use signet_preauth::{Bounds, Cause, Demand, End, Next, Planner, Standing};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -222,7 +222,9 @@ impl<A: AuthStore> Actor<A> {
                     self.launch(key);
                 }
                 Decision::Joined | Decision::Proven => self.put_back(key, End::Taken),
-                Decision::Refused(Refusal::Busy | Refusal::Backoff) => self.put_back(key, End::Deferred),
+                Decision::Refused(Refusal::Busy | Refusal::Backoff | Refusal::NoRoom) => {
+                    self.put_back(key, End::Deferred);
+                }
             }
         }
         if let Some(ahead) = &self.ahead {
@@ -255,6 +257,10 @@ impl<A: AuthStore> Actor<A> {
             ahead.planner.demand(Demand::clone(&demand), now);
             ahead.is_stale = false;
             ahead.planned = Some(at);
+        }
+        // What nobody asks for leaves the last of the room to those who will.
+        if self.room.pressure() != Pressure::None {
+            return None;
         }
         let contacts = self.table.has_contacts(&self.parking.waiting(), now);
         let (table, knowledge, unleased) = (&self.table, &self.knowledge, &self.unleased);
@@ -295,6 +301,7 @@ fn cause(error: &ProveError) -> Cause {
         | ProveError::Refused { .. }
         | ProveError::Handshake(_)
         | ProveError::Fault
+        | ProveError::NoRoom { .. }
         | ProveError::Auth(_) => Cause::NotYet,
     }
 }

@@ -67,6 +67,7 @@ impl<A: AuthStore> Actor<A> {
 
     /// Deletes from the kernel what was taken back. What does not go is tried again at the next tick.
     pub(super) fn finish_revoking(&mut self) {
+        self.room.freed();
         let store = &mut self.store;
         let mut failure = None;
         self.doomed.retain(|key| match store.remove(key) {

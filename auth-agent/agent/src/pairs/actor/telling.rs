@@ -70,6 +70,17 @@ impl<A: AuthStore> Actor<A> {
         });
     }
 
+    /// No handshake was begun.
+    pub(super) fn tell_refused(&self, key: AuthKey, error: &ProveError) {
+        self.status.tally.failed(error.label());
+        self.status.feed.tell(|| AuthEvent {
+            kind: "failed".to_owned(),
+            cause: error.label().to_owned(),
+            reason: error.to_string(),
+            ..named(&self.knowledge, &key)
+        });
+    }
+
     /// Proofs are gone.
     pub(super) fn tell_gone(&self, keys: &[AuthKey], reason: impl Fn(&AuthKey, Option<&Pair>) -> String) {
         if !self.status.feed.is_watched() {

@@ -121,6 +121,7 @@ impl Node {
                     not_after,
                     epoch: 1,
                     made: 0,
+                    used: 0,
                 },
             )
             .unwrap();
