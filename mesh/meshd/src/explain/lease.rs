@@ -76,7 +76,10 @@ pub(super) fn check(known: &Known, maps: &impl Maps, remote: &Side<'_>, answer: 
                 ),
             );
             refuse(
-                "`signet auth leases` on this node says why: refused, claimed by several nodes, or no such workload there any more",
+                &format!(
+                    "`signet auth leases` on this node says why: refused, claimed by several nodes, or no such workload there any \
+                     more; if it is not in there, `signet --node {name} auth list` says whether several SPIFFE IDs are behind it"
+                ),
                 answer,
             );
         }
