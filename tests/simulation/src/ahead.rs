@@ -211,6 +211,7 @@ fn cause(error: &ProveError) -> Cause {
         | ProveError::NoView
         | ProveError::NotThere { .. }
         | ProveError::Revoked(_)
+        | ProveError::SeveralIds(_)
         | ProveError::NoEndpoint
         | ProveError::SeveralIds(_)
         | ProveError::NoSvid
