@@ -8,7 +8,6 @@
 )]
 
 #[path = "../tests/support/mod.rs"]
-#[expect(dead_code, reason = "the tests use the rest")]
 mod support;
 
 use std::hint::black_box;

@@ -213,7 +213,6 @@ fn cause(error: &ProveError) -> Cause {
         | ProveError::Revoked(_)
         | ProveError::SeveralIds(_)
         | ProveError::NoEndpoint
-        | ProveError::SeveralIds(_)
         | ProveError::NoSvid
         | ProveError::Busy
         | ProveError::Refused { .. }
