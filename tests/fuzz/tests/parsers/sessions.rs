@@ -246,6 +246,10 @@ fn fuzz_endpoints() {
     };
     let told = mesh::Endpoints {
         endpoints: vec![endpoint.clone(), endpoint],
+        contested: vec![mesh::ContestedIdentity {
+            spiffe_id: "spiffe://td.test/ns/shop/sa/twin".to_owned(),
+            why: "address 10.244.2.11 is claimed by shop/twin, shop/web".to_owned(),
+        }],
         ..mesh::Endpoints::default()
     };
     fuzz("endpoints")
