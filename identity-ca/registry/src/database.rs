@@ -22,7 +22,7 @@ use crate::guard::Guard;
 use crate::issued;
 use crate::log;
 use crate::places::Places;
-use crate::postgres::{self, Ear};
+use crate::postgres::{self, AtHand, Ear};
 use crate::revocation::{Submission, Withheld};
 use crate::sql::Connection;
 use crate::standing::{self, LookedUp, Serials};
@@ -65,6 +65,17 @@ pub struct Registry {
 struct Looks {
     revision: Gathered<(), Revision>,
     serials: Gathered<NodeName, Serials>,
+    at_hand: AtHand,
+}
+
+impl Looks {
+    /// All that was asked has been answered. A connection on which something failed, or on which a look was given up, goes its own way.
+    fn done(&self, single: Connection) {
+        match single {
+            Connection::Single(connection) => self.at_hand.keep(connection),
+            Connection::Sqlite(_) | Connection::Postgres(_) => {}
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -305,9 +316,11 @@ impl Registry {
     pub async fn latest(&self) -> Result<Revision, StorageError> {
         match &self.pool {
             Pool::Sqlite(_) => Ok(self.revision()),
-            Pool::Postgres(_) => {
+            Pool::Postgres(pool) => {
                 let look = |asked: Vec<()>| async move {
-                    let revision = changes::current(&mut *self.read().await?).await?;
+                    let mut single = Connection::Single(self.looks.at_hand.take(pool).await?);
+                    let revision = changes::current(&mut single).await?;
+                    self.looks.done(single);
                     advance(&self.revision, revision);
                     Ok(vec![revision; asked.len()])
                 };
@@ -320,9 +333,12 @@ impl Registry {
     pub(crate) async fn serials(&self, node: &NodeName) -> Result<Serials, StorageError> {
         match &self.pool {
             Pool::Sqlite(_) => standing::find(&mut *self.read().await?, node).await,
-            Pool::Postgres(_) => {
+            Pool::Postgres(pool) => {
                 let look = |nodes: Vec<NodeName>| async move {
-                    standing::find_all(&mut *self.read().await?, &nodes).await
+                    let mut single = Connection::Single(self.looks.at_hand.take(pool).await?);
+                    let found = standing::find_all(&mut single, &nodes).await?;
+                    self.looks.done(single);
+                    Ok(found)
                 };
                 self.looks.serials.ask(node.clone(), look).await
             }
@@ -364,6 +380,7 @@ impl Registry {
         if let Some(ear) = &self.ear {
             ear.close();
         }
+        self.looks.at_hand.close();
         match &self.pool {
             Pool::Sqlite(pool) => pool.close().await,
             Pool::Postgres(pool) => pool.close().await,
@@ -441,6 +458,11 @@ impl Registry {
     /// Forgets certificates that are long over, now and then.
     pub(crate) async fn sweep(&self, connection: &mut Connection, now: UnixTime) -> Result<(), StorageError> {
         issued::sweep(connection, now, &self.swept).await
+    }
+
+    #[cfg(test)]
+    pub(crate) fn at_hand(&self) -> &AtHand {
+        &self.looks.at_hand
     }
 
     /// What was looked up and is true until the next write.

@@ -6,10 +6,12 @@
 
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use sqlx::Transaction;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions, PgSslMode, Postgres};
+use sqlx::{Connection as _, Transaction};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -46,6 +48,12 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Pause between attempts to listen again.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// A connection that was in use so short a time ago is taken to be there still.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Connections that are kept at hand: as many as there are kinds of looks.
+const AT_HAND: usize = 2;
+
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations/postgres");
 
 /// Connects and migrates.
@@ -58,7 +66,17 @@ pub(crate) async fn open(url: &str) -> Result<PgPool, StorageError> {
     one.close().await;
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
-        .acquire_timeout(ACQUIRE);
+        .acquire_timeout(ACQUIRE)
+        // One that was in use a moment ago is not asked whether it is still there.
+        .test_before_acquire(false)
+        .before_acquire(|connection, known| {
+            Box::pin(async move {
+                if known.idle_for >= FRESH {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        });
     Ok(pool.connect_with(options.options(LIMITS)).await?)
 }
 
@@ -80,6 +98,62 @@ fn options(url: &str) -> Result<PgConnectOptions, StorageError> {
         Err(StorageError::Unprotected {
             host: host.to_owned(),
         })
+    }
+}
+
+/// Connections that go from one look to the next, while one comes after another. The pool asks each how it is after every use, and a transaction takes two
+/// words more: for a look of one statement, which thousands of calls a second have made, that would be four times the work.
+#[derive(Debug, Default)]
+pub(crate) struct AtHand(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    connections: Vec<(PoolConnection<Postgres>, Instant)>,
+    closed: bool,
+}
+
+impl AtHand {
+    /// A connection for a look, to be given back ([`AtHand::keep`]) once all that was asked has been answered.
+    pub(crate) async fn take(&self, pool: &PgPool) -> Result<PoolConnection<Postgres>, StorageError> {
+        let kept = self.kept().connections.pop();
+        match kept.filter(|(_, since)| since.elapsed() < FRESH) {
+            Some((connection, _)) => Ok(connection),
+            None => Ok(pool.acquire().await?),
+        }
+    }
+
+    /// Keeps one for the next look.
+    pub(crate) fn keep(&self, connection: PoolConnection<Postgres>) {
+        let mut kept = self.kept();
+        if kept.connections.len() < AT_HAND && !kept.closed {
+            kept.connections.push((connection, Instant::now()));
+        }
+    }
+
+    #[cfg(test)]
+    fn count(&self) -> usize {
+        self.kept().connections.len()
+    }
+
+    /// Gives all back to the pool, which waits for them when it is closed.
+    pub(crate) fn close(&self) {
+        let mut kept = self.kept();
+        kept.closed = true;
+        kept.connections.clear();
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // Each use leaves it whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for AtHand {
+    fn drop(&mut self) {
+        // To go back to the pool takes a runtime, which may have ended.
+        for (connection, _) in self.kept().connections.drain(..) {
+            drop(connection.detach());
+        }
     }
 }
 
@@ -182,7 +256,56 @@ async fn catch_up(pool: &PgPool, latest: &watch::Sender<Revision>) -> Result<(),
 
 #[cfg(test)]
 mod tests {
+    use signet_test_postgres::shared;
+
     use super::*;
+    use crate::database::Registry;
+    use crate::sql;
+
+    #[tokio::test]
+    async fn a_connection_at_hand_that_was_lost_is_not_kept_and_a_close_does_not_wait_for_it() {
+        let server = match shared() {
+            Ok(server) => server,
+            Err(missing) => {
+                signet_skip::skip(
+                    "a_connection_at_hand_that_was_lost_is_not_kept",
+                    &missing.to_string(),
+                );
+                return;
+            }
+        };
+        let url = server.database().expect("a database");
+        let registry = Registry::connect(&url).await.expect("connects");
+        let other = Registry::connect(&url).await.expect("connects");
+        let first = registry.latest().await.expect("looks");
+        assert_eq!(registry.at_hand().count(), 1);
+        let mut write = other.write().await.expect("a turn");
+        let lost = "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity
+                    WHERE pid <> pg_backend_pid() AND datname = current_database()";
+        let (count,): (i64,) = sql::query_as(lost)
+            .fetch_one(write.connection())
+            .await
+            .expect("allowed");
+        assert!(count > 0);
+        drop(write);
+        let mut failed = 0;
+        let again = loop {
+            match registry.latest().await {
+                Ok(revision) => break revision,
+                Err(error) => {
+                    assert!(error.is_unavailable(), "{error}");
+                    failed += 1;
+                    assert!(failed <= CONNECTIONS, "it is lost for good");
+                }
+            }
+        };
+        assert_eq!(again, first);
+        assert!(registry.at_hand().count() <= AT_HAND);
+        let closed = timeout(Duration::from_secs(20), registry.close()).await;
+        closed.expect("it waits for what is kept at hand");
+        assert_eq!(registry.at_hand().count(), 0);
+        registry.latest().await.expect_err("it is closed");
+    }
 
     #[test]
     fn a_database_elsewhere_is_spoken_to_only_under_verified_tls() {

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::marker::PhantomData;
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow, Postgres};
 use sqlx::query::{Query as SqlxQuery, QueryAs};
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
@@ -15,6 +16,8 @@ use sqlx::{AssertSqlSafe, Error, FromRow, Transaction};
 pub(crate) enum Connection {
     Sqlite(Transaction<'static, Sqlite>),
     Postgres(Transaction<'static, Postgres>),
+    /// Without a transaction: each statement sees a state of its own.
+    Single(PoolConnection<Postgres>),
 }
 
 impl Connection {
@@ -23,6 +26,8 @@ impl Connection {
         match self {
             Self::Sqlite(transaction) => transaction.commit().await,
             Self::Postgres(transaction) => transaction.commit().await,
+            // Done with each statement.
+            Self::Single(_) => Ok(()),
         }
     }
 }
@@ -123,6 +128,7 @@ impl Query<()> {
         Ok(Done(match connection {
             Connection::Sqlite(on) => self.sqlite().execute(&mut **on).await?.rows_affected(),
             Connection::Postgres(on) => self.postgres().execute(&mut **on).await?.rows_affected(),
+            Connection::Single(on) => self.postgres().execute(&mut **on).await?.rows_affected(),
         }))
     }
 }
@@ -150,6 +156,7 @@ impl<O: Row> Query<O> {
         match connection {
             Connection::Sqlite(on) => self.sqlite_as().fetch_one(&mut **on).await,
             Connection::Postgres(on) => self.postgres_as().fetch_one(&mut **on).await,
+            Connection::Single(on) => self.postgres_as().fetch_one(&mut **on).await,
         }
     }
 
@@ -157,6 +164,7 @@ impl<O: Row> Query<O> {
         match connection {
             Connection::Sqlite(on) => self.sqlite_as().fetch_optional(&mut **on).await,
             Connection::Postgres(on) => self.postgres_as().fetch_optional(&mut **on).await,
+            Connection::Single(on) => self.postgres_as().fetch_optional(&mut **on).await,
         }
     }
 
@@ -164,6 +172,7 @@ impl<O: Row> Query<O> {
         match connection {
             Connection::Sqlite(on) => self.sqlite_as().fetch_all(&mut **on).await,
             Connection::Postgres(on) => self.postgres_as().fetch_all(&mut **on).await,
+            Connection::Single(on) => self.postgres_as().fetch_all(&mut **on).await,
         }
     }
 }
